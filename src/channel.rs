@@ -1,0 +1,516 @@
+//! A channel: a [`Rotation`] of members shared by handles.
+//!
+//! **No foreign code runs under its lock.** A member is taken out of its slot for its turn, polled with
+//! no lock held, and put back. So its poll may call whatever it likes, several receivers
+//! may poll one channel at a time, and a move or a removal never waits for a poll: it changes the slot, and the
+//! poll's return finds that out.
+//!
+//! # What a slot holds
+//!
+//! | slot | its stream is | a turn | a move or removal makes it |
+//! |---|---|---|---|
+//! | `Present` | here | takes it, `Away` | `Departed`, and takes the stream |
+//! | `Away` | being polled by a receiver of this channel | notes that it was woken | `Leaving` |
+//! | `Leaving` | the same, but its stay here is over | nothing | |
+//! | `Expected` | being polled by a receiver of the channel it came from | nothing | `Departed` |
+//! | `Departed` | not here | tells the departure; vacant | |
+//!
+//! When the poll returns, `Away` becomes `Present`, and `Leaving` becomes `Departed`: so the departure comes after
+//! the item that this last poll may have brought. A member returned to a `Leaving` slot is handed to
+//! [`Control::arrive`], which knows where it belongs now: the `Expected` slot of another channel, or nowhere.
+//!
+//! A slot is not vacant before its departure was told, so the receiver that polls a member never finds
+//! another tenant in its slot.
+//!
+//! # Who wakes the receivers
+//!
+//! A member's waker wakes them if they are parked (see [`Rotation`]). Everything else that makes a slot ready
+//! happens under the lock, and whoever did it looks for parked receivers before it unlocks, and wakes them
+//! after: the methods that return [`Wake`] leave that to the caller, who may hold the registry's lock.
+
+use crate::event::{Departure, StreamEvent};
+use crate::id::{ChannelId, StreamId};
+use crate::rotation::Rotation;
+use crate::stream_slab::{FRUITLESS_POLLS, SELF_WAKES};
+use crate::sync::{Mutex, MutexGuard};
+use crate::wait_list::{WaitList, Waiter};
+use futures_core::Stream;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+pub(crate) struct Channel<St> {
+    id: ChannelId,
+    half_close: bool,
+    /// The receivers that wait.
+    tasks: Arc<WaitList>,
+    state: Mutex<State<St>>,
+}
+
+struct State<St> {
+    slots: Rotation<Slot<St>>,
+    /// The streams whose stay here goes on.
+    members: usize,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// Ends when it is empty.
+    Closed,
+    /// Has ended.
+    Removed,
+}
+
+enum Slot<St> {
+    Present(Box<Member<St>>),
+    Away { id: StreamId, woken: bool },
+    Leaving(Departure),
+    Expected(StreamId),
+    Departed(StreamId, Departure),
+}
+
+/// A stream in a channel, boxed, so that taking it out and moving it is a matter of one pointer.
+pub(crate) struct Member<St> {
+    pub(crate) id: StreamId,
+    pub(crate) stream: St,
+    /// The waker of its slot; a no-op while it has none.
+    waker: Waker,
+}
+
+impl<St> Member<St> {
+    pub(crate) fn new(id: StreamId, stream: St) -> Self {
+        Self { id, stream, waker: Waker::noop().clone() }
+    }
+
+    fn take_waker(&mut self) -> Waker {
+        std::mem::replace(&mut self.waker, Waker::noop().clone())
+    }
+}
+
+/// What a channel needs of the control plane when a stream leaves in its own poll.
+pub(crate) trait Control<St> {
+    /// The stream's stay was ended by others while it was polled in `channel`: puts it where it belongs now.
+    fn arrive(&self, member: Box<Member<St>>);
+
+    /// The stream is over: it left by `departure` while it was polled in slot `key` of `channel`. Returns
+    /// whether its stay there had lasted until now and the departure is still to be told.
+    fn finish(
+        &self,
+        channel: &Channel<St>,
+        key: usize,
+        member: Box<Member<St>>,
+        departure: Departure,
+    ) -> bool;
+}
+
+/// Whether receivers sleep that must be woken, by [`Channel::wake`], with no lock held.
+#[derive(Clone, Copy)]
+#[must_use]
+pub(crate) struct Wake(bool);
+
+impl Wake {
+    pub(crate) const NONE: Self = Self(false);
+}
+
+/// What came of some turns.
+pub(crate) enum Turns<T> {
+    Event(StreamId, StreamEvent<T>),
+    /// The channel has ended.
+    Ended,
+    /// No member is ready; the epoch for [`WaitList::wait`].
+    Idle(usize),
+    /// Too many polls in vain: let others run, and come back.
+    Yield,
+}
+
+/// The next turn.
+enum Turn<St> {
+    Poll(usize, Box<Member<St>>),
+    Departed(StreamId, Departure),
+    Ended,
+    Idle(usize),
+}
+
+/// The receiving side.
+impl<St: Stream + Unpin> Channel<St> {
+    /// Takes turns until there is an event to tell.
+    ///
+    /// Cost: two lock pairs a turn, one of them shared with the turn before.
+    pub(crate) fn take_turns(&self, control: &impl Control<St>) -> Turns<St::Item> {
+        let mut fruitless = 0;
+        let mut self_wakes = 0;
+        let mut state = self.state.lock();
+        loop {
+            let (key, member) = match self.next_turn(state) {
+                Turn::Poll(key, member) => (key, member),
+                Turn::Departed(id, departure) => return Turns::Event(id, departure.into()),
+                Turn::Ended => return Turns::Ended,
+                Turn::Idle(epoch) => return Turns::Idle(epoch),
+            };
+            let id = member.id;
+            let (member, poll) = self.poll(control, key, member);
+            match poll {
+                Poll::Ready(Some(item)) => {
+                    let (orphan, wake) = self.state.lock().put_back(key, member, true);
+                    self.settle(control, orphan, wake);
+                    return Turns::Event(id, StreamEvent::Item(item));
+                }
+                Poll::Ready(None) => {
+                    if control.finish(self, key, member, Departure::Ended) {
+                        return Turns::Event(id, StreamEvent::Ended);
+                    }
+                    state = self.state.lock();
+                }
+                Poll::Pending => {
+                    state = self.state.lock();
+                    let (orphan, wake) = state.put_back(key, member, false);
+                    self_wakes = if state.slots.was_woken(key) { self_wakes + 1 } else { 0 };
+                    if orphan.is_some() || wake.0 {
+                        // Foreign code may run.
+                        drop(state);
+                        self.settle(control, orphan, wake);
+                        state = self.state.lock();
+                    }
+                }
+            }
+            fruitless += 1;
+            if fruitless == FRUITLESS_POLLS || self_wakes == SELF_WAKES {
+                return Turns::Yield;
+            }
+        }
+    }
+
+    /// [`take_turns`](Self::take_turns), or waits.
+    pub(crate) fn poll_event(
+        &self,
+        cx: &mut Context<'_>,
+        waiter: &mut Waiter,
+        control: &impl Control<St>,
+    ) -> Poll<Option<(StreamId, StreamEvent<St::Item>)>> {
+        loop {
+            match self.take_turns(control) {
+                Turns::Event(id, event) => return Poll::Ready(Some((id, event))),
+                Turns::Ended => return Poll::Ready(None),
+                Turns::Idle(epoch) => {
+                    if self.tasks.wait(waiter, epoch, cx.waker().clone()) {
+                        return Poll::Pending;
+                    }
+                }
+                Turns::Yield => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// [`take_turns`](Self::take_turns), for who will not wait: the next event, if there is one at once.
+    pub(crate) fn poll_at_once(
+        &self,
+        control: &impl Control<St>,
+    ) -> Option<(StreamId, StreamEvent<St::Item>)> {
+        match self.take_turns(control) {
+            Turns::Event(id, event) => Some((id, event)),
+            Turns::Ended | Turns::Idle(_) | Turns::Yield => None,
+        }
+    }
+
+    #[inline]
+    fn next_turn(&self, mut state: MutexGuard<'_, State<St>>) -> Turn<St> {
+        let (turn, wake) = state.next_turn();
+        drop(state);
+        self.wake(wake);
+        turn
+    }
+
+    /// Polls a member that was taken out.
+    #[inline]
+    fn poll(
+        &self,
+        control: &impl Control<St>,
+        key: usize,
+        member: Box<Member<St>>,
+    ) -> (Box<Member<St>>, Poll<Option<St::Item>>) {
+        let mut polled = Polled { channel: self, control, key, member: Some(member) };
+        let Member { stream, waker, .. } = &mut **polled.member.as_mut().expect("put in above");
+        let poll = Pin::new(stream).poll_next(&mut Context::from_waker(waker));
+        (polled.member.take().expect("put in above"), poll)
+    }
+
+    fn settle(&self, control: &impl Control<St>, orphan: Option<Box<Member<St>>>, wake: Wake) {
+        self.wake(wake);
+        if let Some(member) = orphan {
+            control.arrive(member);
+        }
+    }
+}
+
+/// Holds a member while it is polled. If that panics the member is lost, and nothing else.
+struct Polled<'a, St, C: Control<St>> {
+    channel: &'a Channel<St>,
+    control: &'a C,
+    key: usize,
+    member: Option<Box<Member<St>>>,
+}
+
+impl<St, C: Control<St>> Drop for Polled<'_, St, C> {
+    fn drop(&mut self) {
+        if let Some(member) = self.member.take() {
+            self.control.finish(self.channel, self.key, member, Departure::Removed);
+        }
+    }
+}
+
+/// The control side: each a step of a transition that the registry makes under its own lock.
+impl<St> Channel<St> {
+    pub(crate) fn new(id: ChannelId, half_close: bool) -> Self {
+        let slots = Rotation::with_capacity(0);
+        let tasks = Arc::clone(slots.tasks());
+        Self { id, half_close, tasks, state: Mutex::new(State { slots, members: 0, phase: Phase::Open }) }
+    }
+
+    pub(crate) fn id(&self) -> ChannelId {
+        self.id
+    }
+
+    pub(crate) fn half_close(&self) -> bool {
+        self.half_close
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.state.lock().members
+    }
+
+    /// The receivers that wait.
+    pub(crate) fn tasks(&self) -> &WaitList {
+        &self.tasks
+    }
+
+    /// Pays what a [`Wake`] promised.
+    #[inline]
+    pub(crate) fn wake(&self, wake: Wake) {
+        if wake.0 {
+            self.tasks.wake_all();
+        }
+    }
+
+    /// Gives a stream a slot, ready.
+    pub(crate) fn seat(&self, member: Box<Member<St>>) -> (usize, Wake) {
+        let mut state = self.state.lock();
+        let key = state.expect(member.id);
+        (key, state.land(key, member))
+    }
+
+    /// Gives a slot to a stream that is being polled elsewhere.
+    pub(crate) fn expect(&self, id: StreamId) -> usize {
+        self.state.lock().expect(id)
+    }
+
+    /// The expected stream comes, ready.
+    pub(crate) fn land(&self, key: usize, member: Box<Member<St>>) -> Wake {
+        self.state.lock().land(key, member)
+    }
+
+    /// Ends the stay of a stream by a move or removal, and takes the stream out if it is here.
+    pub(crate) fn depart(&self, key: usize, departure: Departure) -> (Option<Box<Member<St>>>, Wake) {
+        self.state.lock().depart(key, departure)
+    }
+
+    /// The stream that was taken out of slot `key` to be polled is over. Returns whether its stay here had
+    /// lasted until now. If so and it `Ended`, that is the caller's to tell; else it is left in the slot.
+    pub(crate) fn retire(&self, key: usize, member: &mut Member<St>, departure: Departure) -> (bool, Wake) {
+        self.state.lock().retire(key, member, departure)
+    }
+
+    /// Ends when it is empty.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Open {
+            state.phase = Phase::Closed;
+        }
+    }
+
+    /// Ends at once. Gives back the streams whose stay lasted until now; `None` for one that is being polled.
+    pub(crate) fn remove(&self) -> Vec<(StreamId, Option<Box<Member<St>>>)> {
+        self.state.lock().remove()
+    }
+}
+
+/// The transitions of the slots, under the lock.
+impl<St> State<St> {
+    #[inline]
+    fn next_turn(&mut self) -> (Turn<St>, Wake) {
+        if self.phase == Phase::Removed {
+            return (Turn::Ended, Wake::NONE);
+        }
+        loop {
+            while let Some(key) = self.slots.next_turn() {
+                match self.slots.slots_mut().get_mut(key) {
+                    Some(slot @ Slot::Present(_)) => {
+                        let before = std::mem::replace(slot, Slot::Leaving(Departure::Removed));
+                        let Slot::Present(member) = before else { unreachable!("matched above") };
+                        *slot = Slot::Away { id: member.id, woken: false };
+                        self.slots.clear_ready(key);
+                        return (Turn::Poll(key, member), Wake::NONE);
+                    }
+                    Some(&mut Slot::Departed(id, departure)) => {
+                        self.slots.vacate(key);
+                        return (Turn::Departed(id, departure), self.wake_if_ended());
+                    }
+                    Some(Slot::Away { woken, .. }) => *woken = true,
+                    // Made ready when its stream comes.
+                    Some(Slot::Leaving(_) | Slot::Expected(_)) => {}
+                    // A stale wake of a vacant slot.
+                    None => {}
+                }
+                self.slots.clear_ready(key);
+            }
+            if self.has_ended() {
+                return (Turn::Ended, Wake::NONE);
+            }
+            if let Some(epoch) = self.slots.park() {
+                return (Turn::Idle(epoch), Wake::NONE);
+            }
+        }
+    }
+
+    /// A poll returned. Gives the stream back to the caller if its stay here is over.
+    #[inline]
+    fn put_back(
+        &mut self,
+        key: usize,
+        member: Box<Member<St>>,
+        ready: bool,
+    ) -> (Option<Box<Member<St>>>, Wake) {
+        let slot = &mut self.slots.slots_mut()[key];
+        match *slot {
+            Slot::Away { woken, .. } => {
+                *slot = Slot::Present(member);
+                if !(ready || woken) {
+                    return (None, Wake::NONE);
+                }
+                self.slots.set_ready(key);
+                (None, self.wake())
+            }
+            Slot::Leaving(_) => {
+                let mut member = member;
+                let (_, wake) = self.retire(key, &mut member, Departure::Removed);
+                (Some(member), wake)
+            }
+            Slot::Present(_) | Slot::Expected(_) | Slot::Departed(..) => {
+                unreachable!("the slot of a stream that is being polled")
+            }
+        }
+    }
+
+    fn expect(&mut self, id: StreamId) -> usize {
+        self.members += 1;
+        self.slots.fill(Slot::Expected(id))
+    }
+
+    fn land(&mut self, key: usize, mut member: Box<Member<St>>) -> Wake {
+        member.waker = self.slots.lend_waker(key);
+        self.slots.slots_mut()[key] = Slot::Present(member);
+        self.slots.set_ready(key);
+        self.wake()
+    }
+
+    fn depart(&mut self, key: usize, departure: Departure) -> (Option<Box<Member<St>>>, Wake) {
+        self.members -= 1;
+        let slot = &mut self.slots.slots_mut()[key];
+        let member = match std::mem::replace(slot, Slot::Leaving(departure)) {
+            Slot::Present(mut member) => {
+                *slot = Slot::Departed(member.id, departure);
+                self.slots.give_back(key, member.take_waker());
+                Some(member)
+            }
+            Slot::Expected(id) => {
+                *slot = Slot::Departed(id, departure);
+                None
+            }
+            Slot::Away { .. } => return (None, Wake::NONE),
+            Slot::Leaving(_) | Slot::Departed(..) => unreachable!("its stay was over already"),
+        };
+        self.slots.set_ready(key);
+        (member, self.wake())
+    }
+
+    fn retire(&mut self, key: usize, member: &mut Member<St>, departure: Departure) -> (bool, Wake) {
+        self.slots.give_back(key, member.take_waker());
+        let slot = &mut self.slots.slots_mut()[key];
+        let (lasted, departure) = match *slot {
+            Slot::Away { .. } => (true, departure),
+            Slot::Leaving(departure) => (false, departure),
+            Slot::Present(_) | Slot::Expected(_) | Slot::Departed(..) => {
+                unreachable!("the slot of a stream that is being polled")
+            }
+        };
+        if lasted {
+            self.members -= 1;
+            if departure == Departure::Ended {
+                self.slots.vacate(key);
+                return (true, self.wake_if_ended());
+            }
+        }
+        *slot = Slot::Departed(member.id, departure);
+        self.slots.set_ready(key);
+        (lasted, self.wake())
+    }
+
+    fn remove(&mut self) -> Vec<(StreamId, Option<Box<Member<St>>>)> {
+        self.phase = Phase::Removed;
+        let mut streams = Vec::with_capacity(self.members);
+        self.slots.slots_mut().retain(|_, slot| {
+            match std::mem::replace(slot, Slot::Leaving(Departure::Removed)) {
+                Slot::Present(member) => {
+                    streams.push((member.id, Some(member)));
+                    false
+                }
+                Slot::Expected(id) => {
+                    streams.push((id, None));
+                    false
+                }
+                // The poll that returns to the slot finds it so.
+                Slot::Away { id, .. } => {
+                    streams.push((id, None));
+                    true
+                }
+                Slot::Leaving(_) => true,
+                Slot::Departed(..) => false,
+            }
+        });
+        self.members = 0;
+        streams
+    }
+
+    /// A slot was made ready: receivers that are parked are to be woken.
+    #[inline]
+    fn wake(&self) -> Wake {
+        Wake(self.slots.unpark())
+    }
+
+    /// A slot was vacated: if it was the last one of a closed channel, all receivers end.
+    fn wake_if_ended(&self) -> Wake {
+        Wake(self.has_ended())
+    }
+
+    fn has_ended(&self) -> bool {
+        self.phase == Phase::Closed && self.slots.slots().is_empty()
+    }
+}
+
+impl<St> fmt::Debug for Channel<St> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        let (members, phase) = (state.members, state.phase);
+        drop(state);
+        f.debug_struct("Channel")
+            .field("id", &self.id)
+            .field("members", &members)
+            .field("phase", &phase)
+            .finish()
+    }
+}

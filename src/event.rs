@@ -1,0 +1,72 @@
+//! What a channel yields, and what is handed back.
+
+use crate::id::{ChannelId, StreamId};
+
+/// What a [`ChannelReceiver`](crate::ChannelReceiver) yields of one stream.
+///
+/// Every stay of a stream in a channel is told by any number of `Item`s and then exactly one of the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StreamEvent<T> {
+    /// The stream yielded this. An error of the stream is an item like any other.
+    Item(T),
+    /// The stream ended. The pair is gone (unless the channel is [half-closing](crate::ChannelOptions::half_close)).
+    Ended,
+    /// The stream was moved to this channel, where it goes on.
+    Moved(ChannelId),
+    /// The pair was removed or closed, or it panicked.
+    Removed,
+}
+
+impl<T> StreamEvent<T> {
+    /// The item, or `None` when the stream left the channel.
+    ///
+    /// ```
+    /// use stream_multiplexer::StreamEvent;
+    ///
+    /// assert_eq!(StreamEvent::Item(7).item(), Some(7));
+    /// assert_eq!(StreamEvent::<i32>::Ended.item(), None);
+    /// ```
+    #[must_use]
+    pub fn item(self) -> Option<T> {
+        match self {
+            Self::Item(item) => Some(item),
+            Self::Ended | Self::Moved(_) | Self::Removed => None,
+        }
+    }
+}
+
+impl<T> From<StreamEvent<T>> for Option<T> {
+    fn from(event: StreamEvent<T>) -> Self {
+        event.item()
+    }
+}
+
+/// Why a stream left a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Departure {
+    Ended,
+    Moved(ChannelId),
+    Removed,
+}
+
+impl<T> From<Departure> for StreamEvent<T> {
+    fn from(departure: Departure) -> Self {
+        match departure {
+            Departure::Ended => Self::Ended,
+            Departure::Moved(to) => Self::Moved(to),
+            Departure::Removed => Self::Removed,
+        }
+    }
+}
+
+/// A stream pair that was removed, handed back.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct StreamPair<St, Si> {
+    /// The name it had.
+    pub id: StreamId,
+    /// `None` if the stream had ended, or was being polled at that moment: then it is dropped when that poll returns.
+    pub stream: Option<St>,
+    /// `None` if there was none, or it was being polled at that moment: then it is dropped when that poll returns.
+    pub sink: Option<Si>,
+}

@@ -1,0 +1,172 @@
+//! [`ChannelReceiver`]: a channel as a [`Stream`].
+
+use crate::channel::Channel;
+use crate::event::StreamEvent;
+use crate::id::{ChannelId, StreamId};
+use crate::receive::RecvMany;
+use crate::registry::Registry;
+use crate::wait_list::Waiter;
+use futures_core::Stream;
+use futures_core::stream::FusedStream;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// Receives what the streams of one channel yield, and learns when they leave it.
+///
+/// Made by [`Multiplexer::receiver`](crate::Multiplexer::receiver). There may be several for one channel,
+/// and [`recv`](crate::Multiplexer::recv) calls besides; each event goes to one of them. It polls the streams itself, in the task that polls it:
+/// a channel that nobody receives from is not polled, and that is its backpressure.
+///
+/// It ends when its channel was removed, or when the channel is empty and the multiplexer was
+/// [closed](crate::Multiplexer::close) or all its handles are gone. An empty channel of an open multiplexer waits.
+///
+/// ```
+/// use futures::{StreamExt, executor::block_on, stream};
+/// use stream_multiplexer::{Multiplexer, StreamEvent};
+///
+/// let multiplexer = Multiplexer::new();
+/// multiplexer.add_channel(1)?;
+/// let id = multiplexer.add_stream(stream::iter(["hello"]), 1)?;
+/// multiplexer.close();
+///
+/// let mut receiver = multiplexer.receiver(1)?;
+/// block_on(async {
+///     assert_eq!(receiver.next().await, Some((id, StreamEvent::Item("hello"))));
+///     assert_eq!(receiver.next().await, Some((id, StreamEvent::Ended)));
+///     assert_eq!(receiver.next().await, None);
+/// });
+/// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+/// ```
+///
+/// # Fairness
+///
+/// Between two turns of one stream, every stream of the channel that was ready at the first of them has one. The receivers of a channel
+/// take these turns among them.
+///
+/// # Yielding
+///
+/// One poll takes at most 64 turns in vain, and at most two in a row of streams that wake themselves in their own poll. Then
+/// it wakes its task and returns `Pending`.
+///
+/// # Panics
+///
+/// When a stream's poll panics, the panic reaches the caller. The pair is removed, which the channel
+/// tells as `Removed`; everything else goes on.
+///
+/// # Cancel safety
+///
+/// `next()` and [`recv_many`](Self::recv_many) lose nothing when they are dropped.
+pub struct ChannelReceiver<St, Si> {
+    registry: Arc<Registry<St, Si>>,
+    channel: Arc<Channel<St>>,
+    waiter: Waiter,
+    terminated: bool,
+}
+
+impl<St, Si> ChannelReceiver<St, Si> {
+    pub(crate) fn new(registry: Arc<Registry<St, Si>>, channel: Arc<Channel<St>>) -> Self {
+        Self { registry, channel, waiter: Waiter::default(), terminated: false }
+    }
+
+    /// The channel it receives from.
+    #[must_use]
+    pub fn channel_id(&self) -> ChannelId {
+        self.channel.id()
+    }
+}
+
+impl<St: Stream + Unpin, Si> ChannelReceiver<St, Si> {
+    /// Waits for events and appends up to `limit` of them to `buffer`; returns how many.
+    ///
+    /// It waits for the first one only; then it takes what is there at once. It returns 0 when the receiver has ended, or
+    /// `limit` is 0. `buffer` grows as it must, and not beyond.
+    ///
+    /// ```
+    /// use futures::{executor::block_on, stream};
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::new();
+    /// multiplexer.add_channel(1)?;
+    /// multiplexer.add_stream(stream::iter(0..10), 1)?;
+    ///
+    /// let mut events = Vec::new();
+    /// let received = block_on(multiplexer.receiver(1)?.recv_many(&mut events, 4));
+    /// assert_eq!((received, events.len()), (4, 4));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// When a stream's poll panics; what was received before is in `buffer`.
+    ///
+    /// # Cancel safety
+    ///
+    /// It takes nothing before it is ready, so nothing is lost when it is dropped.
+    pub fn recv_many<'a>(
+        &'a mut self,
+        buffer: &'a mut Vec<(StreamId, StreamEvent<St::Item>)>,
+        limit: usize,
+    ) -> RecvMany<'a, St, Si> {
+        RecvMany::new(self, buffer, limit)
+    }
+
+    /// Polls for events and appends up to `limit` of them to `buffer`, as [`recv_many`](Self::recv_many) does.
+    ///
+    /// - `Pending`: there is nothing now; the task is woken when there is.
+    /// - `Ready(n)`: `n` were appended. 0 when the receiver has ended, or `limit` is 0.
+    ///
+    /// # Panics
+    ///
+    /// When a stream's poll panics; what was received before is in `buffer`.
+    pub fn poll_recv_many(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut Vec<(StreamId, StreamEvent<St::Item>)>,
+        limit: usize,
+    ) -> Poll<usize> {
+        if limit == 0 {
+            return Poll::Ready(0);
+        }
+        let Some(event) = ready!(Pin::new(&mut *self).poll_next(cx)) else { return Poll::Ready(0) };
+        buffer.push(event);
+        let mut received = 1;
+        while received < limit {
+            // Without a task: this call will not wait any more.
+            let Some(event) = self.channel.poll_at_once(&*self.registry) else { break };
+            buffer.push(event);
+            received += 1;
+        }
+        Poll::Ready(received)
+    }
+}
+
+impl<St: Stream + Unpin, Si> Stream for ChannelReceiver<St, Si> {
+    type Item = (StreamId, StreamEvent<St::Item>);
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        let event = ready!(this.channel.poll_event(cx, &mut this.waiter, &*this.registry));
+        this.terminated = event.is_none();
+        Poll::Ready(event)
+    }
+}
+
+impl<St: Stream + Unpin, Si> FusedStream for ChannelReceiver<St, Si> {
+    fn is_terminated(&self) -> bool {
+        self.terminated
+    }
+}
+
+impl<St, Si> Drop for ChannelReceiver<St, Si> {
+    fn drop(&mut self) {
+        self.channel.tasks().leave(&mut self.waiter);
+    }
+}
+
+impl<St, Si> fmt::Debug for ChannelReceiver<St, Si> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChannelReceiver").field("channel", &self.channel).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,43 @@
+//! [`RecvMany`]: the next events of a receiver.
+
+use crate::event::StreamEvent;
+use crate::id::StreamId;
+use crate::receive::ChannelReceiver;
+use futures_core::Stream;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// The next events of a channel; from [`ChannelReceiver::recv_many`].
+#[must_use = "futures do nothing unless awaited"]
+pub struct RecvMany<'a, St: Stream, Si> {
+    receiver: &'a mut ChannelReceiver<St, Si>,
+    buffer: &'a mut Vec<(StreamId, StreamEvent<St::Item>)>,
+    limit: usize,
+}
+
+impl<'a, St: Stream, Si> RecvMany<'a, St, Si> {
+    pub(crate) fn new(
+        receiver: &'a mut ChannelReceiver<St, Si>,
+        buffer: &'a mut Vec<(StreamId, StreamEvent<St::Item>)>,
+        limit: usize,
+    ) -> Self {
+        Self { receiver, buffer, limit }
+    }
+}
+
+impl<St: Stream + Unpin, Si> Future for RecvMany<'_, St, Si> {
+    type Output = usize;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<usize> {
+        let this = self.get_mut();
+        this.receiver.poll_recv_many(cx, this.buffer, this.limit)
+    }
+}
+
+impl<St: Stream, Si> fmt::Debug for RecvMany<'_, St, Si> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecvMany").field("limit", &self.limit).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,267 @@
+//! Who is where: the control plane.
+//!
+//! One lock orders all that adds, moves and removes pairs and channels. Where a pair's stream belongs is
+//! what the registry says, from the moment a call returns; if the stream is being polled at that moment it comes
+//! there when the poll returns ([`Control::arrive`]).
+//!
+//! **Lock order**: the registry's, then a channel's. A sink's is taken alone. No foreign code runs under any of them:
+//! what is to be dropped or woken is carried out of the lock.
+
+use crate::channel::{Channel, Control, Member, Wake};
+use crate::error::{AddStreamError, MultiplexerError};
+use crate::event::{Departure, StreamPair};
+use crate::id::{ChannelId, StreamId};
+use crate::sink_slot::{Phase, SinkSlot};
+use crate::sync::Mutex;
+use slab::Slab;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+
+pub(crate) struct Registry<St, Si> {
+    state: Mutex<State<St, Si>>,
+}
+
+struct State<St, Si> {
+    channels: BTreeMap<ChannelId, Arc<Channel<St>>>,
+    pairs: Slab<Pair<St, Si>>,
+    /// The serial of the next pair.
+    next: u64,
+    closed: bool,
+}
+
+struct Pair<St, Si> {
+    serial: u64,
+    /// `None` when the stream ended and the sink was kept.
+    seat: Option<Seat<St>>,
+    /// `None` when the stream was added without one.
+    sink: Option<Arc<SinkSlot<Si>>>,
+}
+
+/// A stream's slot in a channel.
+struct Seat<St> {
+    channel: Arc<Channel<St>>,
+    key: usize,
+}
+
+impl<St, Si> Registry<St, Si> {
+    pub(crate) fn new() -> Self {
+        let state = State { channels: BTreeMap::new(), pairs: Slab::new(), next: 0, closed: false };
+        Self { state: Mutex::new(state) }
+    }
+
+    pub(crate) fn add_channel(&self, id: ChannelId, half_close: bool) -> Result<(), MultiplexerError> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(MultiplexerError::Closed);
+        }
+        match state.channels.entry(id) {
+            Entry::Occupied(_) => Err(MultiplexerError::DuplicateChannel(id)),
+            Entry::Vacant(vacant) => {
+                vacant.insert(Arc::new(Channel::new(id, half_close)));
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn channel(&self, id: ChannelId) -> Result<Arc<Channel<St>>, MultiplexerError> {
+        self.state.lock().channel(id).cloned()
+    }
+
+    pub(crate) fn channel_ids(&self) -> Vec<ChannelId> {
+        self.state.lock().channels.keys().copied().collect()
+    }
+
+    pub(crate) fn remove_channel(&self, id: ChannelId) -> Option<Vec<StreamPair<St, Si>>> {
+        let mut state = self.state.lock();
+        let channel = state.channels.remove(&id)?;
+        let streams = channel.remove();
+        let mut parts = Vec::with_capacity(streams.len());
+        for (id, member) in streams {
+            let pair = state.pairs.remove(id.key());
+            debug_assert_eq!(pair.serial, id.serial());
+            parts.push((id, member, pair));
+        }
+        drop(state);
+
+        channel.tasks().wake_all();
+        parts.sort_unstable_by_key(|(id, ..)| *id);
+        Some(parts.into_iter().map(|(id, member, pair)| pair.hand_back(id, member)).collect())
+    }
+
+    /// Adds a stream, with the slot that `slot` makes of what comes with it; or says why not and gives both back.
+    pub(crate) fn add<S>(
+        &self,
+        stream: St,
+        sink: S,
+        slot: impl FnOnce(S) -> Option<Arc<SinkSlot<Si>>>,
+        channel: ChannelId,
+    ) -> Result<StreamId, AddStreamError<St, S>> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let channel = match state.channel(channel) {
+            _ if state.closed => Err(MultiplexerError::Closed),
+            found => found.cloned(),
+        };
+        let channel = match channel {
+            Ok(channel) => channel,
+            Err(error) => {
+                drop(guard);
+                return Err(AddStreamError { error, stream, sink });
+            }
+        };
+        let vacant = state.pairs.vacant_entry();
+        let id = StreamId::new(state.next, vacant.key());
+        state.next += 1;
+        let (key, wake) = channel.seat(Box::new(Member::new(id, stream)));
+        let seat = Some(Seat { channel: Arc::clone(&channel), key });
+        vacant.insert(Pair { serial: id.serial(), seat, sink: slot(sink) });
+        drop(guard);
+
+        channel.wake(wake);
+        Ok(id)
+    }
+
+    pub(crate) fn change_channel(&self, id: StreamId, to: ChannelId) -> Result<(), MultiplexerError> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let to = state.channel(to).cloned();
+        let Some(seat) = state.pair_mut(id).and_then(|pair| pair.seat.as_mut()) else {
+            return Err(MultiplexerError::UnknownStream(id));
+        };
+        let to = to?;
+        if Arc::ptr_eq(&seat.channel, &to) {
+            return Ok(());
+        }
+        let (member, wake_from) = seat.channel.depart(seat.key, Departure::Moved(to.id()));
+        let (key, wake_to) = match member {
+            Some(member) => to.seat(member),
+            None => (to.expect(id), Wake::NONE),
+        };
+        let from = std::mem::replace(seat, Seat { channel: Arc::clone(&to), key }).channel;
+        drop(guard);
+
+        from.wake(wake_from);
+        to.wake(wake_to);
+        Ok(())
+    }
+
+    pub(crate) fn remove(&self, id: StreamId) -> Option<StreamPair<St, Si>> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        state.pair_mut(id)?;
+        let pair = state.pairs.remove(id.key());
+        let left = pair.seat.as_ref().map(|seat| seat.channel.depart(seat.key, Departure::Removed));
+        drop(guard);
+
+        let member = left.and_then(|(member, wake)| {
+            pair.seat.iter().for_each(|seat| seat.channel.wake(wake));
+            member
+        });
+        Some(pair.hand_back(id, member))
+    }
+
+    pub(crate) fn channel_of(&self, id: StreamId) -> Option<ChannelId> {
+        let mut state = self.state.lock();
+        state.pair_mut(id)?.seat.as_ref().map(|seat| seat.channel.id())
+    }
+
+    pub(crate) fn sink(&self, id: StreamId) -> Option<Arc<SinkSlot<Si>>> {
+        self.state.lock().pair_mut(id)?.sink.clone()
+    }
+
+    /// The sinks of some streams, in their order, at one lock pair.
+    pub(crate) fn sinks(&self, ids: impl Iterator<Item = StreamId>, sinks: &mut [Option<Arc<SinkSlot<Si>>>]) {
+        let mut state = self.state.lock();
+        for (id, sink) in ids.zip(sinks) {
+            debug_assert!(sink.is_none());
+            *sink = state.pair_mut(id).and_then(|pair| pair.sink.clone());
+        }
+    }
+
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        if std::mem::replace(&mut state.closed, true) {
+            return;
+        }
+        let channels: Vec<_> = state.channels.values().cloned().collect();
+        channels.iter().for_each(|channel| channel.close());
+        drop(state);
+
+        channels.iter().for_each(|channel| channel.tasks().wake_all());
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
+    /// How many channels and pairs there are.
+    pub(crate) fn len(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.channels.len(), state.pairs.len())
+    }
+}
+
+impl<St, Si> Control<St> for Registry<St, Si> {
+    fn arrive(&self, member: Box<Member<St>>) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let Some(seat) = state.pair_mut(member.id).and_then(|pair| pair.seat.as_ref()) else {
+            drop(guard);
+            drop(member);
+            return;
+        };
+        let wake = seat.channel.land(seat.key, member);
+        let channel = Arc::clone(&seat.channel);
+        drop(guard);
+        channel.wake(wake);
+    }
+
+    fn finish(&self, channel: &Channel<St>, key: usize, mut member: Box<Member<St>>, how: Departure) -> bool {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let (lasted, wake) = channel.retire(key, &mut member, how);
+        let mut elsewhere = None;
+        let mut sink = None;
+        if let Some(pair) = state.pair_mut(member.id) {
+            let seat = pair.seat.take().expect("a stream that is polled has a seat");
+            let keeps_sink = how == Departure::Ended && seat.channel.half_close();
+            if !lasted {
+                // It was moved while it was polled, and never arrives.
+                let (_, wake) = seat.channel.depart(seat.key, how);
+                elsewhere = Some((seat.channel, wake));
+            }
+            if !keeps_sink {
+                sink = state.pairs.remove(member.id.key()).sink;
+            }
+        }
+        drop(guard);
+
+        channel.wake(wake);
+        if let Some((channel, wake)) = elsewhere {
+            channel.wake(wake);
+        }
+        if let Some(sink) = sink {
+            drop(sink.advance(if how == Departure::Ended { Phase::Ending } else { Phase::Gone }));
+        }
+        lasted
+    }
+}
+
+impl<St, Si> State<St, Si> {
+    fn channel(&self, id: ChannelId) -> Result<&Arc<Channel<St>>, MultiplexerError> {
+        self.channels.get(&id).ok_or(MultiplexerError::UnknownChannel(id))
+    }
+
+    fn pair_mut(&mut self, id: StreamId) -> Option<&mut Pair<St, Si>> {
+        self.pairs.get_mut(id.key()).filter(|pair| pair.serial == id.serial())
+    }
+}
+
+impl<St, Si> Pair<St, Si> {
+    fn hand_back(self, id: StreamId, member: Option<Box<Member<St>>>) -> StreamPair<St, Si> {
+        let stream = member.map(|member| member.stream);
+        let sink = self.sink.and_then(|slot| slot.advance(Phase::Gone));
+        StreamPair { id, stream, sink }
+    }
+}

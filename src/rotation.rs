@@ -1,0 +1,137 @@
+//! Slots with a waker each, whose turn comes round.
+//!
+//! **Bound on fairness.** Between two turns of one slot, every slot that was ready at the first of them
+//! has one. The cursor moves behind the slot whose turn it is and only forwards, so before it comes back
+//! it passes every other slot. All wakes are absorbed before *each* turn: a slot that was woken
+//! ahead of the cursor, in the middle of a round, is passed in that same round. (Absorbing only when the cursor wraps
+//! would make it wait for a second one.)
+
+use crate::wait_list::WaitList;
+use ready_set::ReadySet;
+use slab::Slab;
+use std::sync::Arc;
+use std::task::Waker;
+
+mod ready_set;
+
+#[derive(Debug)]
+pub(crate) struct Rotation<T> {
+    slots: Slab<T>,
+    /// The waker of each slot, while it is not lent to a stream (which has it beside itself, where the poll
+    /// needs it). It is made when the slot is first used and kept for ever, so a stale wake
+    /// reaches the slot's next tenant: a spurious poll.
+    spare: Vec<Option<Waker>>,
+    ready: ReadySet,
+    cursor: usize,
+    tasks: Arc<WaitList>,
+}
+
+impl<T> Rotation<T> {
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
+        let tasks = Arc::new(WaitList::default());
+        Self {
+            slots: Slab::with_capacity(capacity),
+            spare: Vec::with_capacity(capacity),
+            ready: ReadySet::new(Arc::clone(&tasks)),
+            cursor: 0,
+            tasks,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn slots(&self) -> &Slab<T> {
+        &self.slots
+    }
+
+    #[inline]
+    pub(crate) fn slots_mut(&mut self) -> &mut Slab<T> {
+        &mut self.slots
+    }
+
+    /// Fills a vacant slot. It has no turn before [`set_ready`](Self::set_ready).
+    ///
+    /// Cost: allocates only when there are more slots than ever before: their storage and one waker.
+    pub(crate) fn fill(&mut self, tenant: T) -> usize {
+        let slot = self.slots.vacant_entry();
+        let key = slot.key();
+        if key == self.spare.len() {
+            let (added, waker) = self.ready.add_key();
+            debug_assert_eq!(added, key);
+            self.spare.push(Some(Waker::from(waker)));
+        }
+        slot.insert(tenant);
+        key
+    }
+
+    /// Vacates a slot. Its waker must have been given back, or be given back next.
+    pub(crate) fn vacate(&mut self, key: usize) -> Option<T> {
+        let tenant = self.slots.try_remove(key)?;
+        self.ready.clear(key);
+        Some(tenant)
+    }
+
+    /// Lends the waker of a slot to its tenant's stream.
+    pub(crate) fn lend_waker(&mut self, key: usize) -> Waker {
+        self.spare[key].take().expect("the waker of a slot is lent once")
+    }
+
+    /// Takes the waker of a slot back.
+    pub(crate) fn give_back(&mut self, key: usize, waker: Waker) {
+        debug_assert!(self.spare[key].is_none(), "the waker of a slot is lent once");
+        self.spare[key] = Some(waker);
+    }
+
+    /// Whose turn it is, if anyone's. The slot stays ready until [`clear_ready`](Self::clear_ready), and may
+    /// turn out to be vacant, by a stale wake.
+    #[inline]
+    pub(crate) fn next_turn(&mut self) -> Option<usize> {
+        self.ready.absorb();
+        let key = match self.ready.first_from(self.cursor) {
+            Some(key) => key,
+            None => self.ready.first_from(0)?,
+        };
+        self.cursor = key + 1;
+        Some(key)
+    }
+
+    #[inline]
+    pub(crate) fn set_ready(&mut self, key: usize) {
+        self.ready.set(key);
+    }
+
+    #[inline]
+    pub(crate) fn clear_ready(&mut self, key: usize) {
+        self.ready.clear(key);
+    }
+
+    /// Whether the slot was woken since its turn began: in its own poll, as a rule.
+    #[inline]
+    pub(crate) fn was_woken(&self, key: usize) -> bool {
+        self.ready.is_woken(key)
+    }
+
+    /// Prepares to sleep: returns the epoch for [`WaitList::wait`] on [`tasks`](Self::tasks), or `None` if
+    /// a slot was woken meanwhile.
+    ///
+    /// To be called when there is no turn to take, with the rotation still in exclusive hands.
+    #[inline]
+    pub(crate) fn park(&self) -> Option<usize> {
+        debug_assert!(!self.ready.any());
+        let epoch = self.tasks.epoch();
+        self.ready.park().then_some(epoch)
+    }
+
+    /// Whether tasks may sleep although a slot was made ready by [`set_ready`](Self::set_ready): the caller owes
+    /// them a [`WaitList::wake_all`].
+    #[inline]
+    #[must_use]
+    pub(crate) fn unpark(&self) -> bool {
+        self.ready.any() && self.ready.unpark()
+    }
+
+    /// The tasks that sleep until a slot is ready.
+    #[inline]
+    pub(crate) fn tasks(&self) -> &Arc<WaitList> {
+        &self.tasks
+    }
+}

@@ -1,0 +1,79 @@
+//! [`CloseStream`]: a sink flushed and closed, and its pair removed.
+
+use super::delivery::RemoveOnPanic;
+use crate::error::SendError;
+use crate::id::StreamId;
+use crate::registry::Registry;
+use crate::sink_slot::{Phase, SinkSlot};
+use crate::wait_list::Waiter;
+use futures_sink::Sink;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// A stream that is being closed; from [`Multiplexer::close_stream`](crate::Multiplexer::close_stream).
+#[must_use = "futures do nothing unless awaited"]
+pub struct CloseStream<'a, St, Si, T> {
+    registry: &'a Registry<St, Si>,
+    id: StreamId,
+    /// Found when it is first polled.
+    sink: Option<Arc<SinkSlot<Si>>>,
+    waiter: Waiter,
+    items: PhantomData<fn(T)>,
+}
+
+impl<'a, St, Si, T> CloseStream<'a, St, Si, T> {
+    pub(crate) fn new(registry: &'a Registry<St, Si>, id: StreamId) -> Self {
+        Self { registry, id, sink: None, waiter: Waiter::default(), items: PhantomData }
+    }
+}
+
+impl<St, Si: Sink<T> + Unpin, T> Future for CloseStream<'_, St, Si, T> {
+    type Output = Result<(), SendError<Si::Error>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { registry, id, sink, waiter, .. } = self.get_mut();
+        let (registry, id) = (*registry, *id);
+        let sink = match sink {
+            Some(sink) => sink,
+            None => {
+                let Some(found) = registry.sink(id) else {
+                    return Poll::Ready(Err(SendError::UnknownStream(id)));
+                };
+                drop(found.advance(Phase::Closing));
+                sink.insert(found)
+            }
+        };
+        let on_panic = RemoveOnPanic { registry, id };
+        let closed = sink.poll_with(Some((cx, waiter)), |phase, sink| match sink {
+            Some((sink, cx)) => {
+                let closed = ready!(Pin::new(sink).poll_close(cx));
+                Poll::Ready(closed.map_err(|error| SendError::Sink { id, error }))
+            }
+            None if phase == Phase::Closed => Poll::Ready(Ok(())),
+            None => Poll::Ready(Err(SendError::UnknownStream(id))),
+        });
+        std::mem::forget(on_panic);
+        let closed = ready!(closed);
+        drop(sink.advance(if closed.is_ok() { Phase::Closed } else { Phase::Gone }));
+        drop(registry.remove(id));
+        Poll::Ready(closed)
+    }
+}
+
+impl<St, Si, T> Drop for CloseStream<'_, St, Si, T> {
+    fn drop(&mut self) {
+        if let Some(sink) = &self.sink {
+            sink.leave(&mut self.waiter);
+        }
+    }
+}
+
+impl<St, Si, T> fmt::Debug for CloseStream<'_, St, Si, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CloseStream").field("id", &self.id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,111 @@
+//! One item on its way to one sink.
+
+use crate::error::SendError;
+use crate::id::StreamId;
+use crate::registry::Registry;
+use crate::sink_slot::{Phase, SinkSlot};
+use crate::wait_list::Waiter;
+use futures_sink::Sink;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// An item and the sink it goes to.
+///
+/// The item is handed to the sink in the same poll in which that is ready, so nobody comes between;
+/// then the sink is flushed. From then on `item` is `None`.
+pub(super) struct Delivery<Si, T> {
+    pub(super) id: StreamId,
+    sink: Arc<SinkSlot<Si>>,
+    item: Option<T>,
+    waiter: Waiter,
+}
+
+impl<Si, T> Delivery<Si, T> {
+    pub(super) fn new(id: StreamId, sink: Arc<SinkSlot<Si>>, item: T) -> Self {
+        Self { id, sink, item: Some(item), waiter: Waiter::default() }
+    }
+}
+
+impl<Si: Sink<T> + Unpin, T> Delivery<Si, T> {
+    /// Goes as far as it can; waits if there is a `cx` to wait with.
+    #[inline]
+    pub(super) fn poll<St>(
+        &mut self,
+        registry: &Registry<St, Si>,
+        cx: Option<&mut Context<'_>>,
+    ) -> Poll<Result<StreamId, SendError<Si::Error>>> {
+        let Self { id, sink, item, waiter } = self;
+        let on_panic = RemoveOnPanic { registry, id: *id };
+        let polled = sink.poll_with(cx.map(|cx| (cx, waiter)), |phase, sink| match sink {
+            Some((sink, cx)) => deliver(*id, item, phase, sink, cx),
+            None => Poll::Ready(without_sink(*id, item.is_none(), phase)),
+        });
+        std::mem::forget(on_panic);
+        polled.map_ok(|()| *id)
+    }
+}
+
+impl<Si, T> Drop for Delivery<Si, T> {
+    fn drop(&mut self) {
+        self.sink.leave(&mut self.waiter);
+    }
+}
+
+/// Hands the item over if it was not yet, and flushes.
+#[inline]
+pub(super) fn deliver<Si: Sink<T> + Unpin, T>(
+    id: StreamId,
+    item: &mut Option<T>,
+    phase: Phase,
+    sink: &mut Si,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), SendError<Si::Error>>> {
+    ready!(hand_over(id, item, phase, sink, cx))?;
+    Pin::new(sink).poll_flush(cx).map_err(|error| SendError::Sink { id, error })
+}
+
+/// Hands the item over if it was not yet.
+#[inline]
+pub(super) fn hand_over<Si: Sink<T> + Unpin, T>(
+    id: StreamId,
+    item: &mut Option<T>,
+    phase: Phase,
+    sink: &mut Si,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), SendError<Si::Error>>> {
+    if item.is_none() {
+        return Poll::Ready(Ok(()));
+    }
+    if phase == Phase::Closing {
+        return Poll::Ready(Err(SendError::Closed(id)));
+    }
+    let mut sink = Pin::new(sink);
+    let sent = ready!(sink.as_mut().poll_ready(cx)).and_then(|()| {
+        let item = item.take().expect("looked above");
+        sink.start_send(item)
+    });
+    Poll::Ready(sent.map_err(|error| SendError::Sink { id, error }))
+}
+
+/// What became of an item whose sink is gone.
+pub(super) fn without_sink<E>(id: StreamId, handed_over: bool, phase: Phase) -> Result<(), SendError<E>> {
+    match (handed_over, phase) {
+        // Closing flushes.
+        (true, Phase::Closed) => Ok(()),
+        (true, _) => Err(SendError::Unflushed(id)),
+        (false, _) => Err(SendError::UnknownStream(id)),
+    }
+}
+
+/// Removes the pair whose sink panics.
+pub(super) struct RemoveOnPanic<'a, St, Si> {
+    pub(super) registry: &'a Registry<St, Si>,
+    pub(super) id: StreamId,
+}
+
+impl<St, Si> Drop for RemoveOnPanic<'_, St, Si> {
+    fn drop(&mut self) {
+        drop(self.registry.remove(self.id));
+    }
+}

@@ -1,0 +1,230 @@
+//! [`StreamSender`]: one stream's sink, as a [`Sink`].
+
+use super::delivery::{RemoveOnPanic, deliver, hand_over, without_sink};
+use crate::error::SendError;
+use crate::id::StreamId;
+use crate::registry::Registry;
+use crate::sink_slot::{Phase, SinkSlot};
+use crate::wait_list::Waiter;
+use futures_sink::Sink;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, ready};
+
+/// Sends to one stream, as a [`Sink`]; from [`Multiplexer::sender`](crate::Multiplexer::sender).
+///
+/// There may be several for one stream, and [`send`](crate::Multiplexer::send) calls besides. It does not keep the stream, nor
+/// the multiplexer: when the pair is gone it fails with [`SendError::UnknownStream`].
+///
+/// `poll_ready` is ready when the stream's sink is. Another may send to it between that and `start_send`, and the
+/// sink may not be ready any more; then this sender keeps the one item, and hands it over when it is next polled
+/// (by `poll_flush` or `poll_ready`, as `SinkExt::send` and `forward` do).
+///
+/// Closing a sender flushes it and closes this sender alone; to close the stream's sink there is
+/// [`Multiplexer::close_stream`](crate::Multiplexer::close_stream).
+///
+/// ```
+/// use futures::{SinkExt, StreamExt, channel::mpsc, executor::block_on, stream};
+/// use stream_multiplexer::Multiplexer;
+///
+/// let multiplexer = Multiplexer::new();
+/// multiplexer.add_channel(1)?;
+/// let (sink, mut peer) = mpsc::channel(8);
+/// let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+///
+/// let mut sender = multiplexer.sender(id).expect("it is there");
+/// block_on(async {
+///     sender.send("one").await.unwrap();
+///     stream::iter(["two", "three"]).map(Ok).forward(sender).await.unwrap();
+///     assert_eq!(peer.next().await, Some("one"));
+///     assert_eq!(peer.next().await, Some("two"));
+///     assert_eq!(peer.next().await, Some("three"));
+/// });
+/// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+/// ```
+///
+/// # Cost
+///
+/// Each poll: two lock pairs beyond the sink's own cost, and two reference counts. Nothing is allocated.
+///
+/// # Panics
+///
+/// `start_send` panics if `poll_ready` was not ready before, and so does the second `start_send` after one `poll_ready` if
+/// the first item is still kept. When the sink itself panics, that reaches the caller and the pair is removed.
+///
+/// # Cancel safety
+///
+/// A `send` that is dropped has either not reached `start_send`, and sends nothing; or it has, and the item is flushed by the
+/// next poll of this sender. Dropping the sender drops an item that it still keeps.
+pub struct StreamSender<St, Si, T> {
+    registry: Weak<Registry<St, Si>>,
+    id: StreamId,
+    sink: Weak<SinkSlot<Si>>,
+    /// The same sink, while an item is on its way: it is not dropped before that is flushed.
+    in_flight: Option<Arc<SinkSlot<Si>>>,
+    /// An item that the sink was not ready for.
+    item: Option<T>,
+    waiter: Waiter,
+    closed: bool,
+}
+
+impl<St, Si, T> StreamSender<St, Si, T> {
+    pub(crate) fn new(registry: &Arc<Registry<St, Si>>, id: StreamId) -> Option<Self> {
+        let sink = Arc::downgrade(&registry.sink(id)?);
+        Some(Self::start(Arc::downgrade(registry), id, sink))
+    }
+
+    fn start(registry: Weak<Registry<St, Si>>, id: StreamId, sink: Weak<SinkSlot<Si>>) -> Self {
+        Self { registry, id, sink, in_flight: None, item: None, waiter: Waiter::default(), closed: false }
+    }
+
+    /// The stream it sends to.
+    #[must_use]
+    pub fn stream_id(&self) -> StreamId {
+        self.id
+    }
+
+    /// The stream's sink, for something new.
+    fn open_sink<E>(&self) -> Result<Arc<SinkSlot<Si>>, SendError<E>> {
+        if self.closed {
+            return Err(SendError::Closed(self.id));
+        }
+        let sink = self.in_flight.clone().or_else(|| self.sink.upgrade());
+        let sink = sink.ok_or(SendError::UnknownStream(self.id))?;
+        match sink.phase() {
+            Phase::Open => Ok(sink),
+            Phase::Closing => Err(SendError::Closed(self.id)),
+            Phase::Ending | Phase::Closed | Phase::Gone => Err(SendError::UnknownStream(self.id)),
+        }
+    }
+}
+
+impl<St, Si: Sink<T> + Unpin, T> StreamSender<St, Si, T> {
+    /// Polls the sink; a panic removes the pair.
+    fn poll_sink<R>(
+        &mut self,
+        sink: &SinkSlot<Si>,
+        cx: Option<&mut Context<'_>>,
+        mut poll: impl FnMut(&mut Option<T>, Phase, Option<(&mut Si, &mut Context<'_>)>) -> Poll<R>,
+    ) -> Poll<R> {
+        let Self { registry, id, item, waiter, .. } = self;
+        let on_panic = OnPanic { registry, id: *id };
+        let polled = sink.poll_with(cx.map(|cx| (cx, waiter)), |phase, sink| poll(item, phase, sink));
+        std::mem::forget(on_panic);
+        polled
+    }
+
+    /// Hands over an item that was kept.
+    fn poll_kept(&mut self, cx: Option<&mut Context<'_>>) -> Poll<Result<(), SendError<Si::Error>>> {
+        if self.item.is_none() {
+            return Poll::Ready(Ok(()));
+        }
+        let id = self.id;
+        let sink = self.in_flight.clone().expect("the sink of an item that is kept");
+        let sent = ready!(self.poll_sink(&sink, cx, |item, phase, sink| match sink {
+            Some((sink, cx)) => hand_over(id, item, phase, sink, cx),
+            None => Poll::Ready(without_sink(id, false, phase)),
+        }));
+        if sent.is_err() {
+            self.give_up();
+        }
+        Poll::Ready(sent)
+    }
+
+    /// Lets go of the sink, and of an item that it cannot take any more.
+    fn give_up(&mut self) {
+        if let Some(sink) = self.in_flight.take() {
+            sink.leave(&mut self.waiter);
+        }
+        drop(self.item.take());
+    }
+}
+
+/// Nothing in it is pinned.
+impl<St, Si, T> Unpin for StreamSender<St, Si, T> {}
+
+impl<St, Si: Sink<T> + Unpin, T> Sink<T> for StreamSender<St, Si, T> {
+    type Error = SendError<Si::Error>;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        let this = self.get_mut();
+        ready!(this.poll_kept(Some(&mut *cx)))?;
+        let id = this.id;
+        let sink = this.open_sink()?;
+        this.poll_sink(&sink, Some(cx), |_, phase, sink| match sink {
+            Some((sink, cx)) => {
+                let ready = ready!(Pin::new(sink).poll_ready(cx));
+                Poll::Ready(ready.map_err(|error| SendError::Sink { id, error }))
+            }
+            None => Poll::Ready(without_sink(id, false, phase)),
+        })
+    }
+
+    fn start_send(self: Pin<&mut Self>, item: T) -> Result<(), Self::Error> {
+        let this = self.get_mut();
+        assert!(this.item.is_none(), "start_send without poll_ready");
+        let sink = this.open_sink()?;
+        this.in_flight = Some(sink);
+        this.item = Some(item);
+        match this.poll_kept(None) {
+            Poll::Ready(sent) => sent,
+            // Another came between.
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        let this = self.get_mut();
+        let id = this.id;
+        let Some(sink) = this.in_flight.clone() else { return Poll::Ready(Ok(())) };
+        let flushed = ready!(this.poll_sink(&sink, Some(cx), |item, phase, sink| match sink {
+            Some((sink, cx)) => deliver(id, item, phase, sink, cx),
+            None => Poll::Ready(without_sink(id, item.is_none(), phase)),
+        }));
+        this.give_up();
+        Poll::Ready(flushed)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        let this = self.get_mut();
+        let flushed = ready!(Pin::new(&mut *this).poll_flush(cx));
+        this.closed = true;
+        Poll::Ready(flushed)
+    }
+}
+
+/// Removes the pair whose sink panics, if the multiplexer is still there.
+struct OnPanic<'a, St, Si> {
+    registry: &'a Weak<Registry<St, Si>>,
+    id: StreamId,
+}
+
+impl<St, Si> Drop for OnPanic<'_, St, Si> {
+    fn drop(&mut self) {
+        if let Some(registry) = self.registry.upgrade() {
+            drop(RemoveOnPanic { registry: &registry, id: self.id });
+        }
+    }
+}
+
+/// A sender of its own for the same stream.
+impl<St, Si, T> Clone for StreamSender<St, Si, T> {
+    fn clone(&self) -> Self {
+        Self::start(Weak::clone(&self.registry), self.id, Weak::clone(&self.sink))
+    }
+}
+
+impl<St, Si, T> Drop for StreamSender<St, Si, T> {
+    fn drop(&mut self) {
+        if let Some(sink) = self.in_flight.take().or_else(|| self.sink.upgrade()) {
+            sink.leave(&mut self.waiter);
+        }
+    }
+}
+
+impl<St, Si, T> fmt::Debug for StreamSender<St, Si, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamSender").field("id", &self.id).finish_non_exhaustive()
+    }
+}

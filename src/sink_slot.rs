@@ -1,0 +1,196 @@
+//! A sink shared by all who send to it.
+//!
+//! The sink is taken out for the duration of one poll and put back; no lock of ours is held while it is
+//! polled, and nobody holds it across an await. So a sender that is not polled holds up nobody, and a sink that is
+//! not ready makes only those wait who send to it.
+//!
+//! The sink is polled with a waker of the slot's own, and whoever could not go on waits in the slot's
+//! [`WaitList`]. The epoch is read before the sink is taken; a wake of the sink raises it, and so does
+//! putting back a sink that somebody missed. So a wake that comes before the sender is in the list
+//! is not lost: the list refuses.
+
+use crate::sync::Mutex;
+use crate::wait_list::{WaitList, Waiter};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
+#[derive(Debug)]
+pub(crate) struct SinkSlot<Si> {
+    state: Mutex<State<Si>>,
+    senders: Arc<Senders>,
+    /// Wakes `senders`; made once.
+    waker: Waker,
+}
+
+#[derive(Debug)]
+struct State<Si> {
+    /// `None` while it is polled, and when it is gone.
+    sink: Option<Si>,
+    /// Somebody missed it while it was polled.
+    missed: bool,
+    phase: Phase,
+}
+
+/// What may still be done with a sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// All.
+    Open,
+    /// The stream is over: sends in flight go on, and then it is dropped with the last of them.
+    Ending,
+    /// It is being closed: nothing new is handed to it.
+    Closing,
+    /// It was closed, and so flushed.
+    Closed,
+    /// It was handed back or lost.
+    Gone,
+}
+
+impl Phase {
+    /// Whether there is no sink any more.
+    fn is_last(self) -> bool {
+        matches!(self, Self::Closed | Self::Gone)
+    }
+}
+
+/// Those who wait for the sink.
+#[derive(Debug, Default)]
+struct Senders(WaitList);
+
+impl Wake for Senders {
+    fn wake(self: Arc<Self>) {
+        self.0.wake_all();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.wake_all();
+    }
+}
+
+/// What came of trying to take the sink.
+pub(crate) enum Taken<'a, Si> {
+    Sink(SinkTurn<'a, Si>),
+    /// It is being polled by someone else, and told when it is back.
+    Busy,
+    /// It is not there any more.
+    Gone(Phase),
+}
+
+impl<Si> SinkSlot<Si> {
+    pub(crate) fn new(sink: Si) -> Self {
+        let senders = Arc::new(Senders::default());
+        let waker = Waker::from(Arc::clone(&senders));
+        let state = State { sink: Some(sink), missed: false, phase: Phase::Open };
+        Self { state: Mutex::new(state), senders, waker }
+    }
+
+    /// Takes the sink for one poll.
+    #[inline]
+    pub(crate) fn take(&self) -> Taken<'_, Si> {
+        let mut state = self.state.lock();
+        match state.sink.take() {
+            Some(sink) => Taken::Sink(SinkTurn { slot: self, phase: state.phase, sink: Some(sink) }),
+            None if state.phase.is_last() => Taken::Gone(state.phase),
+            None => {
+                state.missed = true;
+                Taken::Busy
+            }
+        }
+    }
+
+    /// Polls the sink with `poll` or waits for it: with `cx`, as `waiter`; or not at all without.
+    ///
+    /// `poll` is told the phase, and gets `None` for the sink when that is gone.
+    ///
+    /// Cost: two lock pairs and what `poll` does; one more and a waker's clone to wait.
+    #[inline]
+    pub(crate) fn poll_with<R>(
+        &self,
+        waiting: Option<(&mut Context<'_>, &mut Waiter)>,
+        mut poll: impl FnMut(Phase, Option<(&mut Si, &mut Context<'_>)>) -> Poll<R>,
+    ) -> Poll<R> {
+        let epoch = self.senders.0.epoch();
+        match self.take() {
+            Taken::Sink(mut turn) => {
+                let phase = turn.phase;
+                let sink = turn.sink.as_mut().expect("taken just now");
+                let polled = poll(phase, Some((sink, &mut Context::from_waker(&self.waker))));
+                turn.finish();
+                if polled.is_ready() {
+                    return polled;
+                }
+            }
+            Taken::Gone(phase) => return poll(phase, None),
+            Taken::Busy => {}
+        }
+        if let Some((cx, waiter)) = waiting {
+            if !self.senders.0.wait(waiter, epoch, cx.waker().clone()) {
+                // Woken meanwhile. Through the executor, for a sink may wake itself in each poll, as all do
+                // when tokio's cooperative budget is used up.
+                cx.waker().wake_by_ref();
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Waits no more.
+    pub(crate) fn leave(&self, waiter: &mut Waiter) {
+        self.senders.0.leave(waiter);
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.state.lock().phase
+    }
+
+    /// Goes on to a later phase, and tells all who wait. A phase without a sink gives it to the caller, if it is
+    /// not being polled; else it is dropped when that poll returns.
+    pub(crate) fn advance(&self, phase: Phase) -> Option<Si> {
+        let mut state = self.state.lock();
+        if state.phase < phase && !state.phase.is_last() {
+            state.phase = phase;
+        }
+        let sink = if state.phase.is_last() { state.sink.take() } else { None };
+        drop(state);
+        self.senders.0.wake_all();
+        sink
+    }
+}
+
+impl<Si> Drop for SinkSlot<Si> {
+    /// Tells senders that hold it weakly.
+    fn drop(&mut self) {
+        self.senders.0.wake_all();
+    }
+}
+
+/// The sink, taken out for one poll. If that panics the sink is lost.
+pub(crate) struct SinkTurn<'a, Si> {
+    slot: &'a SinkSlot<Si>,
+    phase: Phase,
+    sink: Option<Si>,
+}
+
+impl<Si> SinkTurn<'_, Si> {
+    /// Puts the sink back, or drops it if it was to go meanwhile.
+    #[inline]
+    fn finish(mut self) {
+        let mut state = self.slot.state.lock();
+        if !state.phase.is_last() {
+            state.sink = self.sink.take();
+        }
+        let missed = std::mem::take(&mut state.missed);
+        drop(state);
+        if missed {
+            self.slot.senders.0.wake_all();
+        }
+        drop(self.sink.take());
+    }
+}
+
+impl<Si> Drop for SinkTurn<'_, Si> {
+    fn drop(&mut self) {
+        if self.sink.is_some() {
+            drop(self.slot.advance(Phase::Gone));
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! [`StreamSlab`]: members polled in turn, in exclusive ownership.
+
+use crate::rotation::Rotation;
+use crate::wait_list::Waiter;
+use futures_core::Stream;
+use futures_core::stream::FusedStream;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+mod iter;
+
+pub use iter::{Iter, IterMut};
+
+/// How many members may be polled in vain in one call, before it yields to the executor.
+pub(crate) const FRUITLESS_POLLS: usize = 64;
+
+/// How many members in a row may wake themselves in their own poll, before the call yields.
+///
+/// One may have its reasons. Two in a row is what a used-up cooperative budget looks like: every
+/// member would return `Pending` and wake itself, and all would be polled again and again.
+pub(crate) const SELF_WAKES: usize = 2;
+
+/// A set of streams, polled as one, fairly; each has a key, as in a [`slab`].
+///
+/// **Keys are reused**: once a stream has ended or was removed, a later [`insert`](Self::insert) may return its key.
+///
+/// As a [`Stream`] it yields `(key, Some(item))`, and `(key, None)` once when that stream has ended (it
+/// is gone then). An empty slab yields `None`; it may be filled and polled again.
+///
+/// ```
+/// use futures::{StreamExt, executor::block_on, stream};
+/// use stream_multiplexer::StreamSlab;
+///
+/// let mut slab = StreamSlab::new();
+/// let letters = slab.insert(stream::iter(vec!["a", "b"]));
+/// let digits = slab.insert(stream::iter(vec!["1"]));
+///
+/// block_on(async {
+///     assert_eq!(slab.next().await, Some((letters, Some("a"))));
+///     assert_eq!(slab.next().await, Some((digits, Some("1"))));
+///     assert_eq!(slab.next().await, Some((letters, Some("b"))));
+///     assert_eq!(slab.next().await, Some((digits, None)));
+///     assert_eq!(slab.next().await, Some((letters, None)));
+///     assert_eq!(slab.next().await, None);
+/// });
+/// ```
+///
+/// The streams are `Unpin`, for they are handed back. One that is not comes as `Pin<Box<_>>`:
+///
+/// ```
+/// use futures::{StreamExt, stream};
+/// use stream_multiplexer::StreamSlab;
+///
+/// let mut slab = StreamSlab::new();
+/// slab.insert(Box::pin(stream::once(async { 1 })));
+/// ```
+///
+/// # Fairness
+///
+/// Members have their turns round-robin: between two turns of one member, every member that was ready
+/// at the first of them has one, also if it was woken in the middle of the round. A turn is one poll.
+///
+/// # Cost
+///
+/// Finding the next ready member takes a few loads, whatever their number. A member that is always
+/// ready costs no atomic read-modify-write; a wake costs one, and one more for each level of
+/// the [bitset](crate#how-it-works) that was empty. Nothing is allocated per item, per wake and per wait, nor per
+/// [`insert`](Self::insert) and [`remove`](Self::remove) once the slab has grown: a slot keeps its waker for its next member.
+///
+/// # Yielding
+///
+/// One call polls at most 64 members in vain, and at most two in a row that wake themselves in their own poll (as all of
+/// them do when tokio's cooperative budget is used up). Then it wakes its task and returns
+/// `Pending`, so that the executor can run others. Members that were not woken are not polled.
+///
+/// # Panics
+///
+/// When a member's poll panics, the panic reaches the caller. That member is not polled again; the next
+/// call drops it and yields its `(key, None)`. All others go on.
+///
+/// # Cancel safety
+///
+/// An item that was taken out of a member is returned by the same call, so `next()` loses nothing
+/// when it is dropped.
+pub struct StreamSlab<St> {
+    members: Rotation<Member<St>>,
+    waiter: Waiter,
+    /// A member whose poll panicked, and whose end is still to be told.
+    panicked: Option<usize>,
+    /// The last poll returned `None`, and nothing was inserted since.
+    terminated: bool,
+}
+
+struct Member<St> {
+    stream: St,
+    waker: Waker,
+}
+
+impl<St> StreamSlab<St> {
+    /// Makes an empty slab. Allocates one small block, for the tasks that will wait.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_capacity(0)
+    }
+
+    /// Makes an empty slab with room for `capacity` members. Their wakers are still allocated one by
+    /// one when a slot is first used.
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self {
+            members: Rotation::with_capacity(capacity),
+            waiter: Waiter::default(),
+            panicked: None,
+            terminated: false,
+        }
+    }
+
+    /// Adds a stream and returns its key. It is ready at once, and the task that waits for the slab, if
+    /// any, is woken.
+    ///
+    /// # Panics
+    ///
+    /// If the slab would hold more than some 1.1 billion members (1.1 million on a 32-bit machine).
+    pub fn insert(&mut self, stream: St) -> usize {
+        let key = self.members.fill(Member { stream, waker: Waker::noop().clone() });
+        let waker = self.members.lend_waker(key);
+        self.members.slots_mut()[key].waker = waker;
+        self.terminated = false;
+        self.make_ready(key);
+        key
+    }
+
+    /// Removes a stream and hands it back. Nothing more is yielded for it.
+    pub fn remove(&mut self, key: usize) -> Option<St> {
+        let Member { stream, waker } = self.members.vacate(key)?;
+        self.members.give_back(key, waker);
+        if self.panicked == Some(key) {
+            self.panicked = None;
+        }
+        Some(stream)
+    }
+
+    /// The stream at `key`.
+    #[must_use]
+    pub fn get(&self, key: usize) -> Option<&St> {
+        self.members.slots().get(key).map(|member| &member.stream)
+    }
+
+    /// The stream at `key`. If it was changed so that it may have an item now, it must wake its task itself, as on
+    /// any other change; or remove it and insert it again.
+    pub fn get_mut(&mut self, key: usize) -> Option<&mut St> {
+        self.members.slots_mut().get_mut(key).map(|member| &mut member.stream)
+    }
+
+    /// Whether there is a stream at `key`.
+    #[must_use]
+    pub fn contains(&self, key: usize) -> bool {
+        self.members.slots().contains(key)
+    }
+
+    /// How many streams there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.members.slots().len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.members.slots().is_empty()
+    }
+
+    /// How many streams fit before the storage grows.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.members.slots().capacity()
+    }
+
+    /// Drops all streams. The storage is kept.
+    pub fn clear(&mut self) {
+        for key in 0..self.capacity() {
+            drop(self.remove(key));
+        }
+    }
+
+    /// The streams with their keys, in the order of the keys.
+    #[must_use]
+    pub fn iter(&self) -> Iter<'_, St> {
+        Iter::new(self.members.slots().iter())
+    }
+
+    /// The streams with their keys, in the order of the keys. See [`get_mut`](Self::get_mut) on changing them.
+    pub fn iter_mut(&mut self) -> IterMut<'_, St> {
+        IterMut::new(self.members.slots_mut().iter_mut())
+    }
+
+    fn make_ready(&mut self, key: usize) {
+        self.members.set_ready(key);
+        if self.members.unpark() {
+            self.members.tasks().wake_all();
+        }
+    }
+}
+
+impl<St: Stream + Unpin> Stream for StreamSlab<St> {
+    type Item = (usize, Option<St::Item>);
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if let Some(key) = this.panicked {
+            drop(this.remove(key));
+            return Poll::Ready(Some((key, None)));
+        }
+        let mut fruitless = 0;
+        let mut self_wakes = 0;
+        loop {
+            let Some(key) = this.members.next_turn() else {
+                if this.is_empty() {
+                    this.terminated = true;
+                    return Poll::Ready(None);
+                }
+                if let Some(epoch) = this.members.park() {
+                    let waker = cx.waker().clone();
+                    if this.members.tasks().wait(&mut this.waiter, epoch, waker) {
+                        return Poll::Pending;
+                    }
+                }
+                continue;
+            };
+            match this.poll_member(key) {
+                Some(Poll::Ready(Some(item))) => return Poll::Ready(Some((key, Some(item)))),
+                Some(Poll::Ready(None)) => {
+                    drop(this.remove(key));
+                    return Poll::Ready(Some((key, None)));
+                }
+                Some(Poll::Pending) => {
+                    this.members.clear_ready(key);
+                    self_wakes = if this.members.was_woken(key) { self_wakes + 1 } else { 0 };
+                }
+                // A stale wake of a slot that is vacant now.
+                None => this.members.clear_ready(key),
+            }
+            fruitless += 1;
+            if fruitless == FRUITLESS_POLLS || self_wakes == SELF_WAKES {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        // Each member still yields its end, at least. A member cannot tell how long it goes on for
+        // others than itself, and adding up all their hints would cost a walk through all.
+        (self.len(), if self.is_empty() { Some(0) } else { None })
+    }
+}
+
+impl<St: Stream + Unpin> StreamSlab<St> {
+    #[inline]
+    fn poll_member(&mut self, key: usize) -> Option<Poll<Option<St::Item>>> {
+        let Member { stream, waker } = self.members.slots_mut().get_mut(key)?;
+        let on_panic = MarkPanicked { panicked: &mut self.panicked, key };
+        let poll = Pin::new(stream).poll_next(&mut Context::from_waker(waker));
+        std::mem::forget(on_panic);
+        Some(poll)
+    }
+}
+
+/// Notes which member's poll panicked.
+struct MarkPanicked<'a> {
+    panicked: &'a mut Option<usize>,
+    key: usize,
+}
+
+impl Drop for MarkPanicked<'_> {
+    fn drop(&mut self) {
+        *self.panicked = Some(self.key);
+    }
+}
+
+impl<St: Stream + Unpin> FusedStream for StreamSlab<St> {
+    /// Whether the slab was polled empty, and nothing was inserted since.
+    fn is_terminated(&self) -> bool {
+        self.terminated
+    }
+}
+
+impl<St> Drop for StreamSlab<St> {
+    /// Lets go of the waiting task: members' wakers may live on, and would keep it.
+    fn drop(&mut self) {
+        self.members.tasks().leave(&mut self.waiter);
+    }
+}
+
+impl<St> Default for StreamSlab<St> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<St> Extend<St> for StreamSlab<St> {
+    fn extend<I: IntoIterator<Item = St>>(&mut self, streams: I) {
+        for stream in streams {
+            self.insert(stream);
+        }
+    }
+}
+
+impl<St> FromIterator<St> for StreamSlab<St> {
+    fn from_iter<I: IntoIterator<Item = St>>(streams: I) -> Self {
+        let streams = streams.into_iter();
+        let mut slab = Self::with_capacity(streams.size_hint().0);
+        slab.extend(streams);
+        slab
+    }
+}
+
+impl<'a, St> IntoIterator for &'a StreamSlab<St> {
+    type Item = (usize, &'a St);
+    type IntoIter = Iter<'a, St>;
+
+    fn into_iter(self) -> Iter<'a, St> {
+        self.iter()
+    }
+}
+
+impl<'a, St> IntoIterator for &'a mut StreamSlab<St> {
+    type Item = (usize, &'a mut St);
+    type IntoIter = IterMut<'a, St>;
+
+    fn into_iter(self) -> IterMut<'a, St> {
+        self.iter_mut()
+    }
+}
+
+impl<St: fmt::Debug> fmt::Debug for StreamSlab<St> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self).finish()
+    }
+}
