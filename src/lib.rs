@@ -5,6 +5,7 @@ mod event;
 mod id;
 mod multiplexer;
 mod options;
+mod ready_set;
 mod receive;
 mod registry;
 mod rotation;

@@ -6,13 +6,11 @@
 //! ahead of the cursor, in the middle of a round, is passed in that same round. (Absorbing only when the cursor wraps
 //! would make it wait for a second one.)
 
+use crate::ready_set::ReadySet;
 use crate::wait_list::WaitList;
-use ready_set::ReadySet;
 use slab::Slab;
 use std::sync::Arc;
 use std::task::Waker;
-
-mod ready_set;
 
 #[derive(Debug)]
 pub(crate) struct Rotation<T> {
@@ -28,7 +26,7 @@ pub(crate) struct Rotation<T> {
 
 impl<T> Rotation<T> {
     pub(crate) fn with_capacity(capacity: usize) -> Self {
-        let tasks = Arc::new(WaitList::default());
+        let tasks = Arc::new(WaitList::new());
         Self {
             slots: Slab::with_capacity(capacity),
             spare: Vec::with_capacity(capacity),

@@ -54,7 +54,7 @@ impl Phase {
 }
 
 /// Those who wait for the sink.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Senders(WaitList);
 
 impl Wake for Senders {
@@ -78,7 +78,7 @@ pub(crate) enum Taken<'a, Si> {
 
 impl<Si> SinkSlot<Si> {
     pub(crate) fn new(sink: Si) -> Self {
-        let senders = Arc::new(Senders::default());
+        let senders = Arc::new(Senders(WaitList::new()));
         let waker = Waker::from(Arc::clone(&senders));
         let state = State { sink: Some(sink), missed: false, phase: Phase::Open };
         Self { state: Mutex::new(state), senders, waker }

@@ -1,25 +1,30 @@
-//! The atomics and the lock that everything else is built on.
+//! The atomics and the lock that everything else is built on: the standard library's, or loom's.
 //!
-//! No other file names `std::sync::atomic` or `std::sync::Mutex`: the models under `models/` compile
-//! the files that keep the wake protocol with a `sync` of their own, which loom can interleave.
+//! No other file names `std::sync::atomic` or `std::sync::Mutex`, so the models under `models/` run all of this crate on
+//! loom, which goes through the interleavings of threads and the reorderings of memory.
 
+#[cfg(loom_models)]
+use loom::sync as imp;
+#[cfg(not(loom_models))]
+use std::sync as imp;
 use std::sync::PoisonError;
 
-pub(crate) use std::sync::MutexGuard;
-pub(crate) use std::sync::atomic::{AtomicUsize, Ordering};
+pub(crate) use imp::MutexGuard;
+pub(crate) use imp::atomic::{AtomicUsize, Ordering};
 
-/// Bits in a word of the ready set. The models shrink it, so that small sets have every level.
-pub(crate) const WORD_BITS: usize = usize::BITS as usize;
+/// Bits in a word of the ready set. In the models so few that three members have every kind of place: keys 0 and
+/// 1 are bits of the root, keys 2 to 5 share the only branch.
+pub(crate) const WORD_BITS: usize = if cfg!(loom_models) { 4 } else { usize::BITS as usize };
 
 /// A mutex that knows no poison.
 ///
 /// No foreign code runs while one of ours is held, so no panic can leave the data half changed.
-#[derive(Debug, Default)]
-pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
+#[derive(Debug)]
+pub(crate) struct Mutex<T>(imp::Mutex<T>);
 
 impl<T> Mutex<T> {
-    pub(crate) const fn new(value: T) -> Self {
-        Self(std::sync::Mutex::new(value))
+    pub(crate) fn new(value: T) -> Self {
+        Self(imp::Mutex::new(value))
     }
 
     #[inline]

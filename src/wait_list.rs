@@ -22,7 +22,7 @@ use crate::sync::{AtomicUsize, Mutex, Ordering};
 use slab::Slab;
 use std::task::Waker;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct WaitList {
     /// How often `wake_all` ran. Changed under the lock only.
     epoch: AtomicUsize,
@@ -44,6 +44,10 @@ pub(crate) struct Waiter {
 }
 
 impl WaitList {
+    pub(crate) fn new() -> Self {
+        Self { epoch: AtomicUsize::new(0), entries: Mutex::new(Entries::default()) }
+    }
+
     /// The epoch to hand to [`wait`](Self::wait). Read it before looking for something to do.
     #[inline]
     pub(crate) fn epoch(&self) -> usize {

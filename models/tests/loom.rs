@@ -1,0 +1,384 @@
+//! Every interleaving of small scenes. A lost wake is a deadlock here, and loom reports it.
+//!
+//! The members have a waker of the test's: their readiness is a relaxed flag, so nothing but the wake itself
+//! orders "it is ready" before the poll that must see it.
+
+use futures_core::Stream;
+use futures_sink::Sink;
+use loom::future::block_on;
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::thread;
+use models::{ChannelReceiver, Multiplexer, StreamEvent, StreamId, StreamSlab};
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+/// What a member and the thread that feeds it share. The waker is set before the threads start, so it needs no model.
+#[derive(Default)]
+struct Shared {
+    waker: Mutex<Option<Waker>>,
+}
+
+/// Yields one item for each that was added to `items`, and never registers anything in a poll.
+struct Member {
+    items: Arc<AtomicUsize>,
+    yielded: usize,
+    shared: Arc<Shared>,
+}
+
+struct Feed {
+    items: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
+}
+
+fn member() -> (Feed, Member) {
+    let items = Arc::new(AtomicUsize::new(0));
+    let shared = Arc::new(Shared::default());
+    let feed = Feed { items: Arc::clone(&items), shared: Arc::clone(&shared) };
+    (feed, Member { items, yielded: 0, shared })
+}
+
+impl Feed {
+    /// Relaxed: only the wake makes the item visible.
+    fn push(&self) {
+        self.items.fetch_add(1, Ordering::Relaxed);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        let waker = self.shared.waker.lock().unwrap().clone();
+        waker.expect("polled once before").wake();
+    }
+}
+
+impl Stream for Member {
+    type Item = ();
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<()>> {
+        let this = self.get_mut();
+        if this.items.load(Ordering::Relaxed) > this.yielded {
+            this.yielded += 1;
+            return Poll::Ready(Some(()));
+        }
+        *this.shared.waker.lock().unwrap() = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+fn poll_once<S: Stream + Unpin>(stream: &mut S) -> Poll<Option<S::Item>> {
+    Pin::new(stream).poll_next(&mut Context::from_waker(Waker::noop()))
+}
+
+async fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
+    poll_fn(|cx| Pin::new(&mut *stream).poll_next(cx)).await
+}
+
+/// A slab with idle members, each polled once, and the feeds of the last `fed` of them.
+fn idle_slab(members: usize, fed: usize) -> (StreamSlab<Member>, Vec<Feed>) {
+    let (mut feeds, members): (Vec<_>, Vec<_>) = (0..members).map(|_| member()).unzip();
+    let mut slab = StreamSlab::from_iter(members);
+    assert!(poll_once(&mut slab).is_pending());
+    let feeds = feeds.split_off(feeds.len() - fed);
+    (slab, feeds)
+}
+
+/// One thread wakes, the other polls and parks.
+fn wake_against_poll(key: usize) {
+    loom::model(move || {
+        let (mut slab, mut feeds) = idle_slab(key + 1, 1);
+        let feed = feeds.pop().unwrap();
+        let waker = thread::spawn(move || feed.push());
+        assert_eq!(block_on(next(&mut slab)), Some((key, Some(()))));
+        waker.join().unwrap();
+    });
+}
+
+#[test]
+fn wake_against_poll_in_the_root() {
+    wake_against_poll(0);
+}
+
+#[test]
+fn wake_against_poll_in_a_branch() {
+    wake_against_poll(2);
+}
+
+/// A member is woken again and again while its items are taken.
+#[test]
+fn wakes_against_park() {
+    loom::model(|| {
+        let (mut slab, mut feeds) = idle_slab(3, 1);
+        let feed = feeds.pop().unwrap();
+        let waker = thread::spawn(move || {
+            feed.push();
+            feed.push();
+        });
+        assert_eq!(block_on(next(&mut slab)), Some((2, Some(()))));
+        assert_eq!(block_on(next(&mut slab)), Some((2, Some(()))));
+        waker.join().unwrap();
+    });
+}
+
+/// Two threads wake members of one word.
+fn two_wakers(members: usize) {
+    loom::model(move || {
+        let (mut slab, feeds) = idle_slab(members, 2);
+        let wakers: Vec<_> = feeds.into_iter().map(|feed| thread::spawn(move || feed.push())).collect();
+        let mut keys = [block_on(next(&mut slab)), block_on(next(&mut slab))].map(|event| event.unwrap().0);
+        keys.sort_unstable();
+        assert_eq!(keys, [members - 2, members - 1]);
+        wakers.into_iter().for_each(|waker| waker.join().unwrap());
+    });
+}
+
+#[test]
+fn two_wakers_in_the_root() {
+    two_wakers(2);
+}
+
+#[test]
+fn two_wakers_in_the_root_and_a_branch() {
+    two_wakers(3);
+}
+
+#[test]
+fn two_wakers_in_a_branch() {
+    two_wakers(4);
+}
+
+type Mux = Multiplexer<Member>;
+
+/// A channel with one idle member, polled once.
+fn idle_channel() -> (Mux, ChannelReceiver<Member, ()>, StreamId, Feed) {
+    let multiplexer = Mux::new();
+    multiplexer.add_channel(1).unwrap();
+    let mut receiver = multiplexer.receiver(1).unwrap();
+    let (feed, member) = member();
+    let id = multiplexer.add_stream(member, 1).unwrap();
+    assert!(poll_once(&mut receiver).is_pending());
+    (multiplexer, receiver, id, feed)
+}
+
+fn is_item(event: Option<(StreamId, StreamEvent<()>)>) -> bool {
+    matches!(event, Some((_, StreamEvent::Item(()))))
+}
+
+/// Two receivers wait; two items come; each gets one, whoever of them takes the wake.
+#[test]
+fn two_receivers_share() {
+    loom::model(|| {
+        let (multiplexer, mut one, _, feed) = idle_channel();
+        let mut two = multiplexer.receiver(1).unwrap();
+        let other = thread::spawn(move || assert!(is_item(block_on(next(&mut two)))));
+        feed.push();
+        feed.push();
+        assert!(is_item(block_on(next(&mut one))));
+        other.join().unwrap();
+    });
+}
+
+/// The same while both are polling: one may find the wake of a member that the other has taken out.
+#[test]
+fn two_receivers_against_wakes() {
+    loom::model(|| {
+        let (multiplexer, one, _, feed) = idle_channel();
+        let two = multiplexer.receiver(1).unwrap();
+        let receivers = [one, two].map(|mut receiver| {
+            thread::spawn(move || {
+                assert!(is_item(block_on(next(&mut receiver))));
+                receiver
+            })
+        });
+        // First a wake for nothing: its poll returns `Pending` while the next wake comes.
+        feed.wake();
+        feed.push();
+        feed.push();
+        receivers.map(|receiver| receiver.join().unwrap());
+    });
+}
+
+/// A stream is added while a receiver goes to sleep.
+#[test]
+fn add_against_park() {
+    loom::model(|| {
+        let multiplexer = Mux::new();
+        multiplexer.add_channel(1).unwrap();
+        let mut receiver = multiplexer.receiver(1).unwrap();
+        let adder = thread::spawn(move || {
+            let (feed, member) = member();
+            feed.items.store(1, Ordering::Relaxed);
+            multiplexer.add_stream(member, 1).unwrap();
+            multiplexer
+        });
+        assert!(is_item(block_on(next(&mut receiver))));
+        adder.join().unwrap();
+    });
+}
+
+/// A member that has an item is moved while it is polled: the item comes once, before or after the move.
+#[test]
+fn move_against_poll() {
+    loom::model(|| {
+        let (multiplexer, mut from, id, feed) = idle_channel();
+        multiplexer.add_channel(2).unwrap();
+        let mut to = multiplexer.receiver(2).unwrap();
+        feed.push();
+        let mover = thread::spawn(move || {
+            multiplexer.change_stream_channel(id, 2).unwrap();
+            multiplexer
+        });
+        let first = block_on(next(&mut from));
+        if is_item(first) {
+            assert_eq!(block_on(next(&mut from)), Some((id, StreamEvent::Moved(2))));
+            mover.join().unwrap();
+            assert!(poll_once(&mut to).is_pending());
+        } else {
+            assert_eq!(first, Some((id, StreamEvent::Moved(2))));
+            assert!(is_item(block_on(next(&mut to))));
+            mover.join().unwrap();
+        }
+    });
+}
+
+/// A member is removed while it is polled: one departure, and the stream is handed back or dropped.
+#[test]
+fn remove_against_poll() {
+    loom::model(|| {
+        let (multiplexer, mut receiver, id, feed) = idle_channel();
+        feed.push();
+        let remover = thread::spawn(move || {
+            let pair = multiplexer.remove_stream(id).unwrap();
+            (multiplexer, pair)
+        });
+        let mut event = block_on(next(&mut receiver));
+        if is_item(event) {
+            event = block_on(next(&mut receiver));
+        }
+        assert_eq!(event, Some((id, StreamEvent::Removed)));
+        let (multiplexer, pair) = remover.join().unwrap();
+        drop((multiplexer, pair));
+        assert_eq!(poll_once(&mut receiver), Poll::Ready(None));
+        assert_eq!(Arc::strong_count(&feed.shared), 1);
+    });
+}
+
+/// Closing ends a receiver that goes to sleep.
+#[test]
+fn close_against_park() {
+    loom::model(|| {
+        let multiplexer = Mux::new();
+        multiplexer.add_channel(1).unwrap();
+        let mut receiver = multiplexer.receiver(1).unwrap();
+        let closer = thread::spawn(move || drop(multiplexer));
+        assert_eq!(block_on(next(&mut receiver)), None);
+        closer.join().unwrap();
+    });
+}
+
+/// A sink that becomes ready from another thread; its readiness is relaxed, too.
+struct Gate {
+    open: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
+}
+
+impl Gate {
+    fn poll(&self, cx: &Context<'_>) -> Poll<Result<(), Infallible>> {
+        if self.open.load(Ordering::Relaxed) > 0 {
+            return Poll::Ready(Ok(()));
+        }
+        *self.shared.waker.lock().unwrap() = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Sink<()> for Gate {
+    type Error = Infallible;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.poll(cx)
+    }
+
+    fn start_send(self: Pin<&mut Self>, (): ()) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.poll(cx)
+    }
+}
+
+type GateMux = Multiplexer<Member, Gate>;
+
+/// A pair whose sink is shut, and has a waker.
+fn shut_gate() -> (GateMux, StreamId, Arc<AtomicUsize>, Arc<Shared>) {
+    let multiplexer = GateMux::new();
+    multiplexer.add_channel(1).unwrap();
+    let open = Arc::new(AtomicUsize::new(0));
+    let shared = Arc::new(Shared::default());
+    let gate = Gate { open: Arc::clone(&open), shared: Arc::clone(&shared) };
+    let id = multiplexer.add_stream_pair(gate, member().1, 1).unwrap();
+    let mut send = multiplexer.send_one(id, ());
+    assert!(Pin::new(&mut send).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    drop(send);
+    (multiplexer, id, open, shared)
+}
+
+fn open_up(open: &AtomicUsize, shared: &Shared) {
+    open.store(1, Ordering::Relaxed);
+    let waker = shared.waker.lock().unwrap().clone();
+    waker.expect("polled once before").wake();
+}
+
+/// A sink becomes ready while its sender goes to sleep.
+#[test]
+fn sink_against_sender() {
+    loom::model(|| {
+        let (multiplexer, id, open, shared) = shut_gate();
+        let opener = thread::spawn(move || open_up(&open, &shared));
+        block_on(multiplexer.send_one(id, ())).unwrap();
+        opener.join().unwrap();
+    });
+}
+
+/// Two tasks send to one sink: who finds it away is told when it is back.
+#[test]
+fn two_senders() {
+    loom::model(|| {
+        let (multiplexer, id, open, shared) = shut_gate();
+        open_up(&open, &shared);
+        let other = multiplexer.clone();
+        let sender = thread::spawn(move || block_on(other.send_one(id, ())).unwrap());
+        block_on(multiplexer.send_one(id, ())).unwrap();
+        sender.join().unwrap();
+    });
+}
+
+/// A pair is removed while a sender waits for its sink.
+#[test]
+fn remove_against_sender() {
+    loom::model(|| {
+        let (multiplexer, id, _open, _shared) = shut_gate();
+        let other = multiplexer.clone();
+        let remover = thread::spawn(move || drop(other.remove_stream(id)));
+        block_on(multiplexer.send_one(id, ())).unwrap_err();
+        remover.join().unwrap();
+    });
+}
+
+/// A sender that holds the sink weakly is told when the whole multiplexer goes.
+#[test]
+fn drop_against_stream_sender() {
+    loom::model(|| {
+        let (multiplexer, id, _open, _shared) = shut_gate();
+        let mut sender = multiplexer.sender(id).unwrap();
+        let dropper = thread::spawn(move || drop(multiplexer));
+        block_on(poll_fn(|cx| Pin::new(&mut sender).poll_ready(cx))).unwrap_err();
+        dropper.join().unwrap();
+    });
+}
