@@ -1,4 +1,170 @@
-//! x
+//! Many streams in channels, each received from on its own.
+//!
+//! A server holds many connections. Each is a [`Stream`](futures_core::Stream) (what the peer says) and a
+//! [`Sink`](futures_sink::Sink) (what we say back), and they fall into classes: authenticated and not, paying
+//! and free. A [`Multiplexer`] gathers the pairs of each class in a **channel**. A channel is received from on
+//! its own, so its backpressure is simply that nobody receives from it, and a program favours a class by asking
+//! its channel first.
+//!
+//! It runs under any executor: it has no I/O and no timers of its own, needs no runtime and no feature flags,
+//! and contains no unsafe code.
+//!
+//! ```
+//! use async_io::Async;
+//! use futures::{SinkExt, StreamExt};
+//! use std::net::{TcpListener, TcpStream};
+//! use stream_multiplexer::Multiplexer;
+//! use tokio_util::codec::{Framed, LinesCodec};
+//! use tokio_util::compat::FuturesAsyncReadCompatExt;
+//!
+//! const CHANNEL_ONE: usize = 1;
+//! const CHANNEL_TWO: usize = 2;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! smol::block_on(async {
+//!     let multiplexer = Multiplexer::new();
+//!     multiplexer.add_channel(CHANNEL_ONE)?;
+//!     multiplexer.add_channel(CHANNEL_TWO)?;
+//!
+//!     // A task that adds incoming connections to channel one.
+//!     let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0))?;
+//!     let address = listener.get_ref().local_addr()?;
+//!     let incoming = multiplexer.clone();
+//!     smol::spawn(async move {
+//!         while let Ok((connection, _)) = listener.accept().await {
+//!             let framed = Framed::new(connection.compat(), LinesCodec::new());
+//!             let (sink, stream) = framed.split();
+//!             let _stream_id = incoming.add_stream_pair(sink, stream, CHANNEL_ONE);
+//!         }
+//!     })
+//!     .detach();
+//!
+//!     // A task that echoes the first line of each, and moves the stream to channel two.
+//!     let echo = multiplexer.clone();
+//!     smol::spawn(async move {
+//!         while let Ok((stream_id, message)) = echo.recv(CHANNEL_ONE).await {
+//!             match message {
+//!                 Some(Ok(data)) => {
+//!                     echo.send(vec![stream_id], data).await;
+//!                     let _ = echo.change_stream_channel(stream_id, CHANNEL_TWO);
+//!                 }
+//!                 Some(Err(err)) => eprintln!("stream {stream_id}: {err}"),
+//!                 None => { /* stream_id has left channel one */ }
+//!             }
+//!         }
+//!     })
+//!     .detach();
+//!
+//!     // A client.
+//!     let client = Async::<TcpStream>::connect(address).await?;
+//!     let mut client = Framed::new(client.compat(), LinesCodec::new());
+//!     client.send("hello").await?;
+//!     assert_eq!(client.next().await.unwrap()?, "hello");
+//!
+//!     // What it says now comes in channel two.
+//!     client.send("it is me").await?;
+//!     let (_stream_id, message) = multiplexer.recv(CHANNEL_TWO).await?;
+//!     assert_eq!(message.unwrap()?, "it is me");
+//!     Ok(())
+//! })
+//! # }
+//! ```
+//!
+//! # What there is
+//!
+//! | for | use |
+//! |---|---|
+//! | channels of connections: receive, send, move, remove, from any task | [`Multiplexer`] |
+//! | one channel as a `Stream` that tells why a stream left | [`ChannelReceiver`], from [`Multiplexer::receiver`] |
+//! | one event of a channel | [`Multiplexer::recv`], [`Multiplexer::try_recv`] |
+//! | one item to many streams, or to one | [`Multiplexer::send`], [`Multiplexer::send_one`] |
+//! | one stream's sink as a `Sink` | [`StreamSender`], from [`Multiplexer::sender`] |
+//! | streams without sinks | [`Multiplexer::add_stream`] |
+//! | the engine alone, owned by one task and without locks | [`StreamSlab`] |
+//!
+//! # When not to use it
+//!
+//! - A handful of streams of different types, known when you write the program: `select!`.
+//! - Up to some ten streams that are nearly always ready: `tokio_stream::StreamMap` is smaller. It polls all members
+//!   for each item.
+//! - Futures rather than streams: `FuturesUnordered`.
+//! - Connections whose handling needs much CPU, or blocks: a task each. The members of a channel are polled by the
+//!   tasks that receive from it.
+//! - Timeouts, rate limits and send buffers are not here: they belong to your streams and sinks, which compose with
+//!   this crate. A sender to a peer that stopped reading waits until you drop the send or remove the stream.
+//!
+//! # How it works
+//!
+//! There are two paths, and neither knows of the other.
+//!
+//! ```text
+//! receive   peer's I/O -> member's waker -> ready set -> round-robin turn -> ChannelReceiver -> your task
+//! send      your task -> Send or StreamSender -> the sink, taken out for one poll -> peer's I/O
+//! ```
+//!
+//! *Receive.* A member's waker sets its bit in a hierarchical bitset of atomic words, the ready set. The receiver takes the next
+//! ready member in turn, by a few loads among a million, takes it out of the channel, polls it with no lock held,
+//! and puts it back. There is no queue of items and none of ready members, and nothing is allocated per item, wake, wait or move.
+//!
+//! *Send.* A sink is shared by all who send to it and taken out for one poll at a time. A sink that is not ready
+//! makes its own senders wait, nobody else. Nothing is buffered.
+//!
+//! *Moves and removals* are done when the call returns, also if nobody receives from the channel. If the member is being polled at that very
+//! moment, by another thread or because it calls the multiplexer itself, it follows when that poll returns.
+//!
+//! No foreign code runs under a lock of this crate: no poll, no wake, no clone of a waker, no drop. So a stream, a sink, a waker and
+//! any drop may call any method of the same multiplexer.
+//!
+//! # Fairness
+//!
+//! Between two turns of one member, every member of the channel that was ready at the first of them has one. A turn
+//! is one poll, so nobody is served twice while another waits. Between channels there is no fairness but what you
+//! write: `select!` on their receivers for an even share, or ask the favoured one first.
+//!
+//! # Cost
+//!
+//! | | member polls | lock pairs | atomic read-modify-writes | allocations |
+//! |---|---|---|---|---|
+//! | item of an always-ready member, [`StreamSlab`] | 1 | 0 | 0 | 0 |
+//! | the same, [`ChannelReceiver`] | 1 | 2 | 0 | 0 |
+//! | wake of a member | 0 | 0 | 1 for each level of the set that was empty: at most 2 up to 1,056 members, 3 up to 33,824 | 0 |
+//! | item of a member that was idle, `StreamSlab` | 2 | 0 | as many again, to take the wake | 0 |
+//! | the same, `ChannelReceiver` | 2 | 4 | the same | 0 |
+//! | going to sleep | 0 | 1 | 1, and the clone of the task's waker | 0 |
+//! | move to another channel | 0 | 3 | 4 | 0 |
+//! | send to one stream | 0 | 3 | 2 | 0 |
+//!
+//! # Cancel safety
+//!
+//! Every receiving future may be dropped at any point; nothing is lost. A sending future says in its documentation what may have
+//! been sent; a sink never gets half an item, nor one twice.
+//!
+//! # Panics
+//!
+//! A panic in a stream's or sink's poll reaches whoever polled, and costs that pair alone: it is removed, and its channel tells so.
+//!
+//! # The rooms of the source
+//!
+//! Each file uses only what stands above it.
+//!
+//! | file | what it keeps |
+//! |---|---|
+//! | `sync` | the atomics and the lock: the standard library's or loom's |
+//! | `id` | [`StreamId`], [`ChannelId`] |
+//! | `event` | [`StreamEvent`], [`StreamPair`]: what comes out |
+//! | `error` | one error per operation |
+//! | `options` | [`ChannelOptions`] |
+//! | `wait_list` | the tasks that wait for one thing, woken together |
+//! | `ready_set` | which members are ready, and who is to be woken |
+//! | `rotation` | slots with a waker each, whose turn comes round |
+//! | `stream_slab` | [`StreamSlab`]: a rotation of streams in exclusive ownership |
+//! | `channel` | a rotation shared by handles: take out, poll, put back; departures |
+//! | `sink_slot` | a sink shared by senders: one poll at a time, who waits |
+//! | `registry` | the control plane: who is where, and every move |
+//! | `receive` | [`ChannelReceiver`], [`Recv`], [`RecvMany`] |
+//! | `send` | [`Send`], [`SendOne`], [`StreamSender`], [`CloseStream`] |
+//! | `multiplexer` | [`Multiplexer`]: the handle |
+
 mod channel;
 mod error;
 mod event;
@@ -23,3 +189,8 @@ pub use options::ChannelOptions;
 pub use receive::{ChannelReceiver, Recv, RecvMany};
 pub use send::{CloseStream, Send, SendOne, StreamSender};
 pub use stream_slab::{Iter, IterMut, StreamSlab};
+
+/// Runs the README's program.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

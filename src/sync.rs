@@ -4,13 +4,13 @@
 //! loom, which goes through the interleavings of threads and the reorderings of memory.
 
 #[cfg(loom_models)]
-use loom::sync as imp;
+use loom::sync as primitives;
 #[cfg(not(loom_models))]
-use std::sync as imp;
+use std::sync as primitives;
 use std::sync::PoisonError;
 
-pub(crate) use imp::MutexGuard;
-pub(crate) use imp::atomic::{AtomicUsize, Ordering};
+pub(crate) use primitives::MutexGuard;
+pub(crate) use primitives::atomic::{AtomicUsize, Ordering};
 
 /// Bits in a word of the ready set. In the models so few that three members have every kind of place: keys 0 and
 /// 1 are bits of the root, keys 2 to 5 share the only branch.
@@ -20,11 +20,11 @@ pub(crate) const WORD_BITS: usize = if cfg!(loom_models) { 4 } else { usize::BIT
 ///
 /// No foreign code runs while one of ours is held, so no panic can leave the data half changed.
 #[derive(Debug)]
-pub(crate) struct Mutex<T>(imp::Mutex<T>);
+pub(crate) struct Mutex<T>(primitives::Mutex<T>);
 
 impl<T> Mutex<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self(imp::Mutex::new(value))
+        Self(primitives::Mutex::new(value))
     }
 
     #[inline]

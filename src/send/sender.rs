@@ -46,7 +46,7 @@ use std::task::{Context, Poll, ready};
 ///
 /// # Cost
 ///
-/// Each poll: two lock pairs beyond the sink's own cost, and two reference counts. Nothing is allocated.
+/// Each poll: three lock pairs at most beyond the sink's own cost, and two reference counts. Nothing is allocated.
 ///
 /// # Panics
 ///

@@ -12,17 +12,17 @@ use std::task::{Context, Poll, Wake, Waker};
 
 /// A waker that counts.
 #[derive(Debug, Default)]
-pub struct Wakes(AtomicUsize);
+pub(crate) struct Wakes(AtomicUsize);
 
 impl Wakes {
-    pub fn new() -> (Arc<Self>, Waker) {
+    pub(crate) fn new() -> (Arc<Self>, Waker) {
         let wakes = Arc::new(Self::default());
         let waker = Waker::from(Arc::clone(&wakes));
         (wakes, waker)
     }
 
     /// How often it was woken since this was last asked.
-    pub fn take(&self) -> usize {
+    pub(crate) fn take(&self) -> usize {
         self.0.swap(0, Ordering::SeqCst)
     }
 }
@@ -38,17 +38,17 @@ impl Wake for Wakes {
 }
 
 /// Polls a stream with a waker.
-pub fn poll_with<S: Stream + Unpin>(stream: &mut S, waker: &Waker) -> Poll<Option<S::Item>> {
+pub(crate) fn poll_with<S: Stream + Unpin>(stream: &mut S, waker: &Waker) -> Poll<Option<S::Item>> {
     Pin::new(stream).poll_next(&mut Context::from_waker(waker))
 }
 
 /// Polls a stream with a waker that nobody hears.
-pub fn poll<S: Stream + Unpin>(stream: &mut S) -> Poll<Option<S::Item>> {
+pub(crate) fn poll<S: Stream + Unpin>(stream: &mut S) -> Poll<Option<S::Item>> {
     poll_with(stream, Waker::noop())
 }
 
 /// Polls a future with a waker.
-pub fn poll_future<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {
+pub(crate) fn poll_future<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {
     Pin::new(future).poll(&mut Context::from_waker(waker))
 }
 
@@ -63,13 +63,13 @@ struct PipeState<T> {
 
 /// The end of a [`Pipe`] that the test holds.
 #[derive(Debug)]
-pub struct Feed<T>(Arc<Mutex<PipeState<T>>>);
+pub(crate) struct Feed<T>(Arc<Mutex<PipeState<T>>>);
 
 /// A stream that yields what its [`Feed`] is given, and counts its polls. It wakes when it is fed.
 #[derive(Debug)]
-pub struct Pipe<T>(Arc<Mutex<PipeState<T>>>);
+pub(crate) struct Pipe<T>(Arc<Mutex<PipeState<T>>>);
 
-pub fn pipe<T>() -> (Feed<T>, Pipe<T>) {
+pub(crate) fn pipe<T>() -> (Feed<T>, Pipe<T>) {
     let state = PipeState { items: VecDeque::new(), ended: false, panics: false, waker: None, polls: 0 };
     let state = Arc::new(Mutex::new(state));
     (Feed(Arc::clone(&state)), Pipe(state))
@@ -93,36 +93,36 @@ impl<T> Feed<T> {
         }
     }
 
-    pub fn push(&self, item: T) {
+    pub(crate) fn push(&self, item: T) {
         self.change(|state| state.items.push_back(item));
     }
 
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         self.change(|state| state.ended = true);
     }
 
     /// The next poll panics.
-    pub fn panic(&self) {
+    pub(crate) fn panic(&self) {
         self.change(|state| state.panics = true);
     }
 
     /// Wakes the stream for nothing.
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         self.change(|_| {});
     }
 
     /// The waker that the last poll in vain left.
-    pub fn waker(&self) -> Option<Waker> {
+    pub(crate) fn waker(&self) -> Option<Waker> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).waker.clone()
     }
 
     /// How often it was polled since this was last asked.
-    pub fn take_polls(&self) -> usize {
+    pub(crate) fn take_polls(&self) -> usize {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).polls)
     }
 
     /// Whether the stream was dropped.
-    pub fn is_dropped(&self) -> bool {
+    pub(crate) fn is_dropped(&self) -> bool {
         Arc::strong_count(&self.0) == 1
     }
 }
@@ -162,15 +162,15 @@ struct GateState<T> {
 
 /// The side of a [`Gate`] that the test holds.
 #[derive(Debug)]
-pub struct Gatekeeper<T>(Arc<Mutex<GateState<T>>>);
+pub(crate) struct Gatekeeper<T>(Arc<Mutex<GateState<T>>>);
 
 /// A sink that is ready, flushes and closes when its [`Gatekeeper`] lets it. It wakes when that changes.
 /// `start_send` without room is an assertion: nobody may send to a sink that was not ready.
 #[derive(Debug)]
-pub struct Gate<T>(Arc<Mutex<GateState<T>>>);
+pub(crate) struct Gate<T>(Arc<Mutex<GateState<T>>>);
 
 /// A gate with room for `room` items, that flushes and closes.
-pub fn gate<T>(room: usize) -> (Gatekeeper<T>, Gate<T>) {
+pub(crate) fn gate<T>(room: usize) -> (Gatekeeper<T>, Gate<T>) {
     let state = GateState {
         room,
         flushes: true,
@@ -189,7 +189,7 @@ pub fn gate<T>(room: usize) -> (Gatekeeper<T>, Gate<T>) {
 
 /// What a [`Gate`] fails with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Broken;
+pub(crate) struct Broken;
 
 impl std::fmt::Display for Broken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -217,49 +217,49 @@ impl<T> Gatekeeper<T> {
         }
     }
 
-    pub fn make_room(&self, room: usize) {
+    pub(crate) fn make_room(&self, room: usize) {
         self.change(|state| state.room += room);
     }
 
-    pub fn set_flushes(&self, flushes: bool) {
+    pub(crate) fn set_flushes(&self, flushes: bool) {
         self.change(|state| state.flushes = flushes);
     }
 
-    pub fn set_closes(&self, closes: bool) {
+    pub(crate) fn set_closes(&self, closes: bool) {
         self.change(|state| state.closes = closes);
     }
 
     /// From now on every poll fails.
-    pub fn fail(&self) {
+    pub(crate) fn fail(&self) {
         self.change(|state| state.fails = true);
     }
 
     /// The next poll panics.
-    pub fn panic(&self) {
+    pub(crate) fn panic(&self) {
         self.change(|state| state.panics = true);
     }
 
     /// Takes what was sent so far.
-    pub fn take_items(&self) -> Vec<T> {
+    pub(crate) fn take_items(&self) -> Vec<T> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).items)
     }
 
     /// How many items were flushed so far.
-    pub fn flushed(&self) -> usize {
+    pub(crate) fn flushed(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).flushed
     }
 
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).closed
     }
 
     /// How often it was polled (for readiness, flushing or closing) since this was last asked.
-    pub fn take_polls(&self) -> usize {
+    pub(crate) fn take_polls(&self) -> usize {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).polls)
     }
 
     /// Whether the sink was dropped.
-    pub fn is_dropped(&self) -> bool {
+    pub(crate) fn is_dropped(&self) -> bool {
         Arc::strong_count(&self.0) == 1
     }
 }
@@ -319,7 +319,7 @@ impl<T> Sink<T> for Gate<T> {
 
 /// A sink that takes everything and keeps nothing.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Drain;
+pub(crate) struct Drain;
 
 impl<T> Sink<T> for Drain {
     type Error = Infallible;
