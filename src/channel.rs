@@ -36,6 +36,7 @@ use crate::sync::{Mutex, MutexGuard};
 use crate::wait_list::{WaitList, Waiter};
 use futures_core::Stream;
 use std::fmt;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -115,9 +116,13 @@ impl Wake {
     pub(crate) const NONE: Self = Self(false);
 }
 
-/// What came of some turns.
-pub(crate) enum Turns<T> {
-    Event(StreamId, StreamEvent<T>),
+/// What a channel yields.
+pub(crate) type Event<T> = (StreamId, StreamEvent<T>);
+
+/// Why no more turns were taken.
+pub(crate) enum Turns {
+    /// The caller has enough events.
+    Enough,
     /// The channel has ended.
     Ended,
     /// No member is ready; the epoch for [`WaitList::wait`].
@@ -136,64 +141,87 @@ enum Turn<St> {
 
 /// The receiving side.
 impl<St: Stream + Unpin> Channel<St> {
-    /// Takes turns until there is an event to tell.
+    /// Takes turns, and tells each event to `tell`, until that has enough.
     ///
-    /// Cost: two lock pairs a turn, one of them shared with the turn before.
-    pub(crate) fn take_turns(&self, control: &impl Control<St>) -> Turns<St::Item> {
+    /// Cost: a lock pair to begin, and one for each poll.
+    #[inline]
+    pub(crate) fn take_turns(
+        &self,
+        control: &impl Control<St>,
+        mut tell: impl FnMut(Event<St::Item>) -> ControlFlow<()>,
+    ) -> Turns {
         let mut fruitless = 0;
         let mut self_wakes = 0;
         let mut state = self.state.lock();
         loop {
             let (key, member) = match self.next_turn(state) {
                 Turn::Poll(key, member) => (key, member),
-                Turn::Departed(id, departure) => return Turns::Event(id, departure.into()),
+                Turn::Departed(id, departure) => {
+                    if tell((id, departure.into())).is_break() {
+                        return Turns::Enough;
+                    }
+                    state = self.state.lock();
+                    continue;
+                }
                 Turn::Ended => return Turns::Ended,
                 Turn::Idle(epoch) => return Turns::Idle(epoch),
             };
             let id = member.id;
             let (member, poll) = self.poll(control, key, member);
-            match poll {
-                Poll::Ready(Some(item)) => {
-                    let (orphan, wake) = self.state.lock().put_back(key, member, true);
-                    self.settle(control, orphan, wake);
-                    return Turns::Event(id, StreamEvent::Item(item));
-                }
+            let (gave, enough) = match poll {
+                Poll::Ready(Some(item)) => (true, tell((id, StreamEvent::Item(item))).is_break()),
                 Poll::Ready(None) => {
-                    if control.finish(self, key, member, Departure::Ended) {
-                        return Turns::Event(id, StreamEvent::Ended);
+                    let told_here = control.finish(self, key, member, Departure::Ended);
+                    if told_here && tell((id, StreamEvent::Ended)).is_break() {
+                        return Turns::Enough;
                     }
                     state = self.state.lock();
+                    continue;
                 }
-                Poll::Pending => {
-                    state = self.state.lock();
-                    let (orphan, wake) = state.put_back(key, member, false);
-                    self_wakes = if state.slots.was_woken(key) { self_wakes + 1 } else { 0 };
-                    if orphan.is_some() || wake.0 {
-                        // Foreign code may run.
-                        drop(state);
-                        self.settle(control, orphan, wake);
-                        state = self.state.lock();
-                    }
-                }
+                Poll::Pending => (false, false),
+            };
+            state = self.state.lock();
+            let (orphan, wake) = state.put_back(key, member, gave);
+            if !gave {
+                fruitless += 1;
+                self_wakes = if state.slots.was_woken(key) { self_wakes + 1 } else { 0 };
             }
-            fruitless += 1;
+            if orphan.is_some() || wake.0 {
+                // Foreign code may run.
+                drop(state);
+                self.wake(wake);
+                if let Some(member) = orphan {
+                    control.arrive(member);
+                }
+                state = self.state.lock();
+            }
+            if enough {
+                return Turns::Enough;
+            }
             if fruitless == FRUITLESS_POLLS || self_wakes == SELF_WAKES {
                 return Turns::Yield;
             }
         }
     }
 
-    /// [`take_turns`](Self::take_turns), or waits.
-    pub(crate) fn poll_event(
+    /// [`take_turns`](Self::take_turns), for a task: tells at least one event, or that the channel has ended, or waits.
+    #[inline]
+    pub(crate) fn poll_events(
         &self,
         cx: &mut Context<'_>,
         waiter: &mut Waiter,
         control: &impl Control<St>,
-    ) -> Poll<Option<(StreamId, StreamEvent<St::Item>)>> {
+        mut tell: impl FnMut(Event<St::Item>) -> ControlFlow<()>,
+    ) -> Poll<()> {
         loop {
-            match self.take_turns(control) {
-                Turns::Event(id, event) => return Poll::Ready(Some((id, event))),
-                Turns::Ended => return Poll::Ready(None),
+            let mut told = false;
+            let turns = self.take_turns(control, |event| {
+                told = true;
+                tell(event)
+            });
+            match turns {
+                Turns::Enough | Turns::Ended => return Poll::Ready(()),
+                _ if told => return Poll::Ready(()),
                 Turns::Idle(epoch) => {
                     if self.tasks.wait(waiter, epoch, cx.waker().clone()) {
                         return Poll::Pending;
@@ -207,15 +235,20 @@ impl<St: Stream + Unpin> Channel<St> {
         }
     }
 
-    /// [`take_turns`](Self::take_turns), for who will not wait: the next event, if there is one at once.
-    pub(crate) fn poll_at_once(
+    /// [`poll_events`](Self::poll_events), for one; `None` if the channel has ended.
+    #[inline]
+    pub(crate) fn poll_event(
         &self,
+        cx: &mut Context<'_>,
+        waiter: &mut Waiter,
         control: &impl Control<St>,
-    ) -> Option<(StreamId, StreamEvent<St::Item>)> {
-        match self.take_turns(control) {
-            Turns::Event(id, event) => Some((id, event)),
-            Turns::Ended | Turns::Idle(_) | Turns::Yield => None,
-        }
+    ) -> Poll<Option<Event<St::Item>>> {
+        let mut told = None;
+        let polled = self.poll_events(cx, waiter, control, |event| {
+            told = Some(event);
+            ControlFlow::Break(())
+        });
+        polled.map(|()| told)
     }
 
     #[inline]
@@ -238,13 +271,6 @@ impl<St: Stream + Unpin> Channel<St> {
         let Member { stream, waker, .. } = &mut **polled.member.as_mut().expect("put in above");
         let poll = Pin::new(stream).poll_next(&mut Context::from_waker(waker));
         (polled.member.take().expect("put in above"), poll)
-    }
-
-    fn settle(&self, control: &impl Control<St>, orphan: Option<Box<Member<St>>>, wake: Wake) {
-        self.wake(wake);
-        if let Some(member) = orphan {
-            control.arrive(member);
-        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::wait_list::Waiter;
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
 use std::fmt;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -83,6 +84,8 @@ impl<St: Stream + Unpin, Si> ChannelReceiver<St, Si> {
     /// It waits for the first one only; then it takes what is there at once. It returns 0 when the receiver has ended, or
     /// `limit` is 0. `buffer` grows as it must, and not beyond.
     ///
+    /// Cost: one lock pair for each poll, and one to begin; half of what as many `next()` cost.
+    ///
     /// ```
     /// use futures::{executor::block_on, stream};
     /// use stream_multiplexer::Multiplexer;
@@ -129,15 +132,13 @@ impl<St: Stream + Unpin, Si> ChannelReceiver<St, Si> {
         if limit == 0 {
             return Poll::Ready(0);
         }
-        let Some(event) = ready!(Pin::new(&mut *self).poll_next(cx)) else { return Poll::Ready(0) };
-        buffer.push(event);
-        let mut received = 1;
-        while received < limit {
-            // Without a task: this call will not wait any more.
-            let Some(event) = self.channel.poll_at_once(&*self.registry) else { break };
+        let mut received = 0;
+        ready!(self.channel.poll_events(cx, &mut self.waiter, &*self.registry, |event| {
             buffer.push(event);
             received += 1;
-        }
+            if received == limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }));
+        self.terminated = received == 0;
         Poll::Ready(received)
     }
 }

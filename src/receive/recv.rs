@@ -8,6 +8,7 @@ use crate::wait_list::Waiter;
 use futures_core::Stream;
 use std::fmt;
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -65,9 +66,14 @@ pub(crate) fn try_recv<St: Stream + Unpin, Si>(
     id: ChannelId,
 ) -> Result<(StreamId, Option<St::Item>), TryRecvError> {
     let channel = registry.channel(id).map_err(|_| TryRecvError::UnknownChannel(id))?;
-    match channel.take_turns(registry) {
-        Turns::Event(stream, event) => Ok((stream, event.item())),
-        Turns::Ended => Err(TryRecvError::UnknownChannel(id)),
-        Turns::Idle(_) | Turns::Yield => Err(TryRecvError::Empty),
+    let mut told = None;
+    let turns = channel.take_turns(registry, |event| {
+        told = Some(event);
+        ControlFlow::Break(())
+    });
+    match (told, turns) {
+        (Some((stream, event)), _) => Ok((stream, event.item())),
+        (None, Turns::Ended) => Err(TryRecvError::UnknownChannel(id)),
+        (None, _) => Err(TryRecvError::Empty),
     }
 }
