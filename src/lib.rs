@@ -155,6 +155,7 @@
 //! | `error` | one error per operation |
 //! | `options` | [`ChannelOptions`] |
 //! | `wait_list` | the tasks that wait for one thing, woken together |
+//! | `bit_set` | a set of numbers in which the next one is found by a few loads |
 //! | `ready_set` | which members are ready, and who is to be woken |
 //! | `rotation` | slots with a waker each, whose turn comes round |
 //! | `stream_slab` | [`StreamSlab`]: a rotation of streams in exclusive ownership |
@@ -165,6 +166,7 @@
 //! | `send` | [`Send`], [`SendOne`], [`StreamSender`], [`CloseStream`] |
 //! | `multiplexer` | [`Multiplexer`]: the handle |
 
+mod bit_set;
 mod channel;
 mod error;
 mod event;

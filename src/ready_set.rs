@@ -5,7 +5,7 @@
 //! | half | who touches it | what it says |
 //! |---|---|---|
 //! | shared: the `bits` of every [`Node`] | wakers, from any thread; the owner takes | woken since the owner last took |
-//! | the owner's: the `ready` words of [`ReadySet`] | the owner alone, plain words | worth polling now |
+//! | the owner's: the `ready` bits of [`ReadySet`] | the owner alone, plain memory | worth polling now |
 //!
 //! A wake sets the member's shared bit. The owner absorbs the shared half into its own before each
 //! turn (one load tells that there is nothing to absorb), and only its own half decides whose turn it
@@ -16,28 +16,32 @@
 //! ready again. A bit is absorbed by a swap, so whatever the waking thread wrote before its wake is seen
 //! by the poll that follows.
 //!
+//! The owner's half is a plain [`BitSet`]. The shared half is a tree that grows and never moves: a waker, made once, knows its
+//! word for ever.
+//!
 //! # The tree
 //!
-//! Both halves have the same shape. One root word; its lower half are members, the next quarter are
-//! branches (words whose bits are members), the next eighth branches of branches, and so on. The last
-//! bit is the flag [`PARKED`]. With 64-bit words:
+//! One root word; its upper half are members, the quarter below are branches (words whose bits are members), the
+//! eighth below branches of branches, and so on. The last bit is the flag [`PARKED`]. With 64-bit words:
 //!
 //! ```text
-//! root bit   0..32   32..48   48..56   56..60   60..62     62       63
-//! height       0        1        2        3        4        5    PARKED
-//! members     32    1,024   32,768     2^20     2^25     2^30
+//! root bit   32..64   16..32    8..16     4..8     2..4      1         0
+//! height        0        1        2        3        4        5      PARKED
+//! members      32    1,024   32,768     2^20     2^25     2^30
 //! ```
 //!
-//! Keys are given out in this order, so a small set is one word, and a growing set never moves anything:
-//! a waker made once knows its word for ever. Members in the root are *items* of level 0, a branch that
-//! holds level-0 items is itself an item of level 1, and so on; on each level, the first
-//! [`in_root`]`(level)` items are bits of the root and the others are grouped by [`BITS`] into branches.
+//! Keys are given out in this order, so a small set is one word. Members are *items* of level 0, a branch that holds
+//! level-0 items is itself an item of level 1, and so on; on each level the first [`in_root`]`(level)` items are
+//! bits of the root and the others are grouped by [`BITS`] into branches.
 //!
 //! A wake goes up only while the word it marked was empty before; whoever made it non-empty marks the
 //! word above, so a non-empty word is marked above, or the thread that filled it is about to.
 //! The owner goes down, swapping each marked word for zero, the upper one first: a wake that comes
 //! between the two swaps is either taken by the lower one, or found the lower word empty and marks the
 //! upper one anew.
+//!
+//! The owner's half counts from [`OFFSET`], so that each word of members is one of its words: key 0 is number 32 there,
+//! bits 32..64 of its first word are those of the root, and branch *n* is word *n* + 1.
 //!
 //! # Parking
 //!
@@ -56,6 +60,7 @@
 //!
 //! Whenever the flag is cleared, someone calls [`WaitList::wake_all`] after it was set.
 
+use crate::bit_set::BitSet;
 use crate::sync::{AtomicUsize, Ordering, WORD_BITS as BITS};
 use crate::wait_list::WaitList;
 use std::fmt;
@@ -63,41 +68,24 @@ use std::sync::Arc;
 use std::task::Wake;
 
 /// The flag in the root word: a task sleeps until a member is woken.
-const PARKED: usize = 1 << (BITS - 1);
+const PARKED: usize = 1;
+
+/// Key 0 in the owner's half, and the bits of the root that are members.
+const OFFSET: usize = BITS / 2;
+const MEMBERS: usize = !0 << OFFSET;
 
 /// Levels with a share of the root.
 const LEVELS: usize = BITS.ilog2() as usize;
 
-/// How many items of `level` are bits of the root: half of what is left on each level.
+/// How many items of `level` are bits of the root, and which bit is the first: half of what is left on each level.
 const fn in_root(level: usize) -> usize {
-    (BITS / 2) >> level
-}
-
-/// The root bit of the first item of `level`.
-const fn root_base(level: usize) -> usize {
-    BITS - (BITS >> level)
+    OFFSET >> level
 }
 
 /// The item that is `bit` of the root, as (level, index).
-#[inline]
 fn root_item(bit: usize) -> (usize, usize) {
-    // BITS - 1 - bit is in BITS/2..BITS for level 0, BITS/4..BITS/2 for level 1, ...
-    let level = LEVELS - 1 - (BITS - 1 - bit).ilog2() as usize;
-    (level, bit - root_base(level))
-}
-
-/// Where an item is marked: as a bit of the root, or as a bit of a branch one level up.
-enum Place {
-    Root { bit: usize },
-    Branch { at: usize, bit: usize },
-}
-
-#[inline]
-fn place(level: usize, index: usize) -> Place {
-    match index.checked_sub(in_root(level)) {
-        None => Place::Root { bit: root_base(level) + index },
-        Some(grouped) => Place::Branch { at: grouped / BITS, bit: grouped % BITS },
-    }
+    let height = bit.ilog2() as usize;
+    (LEVELS - 1 - height, bit - (1 << height))
 }
 
 /// A word of the shared half.
@@ -162,27 +150,23 @@ impl Wake for MemberWaker {
 /// The owner's half, and the way to the shared one.
 pub(crate) struct ReadySet {
     root: Arc<Node>,
-    /// The owner's copy of the root.
-    ready: usize,
     /// `branches[level]` are the words whose bits are items of `level`.
-    branches: [Vec<Branch>; LEVELS - 1],
+    branches: [Vec<Arc<Node>>; LEVELS - 1],
+    /// What is worth polling, counted from [`OFFSET`].
+    ready: BitSet,
     /// Keys given out: all below this.
     keys: usize,
-}
-
-/// A word of the owner's half, beside the shared one that it is filled from.
-struct Branch {
-    ready: usize,
-    node: Arc<Node>,
 }
 
 impl ReadySet {
     /// An empty set, whose wakes are for `tasks`.
     pub(crate) fn new(tasks: Arc<WaitList>) -> Self {
+        let mut ready = BitSet::default();
+        ready.add_word();
         Self {
             root: Arc::new(Node { bits: AtomicUsize::new(0), above: Above::Tasks(tasks) }),
-            ready: 0,
             branches: [const { Vec::new() }; LEVELS - 1],
+            ready,
             keys: 0,
         }
     }
@@ -201,83 +185,56 @@ impl ReadySet {
 
     /// The node that holds an item, made if it is the first of its branch, and the item's mark in it.
     fn node_of(&mut self, level: usize, index: usize) -> (Arc<Node>, usize) {
-        match place(level, index) {
-            Place::Root { bit } => (Arc::clone(&self.root), 1 << bit),
-            Place::Branch { at, bit } => {
-                assert!(level < LEVELS - 1, "no room for more members");
-                if at == self.branches[level].len() {
-                    let (node, mark) = self.node_of(level + 1, at);
-                    let above = Above::Node { node, mark };
-                    let node = Arc::new(Node { bits: AtomicUsize::new(0), above });
-                    self.branches[level].push(Branch { ready: 0, node });
-                }
-                (Arc::clone(&self.branches[level][at].node), 1 << bit)
+        let Some(grouped) = index.checked_sub(in_root(level)) else {
+            return (Arc::clone(&self.root), 1 << (in_root(level) + index));
+        };
+        assert!(level < LEVELS - 1, "no room for more members");
+        let (at, bit) = (grouped / BITS, grouped % BITS);
+        if at == self.branches[level].len() {
+            let (node, mark) = self.node_of(level + 1, at);
+            let above = Above::Node { node, mark };
+            self.branches[level].push(Arc::new(Node { bits: AtomicUsize::new(0), above }));
+            if level == 0 {
+                self.ready.add_word();
             }
         }
+        (Arc::clone(&self.branches[level][at]), 1 << bit)
     }
 
     /// Marks `key` ready in the owner's half.
     #[inline]
     pub(crate) fn set(&mut self, key: usize) {
-        debug_assert!(key < self.keys);
-        let mut index = key;
-        for level in 0..LEVELS {
-            match place(level, index) {
-                Place::Root { bit } => {
-                    self.ready |= 1 << bit;
-                    return;
-                }
-                Place::Branch { at, bit } => {
-                    let ready = &mut self.branches[level][at].ready;
-                    let was_marked_above = *ready != 0;
-                    *ready |= 1 << bit;
-                    if was_marked_above {
-                        return;
-                    }
-                    index = at;
-                }
-            }
-        }
+        self.ready.insert(OFFSET + key);
     }
 
     /// Clears `key` in the owner's half. A wake since the last [`absorb`](Self::absorb) stays.
     #[inline]
     pub(crate) fn clear(&mut self, key: usize) {
-        debug_assert!(key < self.keys);
-        let mut index = key;
-        for level in 0..LEVELS {
-            match place(level, index) {
-                Place::Root { bit } => {
-                    self.ready &= !(1 << bit);
-                    return;
-                }
-                Place::Branch { at, bit } => {
-                    let ready = &mut self.branches[level][at].ready;
-                    *ready &= !(1 << bit);
-                    if *ready != 0 {
-                        return;
-                    }
-                    index = at;
-                }
-            }
-        }
+        self.ready.remove(OFFSET + key);
     }
 
     /// Whether any key is marked in the owner's half.
     #[inline]
     pub(crate) fn any(&self) -> bool {
-        self.ready != 0
+        !self.ready.is_empty()
+    }
+
+    /// The first key at `from` or behind it that is marked in the owner's half, or else the first of all.
+    #[inline]
+    pub(crate) fn next_from(&self, from: usize) -> Option<usize> {
+        self.ready.next_from(OFFSET + from).map(|number| number - OFFSET)
     }
 
     /// Whether `key` was woken since the last [`absorb`](Self::absorb).
     #[inline]
     pub(crate) fn is_woken(&self, key: usize) -> bool {
-        let (node, bit) = match place(0, key) {
-            Place::Root { bit } => (&self.root, bit),
-            Place::Branch { at, bit } => (&self.branches[0][at].node, bit),
+        let number = OFFSET + key;
+        let node = match (number / BITS).checked_sub(1) {
+            None => &self.root,
+            Some(branch) => &self.branches[0][branch],
         };
         // Ordering: only a hint; the wake itself is ordered by the swap that absorbs it.
-        node.bits.load(Ordering::Relaxed) & (1 << bit) != 0
+        node.bits.load(Ordering::Relaxed) & (1 << (number % BITS)) != 0
     }
 
     /// Takes all wakes into the owner's half.
@@ -294,73 +251,37 @@ impl ReadySet {
     fn absorb_root(&mut self) {
         // Ordering: Acquire pairs with the Release in `set_ready`.
         let taken = self.root.bits.swap(0, Ordering::Acquire) & !PARKED;
-        self.ready |= taken;
-        let mut branches = taken & (!0 << root_base(1));
+        if taken & MEMBERS != 0 {
+            self.ready.merge(0, taken & MEMBERS);
+        }
+        let mut branches = taken & !MEMBERS;
         while branches != 0 {
-            let bit = branches.trailing_zeros() as usize;
+            let (level, index) = root_item(branches.trailing_zeros() as usize);
             branches &= branches - 1;
-            let (level, index) = root_item(bit);
             self.absorb_branch(level - 1, index);
         }
     }
 
+    #[inline]
     fn absorb_branch(&mut self, level: usize, at: usize) {
-        let branch = &mut self.branches[level][at];
         // Ordering: as in `absorb_root`.
-        let taken = branch.node.bits.swap(0, Ordering::Acquire);
+        let taken = self.branches[level][at].bits.swap(0, Ordering::Acquire);
         // Marked above once for each time it became non-empty, and emptied only here.
         debug_assert_ne!(taken, 0);
-        branch.ready |= taken;
-        if level > 0 {
-            let mut below = taken;
-            while below != 0 {
-                let bit = below.trailing_zeros() as usize;
-                below &= below - 1;
-                self.absorb_branch(level - 1, in_root(level) + at * BITS + bit);
-            }
+        if level == 0 {
+            self.ready.merge(at + 1, taken);
+        } else {
+            self.absorb_below(level - 1, in_root(level) + at * BITS, taken);
         }
     }
 
-    /// The first ready key at `from` or behind it.
-    ///
-    /// Cost: one or two loads a level, at most 11 in all, whatever the number of keys.
-    #[inline]
-    pub(crate) fn first_from(&self, from: usize) -> Option<usize> {
-        let mut index = from;
-        for level in 0..LEVELS {
-            match place(level, index) {
-                Place::Root { bit } => {
-                    let found = self.ready & (!0 << bit);
-                    if found == 0 {
-                        return None;
-                    }
-                    let (level, index) = root_item(found.trailing_zeros() as usize);
-                    return Some(self.first_in(level, index));
-                }
-                Place::Branch { at, bit } => {
-                    let branch = self.branches.get(level).and_then(|words| words.get(at));
-                    let found = branch.map_or(0, |branch| branch.ready & (!0 << bit));
-                    if found != 0 {
-                        let index = in_root(level) + at * BITS + found.trailing_zeros() as usize;
-                        return Some(self.first_in(level, index));
-                    }
-                    // Nothing more in this branch: go on behind it, one level up.
-                    index = at + 1;
-                }
-            }
+    /// Absorbs the branches that are items `first + b` of the level above, for the bits `b`.
+    fn absorb_below(&mut self, level: usize, first: usize, mut bits: usize) {
+        while bits != 0 {
+            let bit = bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            self.absorb_branch(level, first + bit);
         }
-        None
-    }
-
-    /// The first ready key below a marked item.
-    #[inline]
-    fn first_in(&self, mut level: usize, mut index: usize) -> usize {
-        while level > 0 {
-            level -= 1;
-            let word = self.branches[level][index].ready;
-            index = in_root(level) + index * BITS + word.trailing_zeros() as usize;
-        }
-        index
     }
 
     /// Asks wakes to call [`WaitList::wake_all`]. `false` if one has come already: absorb it instead.

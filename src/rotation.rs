@@ -46,19 +46,34 @@ impl<T> Rotation<T> {
         &mut self.slots
     }
 
+    /// Fills a vacant slot with a tenant that gets the slot's waker at once. It has no turn
+    /// before [`set_ready`](Self::set_ready).
+    ///
+    /// Cost: as [`fill`](Self::fill).
+    pub(crate) fn fill_with(&mut self, tenant: impl FnOnce(Waker) -> T) -> usize {
+        let key = self.slots.vacant_key();
+        self.make_waker(key);
+        let waker = self.lend_waker(key);
+        self.slots.insert(tenant(waker))
+    }
+
     /// Fills a vacant slot. It has no turn before [`set_ready`](Self::set_ready).
     ///
     /// Cost: allocates only when there are more slots than ever before: their storage and one waker.
     pub(crate) fn fill(&mut self, tenant: T) -> usize {
-        let slot = self.slots.vacant_entry();
-        let key = slot.key();
+        let key = self.slots.insert(tenant);
+        self.make_waker(key);
+        key
+    }
+
+    /// Makes the waker of a slot that is used for the first time.
+    #[inline]
+    fn make_waker(&mut self, key: usize) {
         if key == self.spare.len() {
             let (added, waker) = self.ready.add_key();
             debug_assert_eq!(added, key);
             self.spare.push(Some(Waker::from(waker)));
         }
-        slot.insert(tenant);
-        key
     }
 
     /// Vacates a slot. Its waker must have been given back, or be given back next.
@@ -84,10 +99,7 @@ impl<T> Rotation<T> {
     #[inline]
     pub(crate) fn next_turn(&mut self) -> Option<usize> {
         self.ready.absorb();
-        let key = match self.ready.first_from(self.cursor) {
-            Some(key) => key,
-            None => self.ready.first_from(0)?,
-        };
+        let key = self.ready.next_from(self.cursor)?;
         self.cursor = key + 1;
         Some(key)
     }

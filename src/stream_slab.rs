@@ -123,9 +123,7 @@ impl<St> StreamSlab<St> {
     ///
     /// If the slab would hold more than some 1.1 billion members (1.1 million on a 32-bit machine).
     pub fn insert(&mut self, stream: St) -> usize {
-        let key = self.members.fill(Member { stream, waker: Waker::noop().clone() });
-        let waker = self.members.lend_waker(key);
-        self.members.slots_mut()[key].waker = waker;
+        let key = self.members.fill_with(|waker| Member { stream, waker });
         self.terminated = false;
         self.make_ready(key);
         key

@@ -20,18 +20,28 @@
 
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 use slab::Slab;
+use std::mem;
 use std::task::Waker;
 
 #[derive(Debug)]
 pub(crate) struct WaitList {
     /// How often `wake_all` ran. Changed under the lock only.
     epoch: AtomicUsize,
-    entries: Mutex<Entries>,
+    places: Mutex<Places>,
+}
+
+/// Where tasks wait. Most lists never see two at a time, so the first place is at hand, and the others are made
+/// when they are first needed.
+#[derive(Debug, Default)]
+struct Places {
+    first: Option<Waker>,
+    first_is_taken: bool,
+    others: Option<Box<Others>>,
 }
 
 #[derive(Debug, Default)]
-struct Entries {
-    /// One per [`Waiter`] that ever waited; `None` while it does not wait.
+struct Others {
+    /// `None` while the place's waiter does not wait.
     wakers: Slab<Option<Waker>>,
     /// How many of them are `Some`.
     waiting: usize,
@@ -39,13 +49,16 @@ struct Entries {
 
 /// A place in one [`WaitList`], taken when it first waits and kept until [`WaitList::leave`].
 #[derive(Debug, Default)]
-pub(crate) struct Waiter {
-    key: Option<usize>,
+pub(crate) enum Waiter {
+    #[default]
+    Nowhere,
+    First,
+    Other(usize),
 }
 
 impl WaitList {
     pub(crate) fn new() -> Self {
-        Self { epoch: AtomicUsize::new(0), entries: Mutex::new(Entries::default()) }
+        Self { epoch: AtomicUsize::new(0), places: Mutex::new(Places::default()) }
     }
 
     /// The epoch to hand to [`wait`](Self::wait). Read it before looking for something to do.
@@ -59,35 +72,25 @@ impl WaitList {
     /// Waits: `waker` is woken by the next `wake_all`, once. `false`, and nothing done, when one ran
     /// since `epoch` was read.
     ///
-    /// Cost: one lock pair. Allocates only when more tasks wait than ever before.
+    /// Cost: one lock pair. Allocates only when more tasks wait than ever before, and not for the first.
+    #[inline]
     pub(crate) fn wait(&self, waiter: &mut Waiter, epoch: usize, waker: Waker) -> bool {
-        // What is replaced or refused is dropped after the lock.
-        let mut unused = Some(waker);
-        let mut entries = self.entries.lock();
+        let mut places = self.places.lock();
         // Ordering: the epoch only changes under this lock, which orders this load.
-        let current = self.epoch.load(Ordering::Relaxed) == epoch;
-        if current {
-            let key = *waiter.key.get_or_insert_with(|| entries.wakers.insert(None));
-            std::mem::swap(&mut entries.wakers[key], &mut unused);
-            if unused.is_none() {
-                entries.waiting += 1;
-            }
-        }
-        drop(entries);
+        let is_current = self.epoch.load(Ordering::Relaxed) == epoch;
+        let unused = if is_current { places.put(waiter, waker) } else { Some(waker) };
+        drop(places);
         drop(unused);
-        current
+        is_current
     }
 
     /// Waits no more and gives up the place.
+    #[inline]
     pub(crate) fn leave(&self, waiter: &mut Waiter) {
-        let Some(key) = waiter.key.take() else { return };
-        let mut entries = self.entries.lock();
-        let waker = entries.wakers.remove(key);
-        if waker.is_some() {
-            entries.waiting -= 1;
+        if !matches!(waiter, Waiter::Nowhere) {
+            let unused = self.places.lock().give_up(mem::take(waiter));
+            drop(unused);
         }
-        drop(entries);
-        drop(waker);
     }
 
     /// Wakes every task that waits.
@@ -95,59 +98,102 @@ impl WaitList {
     /// Cost: one lock pair, and one more for each task beyond the first. Allocates nothing. When a
     /// waker panics, the others are woken all the same and the panic goes on.
     pub(crate) fn wake_all(&self) {
-        let mut entries = self.entries.lock();
+        let mut places = self.places.lock();
         // Ordering: Release pairs with the Acquire in `epoch`.
         let epoch = self.epoch.load(Ordering::Relaxed).wrapping_add(1);
         self.epoch.store(epoch, Ordering::Release);
-        let taken = entries.take_from(0);
-        drop(entries);
-        self.wake_each(taken);
+        let first = places.first.take();
+        let more = places.others.as_ref().is_some_and(|others| others.waiting > 0);
+        drop(places);
+
+        let mut others = WakeOthers { list: self, from: if more { Some(0) } else { None } };
+        if let Some(waker) = first {
+            waker.wake();
+        }
+        others.wake();
+    }
+}
+
+impl Places {
+    /// Puts a waker in the waiter's place, and returns what was there.
+    #[inline]
+    fn put(&mut self, waiter: &mut Waiter, waker: Waker) -> Option<Waker> {
+        if matches!(waiter, Waiter::Nowhere) {
+            *waiter = self.take_place();
+        }
+        let Waiter::Other(key) = *waiter else { return self.first.replace(waker) };
+        let others = self.others.as_mut().expect("made with its first place");
+        let before = others.wakers[key].replace(waker);
+        others.waiting += usize::from(before.is_none());
+        before
     }
 
-    fn wake_each(&self, mut taken: Option<Taken>) {
-        while let Some(Taken { waker, rest }) = taken {
-            let on_panic = WakeRest { list: self, rest };
-            waker.wake();
-            std::mem::forget(on_panic);
-            taken = rest.and_then(|from| self.entries.lock().take_from(from));
+    fn take_place(&mut self) -> Waiter {
+        if !mem::replace(&mut self.first_is_taken, true) {
+            return Waiter::First;
+        }
+        Waiter::Other(self.others.get_or_insert_default().wakers.insert(None))
+    }
+
+    fn give_up(&mut self, waiter: Waiter) -> Option<Waker> {
+        match waiter {
+            Waiter::Nowhere => None,
+            Waiter::First => {
+                self.first_is_taken = false;
+                self.first.take()
+            }
+            Waiter::Other(key) => {
+                let others = self.others.as_mut().expect("made with its first place");
+                let waker = others.wakers.remove(key);
+                others.waiting -= usize::from(waker.is_some());
+                waker
+            }
         }
     }
 }
 
-/// A waker taken out of the list, and where to look for the next one, if any waits.
-struct Taken {
-    waker: Waker,
-    rest: Option<usize>,
-}
-
-impl Entries {
-    /// Takes the first waker at `from` or behind. Looking only forwards, one `wake_all` ends even if
-    /// the tasks it wakes wait again at once.
-    fn take_from(&mut self, from: usize) -> Option<Taken> {
+impl Others {
+    /// Takes the first waker at `from` or behind, and says where to look for the next one, if any waits.
+    ///
+    /// Looking only forwards, one `wake_all` ends even if the tasks that it wakes wait again at once.
+    fn take(&mut self, from: usize) -> Option<(Waker, Option<usize>)> {
         if self.waiting == 0 {
             return None;
         }
-        // The slab has no more keys than its capacity; free ones are skipped by `get_mut`.
-        for key in from..self.wakers.capacity() {
-            if let Some(waker) = self.wakers.get_mut(key).and_then(Option::take) {
-                self.waiting -= 1;
-                let rest = (self.waiting > 0).then_some(key + 1);
-                return Some(Taken { waker, rest });
-            }
-        }
-        None
+        // No key is beyond the capacity; `get_mut` skips free ones.
+        let mut keys = from..self.wakers.capacity();
+        let (key, waker) = keys.find_map(|key| {
+            let waker = self.wakers.get_mut(key)?.take()?;
+            Some((key, waker))
+        })?;
+        self.waiting -= 1;
+        Some((waker, (self.waiting > 0).then_some(key + 1)))
     }
 }
 
-/// Wakes the rest of the list when a waker panics.
-struct WakeRest<'a> {
+/// Wakes the others, also when the first waker panics, or one of them.
+struct WakeOthers<'a> {
     list: &'a WaitList,
-    rest: Option<usize>,
+    /// Where to go on; `None` when all are woken.
+    from: Option<usize>,
 }
 
-impl Drop for WakeRest<'_> {
+impl WakeOthers<'_> {
+    fn wake(&mut self) {
+        while let Some(from) = self.from.take() {
+            let mut places = self.list.places.lock();
+            let taken = places.others.as_mut().and_then(|others| others.take(from));
+            drop(places);
+            if let Some((waker, from)) = taken {
+                self.from = from;
+                waker.wake();
+            }
+        }
+    }
+}
+
+impl Drop for WakeOthers<'_> {
     fn drop(&mut self) {
-        let taken = self.rest.and_then(|from| self.list.entries.lock().take_from(from));
-        self.list.wake_each(taken);
+        self.wake();
     }
 }
