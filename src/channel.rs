@@ -9,18 +9,18 @@
 //!
 //! | slot | its stream is | a turn | a move or removal makes it |
 //! |---|---|---|---|
-//! | `Present` | here | takes it, `Away` | `Departed`, and takes the stream |
+//! | `Present` | here | takes it, `Away` | vacant, and takes the stream |
 //! | `Away` | being polled by a receiver of this channel | notes that it was woken | `Leaving` |
 //! | `Leaving` | the same, but its stay here is over | nothing | |
-//! | `Expected` | being polled by a receiver of the channel it came from | nothing | `Departed` |
-//! | `Departed` | not here | tells the departure; vacant | |
+//! | `Expected` | being polled by a receiver of the channel it came from | nothing | vacant |
 //!
-//! When the poll returns, `Away` becomes `Present`, and `Leaving` becomes `Departed`: so the departure comes after
+//! When the poll returns, `Away` becomes `Present`, and `Leaving` vacant: only then is the departure there to be told, after
 //! the item that this last poll may have brought. A member returned to a `Leaving` slot is handed to
 //! [`Control::arrive`], which knows where it belongs now: the `Expected` slot of another channel, or nowhere.
+//! A slot is not vacant before the poll of its stream returned, so the receiver never finds another tenant in it.
 //!
-//! A slot is not vacant before its departure was told, so the receiver that polls a member never finds
-//! another tenant in its slot.
+//! Departures wait in the order in which they came, and are told before any turn is taken. So when a stream
+//! leaves and comes back, the end of its first stay is told before anything of the second.
 //!
 //! # Who wakes the receivers
 //!
@@ -33,8 +33,10 @@ use crate::id::{ChannelId, StreamId};
 use crate::rotation::Rotation;
 use crate::stream_slab::{FRUITLESS_POLLS, SELF_WAKES};
 use crate::sync::{Mutex, MutexGuard};
+use crate::unwind::afterwards;
 use crate::wait_list::{WaitList, Waiter};
 use futures_core::Stream;
+use std::collections::VecDeque;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::pin::Pin;
@@ -51,6 +53,8 @@ pub(crate) struct Channel<St> {
 
 struct State<St> {
     slots: Rotation<Slot<St>>,
+    /// Those that left and of whom this is still to be told.
+    departures: VecDeque<(StreamId, Departure)>,
     /// The streams whose stay here goes on.
     members: usize,
     phase: Phase,
@@ -70,7 +74,6 @@ enum Slot<St> {
     Away { id: StreamId, woken: bool },
     Leaving(Departure),
     Expected(StreamId),
-    Departed(StreamId, Departure),
 }
 
 /// A stream in a channel, boxed, so that taking it out and moving it is a matter of one pointer.
@@ -189,10 +192,9 @@ impl<St: Stream + Unpin> Channel<St> {
             if orphan.is_some() || wake.0 {
                 // Foreign code may run.
                 drop(state);
+                let arrival = afterwards(|| orphan.into_iter().for_each(|member| control.arrive(member)));
                 self.wake(wake);
-                if let Some(member) = orphan {
-                    control.arrive(member);
-                }
+                drop(arrival);
                 state = self.state.lock();
             }
             if enough {
@@ -295,7 +297,8 @@ impl<St> Channel<St> {
     pub(crate) fn new(id: ChannelId, half_close: bool) -> Self {
         let slots = Rotation::with_capacity(0);
         let tasks = Arc::clone(slots.tasks());
-        Self { id, half_close, tasks, state: Mutex::new(State { slots, members: 0, phase: Phase::Open }) }
+        let state = State { slots, departures: VecDeque::new(), members: 0, phase: Phase::Open };
+        Self { id, half_close, tasks, state: Mutex::new(state) }
     }
 
     pub(crate) fn id(&self) -> ChannelId {
@@ -346,9 +349,21 @@ impl<St> Channel<St> {
     }
 
     /// The stream that was taken out of slot `key` to be polled is over. Returns whether its stay here had
-    /// lasted until now. If so and it `Ended`, that is the caller's to tell; else it is left in the slot.
+    /// lasted until now. If so and it `Ended`, that is the caller's to tell; else the channel will.
     pub(crate) fn retire(&self, key: usize, member: &mut Member<St>, departure: Departure) -> (bool, Wake) {
         self.state.lock().retire(key, member, departure)
+    }
+
+    /// Tells a departure that a panic kept from being told.
+    pub(crate) fn tell(&self, id: StreamId, departure: Departure) {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Removed {
+            return;
+        }
+        state.departures.push_back((id, departure));
+        let wake = state.wake();
+        drop(state);
+        self.wake(wake);
     }
 
     /// Ends when it is empty.
@@ -372,19 +387,18 @@ impl<St> State<St> {
         if self.phase == Phase::Removed {
             return (Turn::Ended, Wake::NONE);
         }
+        if let Some((id, departure)) = self.departures.pop_front() {
+            return (Turn::Departed(id, departure), self.wake_if_ended());
+        }
         loop {
             while let Some(key) = self.slots.next_turn() {
+                self.slots.clear_ready(key);
                 match self.slots.slots_mut().get_mut(key) {
                     Some(slot @ Slot::Present(_)) => {
                         let before = std::mem::replace(slot, Slot::Leaving(Departure::Removed));
                         let Slot::Present(member) = before else { unreachable!("matched above") };
                         *slot = Slot::Away { id: member.id, woken: false };
-                        self.slots.clear_ready(key);
                         return (Turn::Poll(key, member), Wake::NONE);
-                    }
-                    Some(&mut Slot::Departed(id, departure)) => {
-                        self.slots.vacate(key);
-                        return (Turn::Departed(id, departure), self.wake_if_ended());
                     }
                     Some(Slot::Away { woken, .. }) => *woken = true,
                     // Made ready when its stream comes.
@@ -392,7 +406,6 @@ impl<St> State<St> {
                     // A stale wake of a vacant slot.
                     None => {}
                 }
-                self.slots.clear_ready(key);
             }
             if self.has_ended() {
                 return (Turn::Ended, Wake::NONE);
@@ -426,9 +439,7 @@ impl<St> State<St> {
                 let (_, wake) = self.retire(key, &mut member, Departure::Removed);
                 (Some(member), wake)
             }
-            Slot::Present(_) | Slot::Expected(_) | Slot::Departed(..) => {
-                unreachable!("the slot of a stream that is being polled")
-            }
+            Slot::Present(_) | Slot::Expected(_) => unreachable!("the slot of a stream that is being polled"),
         }
     }
 
@@ -447,42 +458,38 @@ impl<St> State<St> {
     fn depart(&mut self, key: usize, departure: Departure) -> (Option<Box<Member<St>>>, Wake) {
         self.members -= 1;
         let slot = &mut self.slots.slots_mut()[key];
-        let member = match std::mem::replace(slot, Slot::Leaving(departure)) {
-            Slot::Present(mut member) => {
-                *slot = Slot::Departed(member.id, departure);
+        if let Slot::Away { .. } = slot {
+            *slot = Slot::Leaving(departure);
+            return (None, Wake::NONE);
+        }
+        let (id, member) = match self.slots.vacate(key) {
+            Some(Slot::Present(mut member)) => {
                 self.slots.give_back(key, member.take_waker());
-                Some(member)
+                (member.id, Some(member))
             }
-            Slot::Expected(id) => {
-                *slot = Slot::Departed(id, departure);
-                None
-            }
-            Slot::Away { .. } => return (None, Wake::NONE),
-            Slot::Leaving(_) | Slot::Departed(..) => unreachable!("its stay was over already"),
+            Some(Slot::Expected(id)) => (id, None),
+            _ => unreachable!("its stay was over already"),
         };
-        self.slots.set_ready(key);
+        self.departures.push_back((id, departure));
         (member, self.wake())
     }
 
     fn retire(&mut self, key: usize, member: &mut Member<St>, departure: Departure) -> (bool, Wake) {
         self.slots.give_back(key, member.take_waker());
-        let slot = &mut self.slots.slots_mut()[key];
-        let (lasted, departure) = match *slot {
-            Slot::Away { .. } => (true, departure),
-            Slot::Leaving(departure) => (false, departure),
-            Slot::Present(_) | Slot::Expected(_) | Slot::Departed(..) => {
-                unreachable!("the slot of a stream that is being polled")
-            }
+        let (lasted, departure) = match self.slots.vacate(key) {
+            Some(Slot::Away { .. }) => (true, departure),
+            Some(Slot::Leaving(departure)) => (false, departure),
+            _ => unreachable!("the slot of a stream that is being polled"),
         };
         if lasted {
             self.members -= 1;
             if departure == Departure::Ended {
-                self.slots.vacate(key);
                 return (true, self.wake_if_ended());
             }
         }
-        *slot = Slot::Departed(member.id, departure);
-        self.slots.set_ready(key);
+        if self.phase != Phase::Removed {
+            self.departures.push_back((member.id, departure));
+        }
         (lasted, self.wake())
     }
 
@@ -505,26 +512,26 @@ impl<St> State<St> {
                     true
                 }
                 Slot::Leaving(_) => true,
-                Slot::Departed(..) => false,
             }
         });
+        self.departures.clear();
         self.members = 0;
         streams
     }
 
-    /// A slot was made ready: receivers that are parked are to be woken.
+    /// There is something to receive: receivers that are parked are to be woken.
     #[inline]
     fn wake(&self) -> Wake {
         Wake(self.slots.unpark())
     }
 
-    /// A slot was vacated: if it was the last one of a closed channel, all receivers end.
+    /// If that was the last of a closed channel, all receivers end.
     fn wake_if_ended(&self) -> Wake {
         Wake(self.has_ended())
     }
 
     fn has_ended(&self) -> bool {
-        self.phase == Phase::Closed && self.slots.slots().is_empty()
+        self.phase == Phase::Closed && self.slots.slots().is_empty() && self.departures.is_empty()
     }
 }
 

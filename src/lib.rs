@@ -150,6 +150,7 @@
 //! | file | what it keeps |
 //! |---|---|
 //! | `sync` | the atomics and the lock: the standard library's or loom's |
+//! | `unwind` | what is still to be done when foreign code panics |
 //! | `id` | [`StreamId`], [`ChannelId`] |
 //! | `event` | [`StreamEvent`], [`StreamPair`]: what comes out |
 //! | `error` | one error per operation |
@@ -166,6 +167,8 @@
 //! | `send` | [`Send`], [`SendOne`], [`StreamSender`], [`CloseStream`] |
 //! | `multiplexer` | [`Multiplexer`]: the handle |
 
+#![forbid(unsafe_code)]
+
 mod bit_set;
 mod channel;
 mod error;
@@ -181,6 +184,7 @@ mod send;
 mod sink_slot;
 mod stream_slab;
 mod sync;
+mod unwind;
 mod wait_list;
 
 pub use error::{AddStreamError, MultiplexerError, SendError, TryRecvError};

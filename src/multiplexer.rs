@@ -120,7 +120,7 @@ impl<St, Si> Multiplexer<St, Si> {
 
     /// Adds a pair to a channel. It can be received from and sent to when this returns.
     ///
-    /// Cost: two lock pairs, and an allocation each for the stream and the sink.
+    /// Cost: two lock pairs; one allocation for the stream and two for the sink.
     ///
     /// # Errors
     ///

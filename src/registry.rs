@@ -13,6 +13,7 @@ use crate::event::{Departure, StreamPair};
 use crate::id::{ChannelId, StreamId};
 use crate::sink_slot::{Phase, SinkSlot};
 use crate::sync::Mutex;
+use crate::unwind::{afterwards, for_each, on_panic};
 use slab::Slab;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -84,9 +85,12 @@ impl<St, Si> Registry<St, Si> {
         }
         drop(state);
 
-        channel.tasks().wake_all();
         parts.sort_unstable_by_key(|(id, ..)| *id);
-        Some(parts.into_iter().map(|(id, member, pair)| pair.hand_back(id, member)).collect())
+        let mut pairs = Vec::with_capacity(parts.len());
+        let receivers_told = afterwards(|| channel.tasks().wake_all());
+        for_each(parts, |(id, member, pair)| pairs.push(pair.hand_back(id, member)));
+        drop(receivers_told);
+        Some(pairs)
     }
 
     /// Adds a stream, with the slot that `slot` makes of what comes with it; or says why not and gives both back.
@@ -141,8 +145,9 @@ impl<St, Si> Registry<St, Si> {
         let from = std::mem::replace(seat, Seat { channel: Arc::clone(&to), key }).channel;
         drop(guard);
 
+        let told_there = afterwards(|| to.wake(wake_to));
         from.wake(wake_from);
-        to.wake(wake_to);
+        drop(told_there);
         Ok(())
     }
 
@@ -150,15 +155,16 @@ impl<St, Si> Registry<St, Si> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         state.pair_mut(id)?;
-        let pair = state.pairs.remove(id.key());
-        let left = pair.seat.as_ref().map(|seat| seat.channel.depart(seat.key, Departure::Removed));
+        let mut pair = state.pairs.remove(id.key());
+        let seat = pair.seat.take();
+        let left = seat.map(|seat| (seat.channel.depart(seat.key, Departure::Removed), seat.channel));
         drop(guard);
 
-        let member = left.and_then(|(member, wake)| {
-            pair.seat.iter().for_each(|seat| seat.channel.wake(wake));
-            member
-        });
-        Some(pair.hand_back(id, member))
+        let Some(((member, wake), channel)) = left else { return Some(pair.hand_back(id, None)) };
+        let receivers_told = afterwards(|| channel.wake(wake));
+        let pair = pair.hand_back(id, member);
+        drop(receivers_told);
+        Some(pair)
     }
 
     pub(crate) fn channel_of(&self, id: StreamId) -> Option<ChannelId> {
@@ -188,7 +194,7 @@ impl<St, Si> Registry<St, Si> {
         channels.iter().for_each(|channel| channel.close());
         drop(state);
 
-        channels.iter().for_each(|channel| channel.tasks().wake_all());
+        for_each(&channels, |channel| channel.tasks().wake_all());
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -225,7 +231,7 @@ impl<St, Si> Control<St> for Registry<St, Si> {
         let mut sink = None;
         if let Some(pair) = state.pair_mut(member.id) {
             let seat = pair.seat.take().expect("a stream that is polled has a seat");
-            let keeps_sink = how == Departure::Ended && seat.channel.half_close();
+            let keeps_sink = how == Departure::Ended && seat.channel.half_close() && pair.sink.is_some();
             if !lasted {
                 // It was moved while it was polled, and never arrives.
                 let (_, wake) = seat.channel.depart(seat.key, how);
@@ -237,13 +243,28 @@ impl<St, Si> Control<St> for Registry<St, Si> {
         }
         drop(guard);
 
+        // Each of these runs foreign code, and all of them must happen.
+        let id = member.id;
+        let untold = on_panic(|| {
+            if lasted && how == Departure::Ended {
+                channel.tell(id, how);
+            }
+        });
+        let stream_dropped = afterwards(|| drop(member));
+        let sink_let_go = afterwards(|| {
+            let phase = if how == Departure::Ended { Phase::Ending } else { Phase::Gone };
+            drop(sink.map(|sink| sink.advance(phase)));
+        });
+        let woken_elsewhere = afterwards(|| {
+            if let Some((channel, wake)) = elsewhere {
+                channel.wake(wake);
+            }
+        });
         channel.wake(wake);
-        if let Some((channel, wake)) = elsewhere {
-            channel.wake(wake);
-        }
-        if let Some(sink) = sink {
-            drop(sink.advance(if how == Departure::Ended { Phase::Ending } else { Phase::Gone }));
-        }
+        drop(woken_elsewhere);
+        drop(sink_let_go);
+        drop(stream_dropped);
+        untold.defuse();
         lasted
     }
 }

@@ -131,12 +131,12 @@ impl<T> Rotation<T> {
         self.ready.park().then_some(epoch)
     }
 
-    /// Whether tasks may sleep although a slot was made ready by [`set_ready`](Self::set_ready): the caller owes
-    /// them a [`WaitList::wake_all`].
+    /// Whether tasks may sleep although there is something to do now, other than by a wake: the caller owes them a
+    /// [`WaitList::wake_all`].
     #[inline]
     #[must_use]
     pub(crate) fn unpark(&self) -> bool {
-        self.ready.any() && self.ready.unpark()
+        self.ready.unpark()
     }
 
     /// The tasks that sleep until a slot is ready.

@@ -1,6 +1,7 @@
 //! [`StreamSlab`]: members polled in turn, in exclusive ownership.
 
 use crate::rotation::Rotation;
+use crate::unwind::on_panic;
 use crate::wait_list::Waiter;
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
@@ -76,8 +77,8 @@ pub(crate) const SELF_WAKES: usize = 2;
 ///
 /// # Panics
 ///
-/// When a member's poll panics, the panic reaches the caller. That member is not polled again; the next
-/// call drops it and yields its `(key, None)`. All others go on.
+/// When a member's poll panics, or its drop when it has ended, the panic reaches the caller. That member is not polled
+/// again; the next call drops it and yields its `(key, None)`. All others go on.
 ///
 /// # Cancel safety
 ///
@@ -86,10 +87,17 @@ pub(crate) const SELF_WAKES: usize = 2;
 pub struct StreamSlab<St> {
     members: Rotation<Member<St>>,
     waiter: Waiter,
-    /// A member whose poll panicked, and whose end is still to be told.
-    panicked: Option<usize>,
+    /// A member that panicked.
+    untold: Option<Untold>,
     /// The last poll returned `None`, and nothing was inserted since.
     terminated: bool,
+}
+
+/// A member whose end is still to be told.
+struct Untold {
+    key: usize,
+    /// Its poll panicked, and it is to be dropped. Else its drop did.
+    is_member: bool,
 }
 
 struct Member<St> {
@@ -111,7 +119,7 @@ impl<St> StreamSlab<St> {
         Self {
             members: Rotation::with_capacity(capacity),
             waiter: Waiter::default(),
-            panicked: None,
+            untold: None,
             terminated: false,
         }
     }
@@ -133,9 +141,7 @@ impl<St> StreamSlab<St> {
     pub fn remove(&mut self, key: usize) -> Option<St> {
         let Member { stream, waker } = self.members.vacate(key)?;
         self.members.give_back(key, waker);
-        if self.panicked == Some(key) {
-            self.panicked = None;
-        }
+        self.untold.take_if(|untold| untold.is_member && untold.key == key);
         Some(stream)
     }
 
@@ -206,8 +212,10 @@ impl<St: Stream + Unpin> Stream for StreamSlab<St> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        if let Some(key) = this.panicked {
-            drop(this.remove(key));
+        if let Some(Untold { key, is_member }) = this.untold.take() {
+            if is_member {
+                this.drop_member(key);
+            }
             return Poll::Ready(Some((key, None)));
         }
         let mut fruitless = 0;
@@ -229,7 +237,7 @@ impl<St: Stream + Unpin> Stream for StreamSlab<St> {
             match this.poll_member(key) {
                 Some(Poll::Ready(Some(item))) => return Poll::Ready(Some((key, Some(item)))),
                 Some(Poll::Ready(None)) => {
-                    drop(this.remove(key));
+                    this.drop_member(key);
                     return Poll::Ready(Some((key, None)));
                 }
                 Some(Poll::Pending) => {
@@ -258,22 +266,18 @@ impl<St: Stream + Unpin> StreamSlab<St> {
     #[inline]
     fn poll_member(&mut self, key: usize) -> Option<Poll<Option<St::Item>>> {
         let Member { stream, waker } = self.members.slots_mut().get_mut(key)?;
-        let on_panic = MarkPanicked { panicked: &mut self.panicked, key };
+        let note = on_panic(|| self.untold = Some(Untold { key, is_member: true }));
         let poll = Pin::new(stream).poll_next(&mut Context::from_waker(waker));
-        std::mem::forget(on_panic);
+        note.defuse();
         Some(poll)
     }
-}
 
-/// Notes which member's poll panicked.
-struct MarkPanicked<'a> {
-    panicked: &'a mut Option<usize>,
-    key: usize,
-}
-
-impl Drop for MarkPanicked<'_> {
-    fn drop(&mut self) {
-        *self.panicked = Some(self.key);
+    /// Drops a member that is over; its end is told by the caller, or by the next poll if the drop panics.
+    fn drop_member(&mut self, key: usize) {
+        let member = self.remove(key);
+        let note = on_panic(|| self.untold = Some(Untold { key, is_member: false }));
+        drop(member);
+        note.defuse();
     }
 }
 

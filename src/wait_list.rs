@@ -19,6 +19,7 @@
 //! which does all three under its own lock; it also allocates for each wait, where an entry here is kept.
 
 use crate::sync::{AtomicUsize, Mutex, Ordering};
+use crate::unwind::afterwards;
 use slab::Slab;
 use std::mem;
 use std::task::Waker;
@@ -194,6 +195,9 @@ impl WakeOthers<'_> {
 
 impl Drop for WakeOthers<'_> {
     fn drop(&mut self) {
-        self.wake();
+        // There are some left only if a waker panicked.
+        while self.from.is_some() {
+            drop(afterwards(|| self.wake()));
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! [`CloseStream`]: a sink flushed and closed, and its pair removed.
 
-use super::delivery::RemoveOnPanic;
 use crate::error::SendError;
 use crate::id::StreamId;
 use crate::registry::Registry;
 use crate::sink_slot::{Phase, SinkSlot};
+use crate::unwind::{afterwards, on_panic};
 use crate::wait_list::Waiter;
 use futures_sink::Sink;
 use std::fmt;
@@ -47,7 +47,7 @@ impl<St, Si: Sink<T> + Unpin, T> Future for CloseStream<'_, St, Si, T> {
                 sink.insert(found)
             }
         };
-        let on_panic = RemoveOnPanic { registry, id };
+        let removal = on_panic(|| drop(registry.remove(id)));
         let closed = sink.poll_with(Some((cx, waiter)), |phase, sink| match sink {
             Some((sink, cx)) => {
                 let closed = ready!(Pin::new(sink).poll_close(cx));
@@ -56,10 +56,11 @@ impl<St, Si: Sink<T> + Unpin, T> Future for CloseStream<'_, St, Si, T> {
             None if phase == Phase::Closed => Poll::Ready(Ok(())),
             None => Poll::Ready(Err(SendError::UnknownStream(id))),
         });
-        std::mem::forget(on_panic);
+        removal.defuse();
         let closed = ready!(closed);
+        let pair_removed = afterwards(|| drop(registry.remove(id)));
         drop(sink.advance(if closed.is_ok() { Phase::Closed } else { Phase::Gone }));
-        drop(registry.remove(id));
+        drop(pair_removed);
         Poll::Ready(closed)
     }
 }

@@ -4,6 +4,7 @@ use crate::error::SendError;
 use crate::id::StreamId;
 use crate::registry::Registry;
 use crate::sink_slot::{Phase, SinkSlot};
+use crate::unwind::on_panic;
 use crate::wait_list::Waiter;
 use futures_sink::Sink;
 use std::pin::Pin;
@@ -36,13 +37,14 @@ impl<Si: Sink<T> + Unpin, T> Delivery<Si, T> {
         cx: Option<&mut Context<'_>>,
     ) -> Poll<Result<StreamId, SendError<Si::Error>>> {
         let Self { id, sink, item, waiter } = self;
-        let on_panic = RemoveOnPanic { registry, id: *id };
+        let id = *id;
+        let removal = on_panic(|| drop(registry.remove(id)));
         let polled = sink.poll_with(cx.map(|cx| (cx, waiter)), |phase, sink| match sink {
-            Some((sink, cx)) => deliver(*id, item, phase, sink, cx),
-            None => Poll::Ready(without_sink(*id, item.is_none(), phase)),
+            Some((sink, cx)) => deliver(id, item, phase, sink, cx),
+            None => Poll::Ready(without_sink(id, item.is_none(), phase)),
         });
-        std::mem::forget(on_panic);
-        polled.map_ok(|()| *id)
+        removal.defuse();
+        polled.map_ok(|()| id)
     }
 }
 
@@ -95,17 +97,5 @@ pub(super) fn without_sink<E>(id: StreamId, handed_over: bool, phase: Phase) -> 
         (true, Phase::Closed) => Ok(()),
         (true, _) => Err(SendError::Unflushed(id)),
         (false, _) => Err(SendError::UnknownStream(id)),
-    }
-}
-
-/// Removes the pair whose sink panics.
-pub(super) struct RemoveOnPanic<'a, St, Si> {
-    pub(super) registry: &'a Registry<St, Si>,
-    pub(super) id: StreamId,
-}
-
-impl<St, Si> Drop for RemoveOnPanic<'_, St, Si> {
-    fn drop(&mut self) {
-        drop(self.registry.remove(self.id));
     }
 }

@@ -1,10 +1,11 @@
 //! [`StreamSender`]: one stream's sink, as a [`Sink`].
 
-use super::delivery::{RemoveOnPanic, deliver, hand_over, without_sink};
+use super::delivery::{deliver, hand_over, without_sink};
 use crate::error::SendError;
 use crate::id::StreamId;
 use crate::registry::Registry;
 use crate::sink_slot::{Phase, SinkSlot};
+use crate::unwind::on_panic;
 use crate::wait_list::Waiter;
 use futures_sink::Sink;
 use std::fmt;
@@ -109,9 +110,13 @@ impl<St, Si: Sink<T> + Unpin, T> StreamSender<St, Si, T> {
         mut poll: impl FnMut(&mut Option<T>, Phase, Option<(&mut Si, &mut Context<'_>)>) -> Poll<R>,
     ) -> Poll<R> {
         let Self { registry, id, item, waiter, .. } = self;
-        let on_panic = OnPanic { registry, id: *id };
+        let removal = on_panic(|| {
+            if let Some(registry) = registry.upgrade() {
+                drop(registry.remove(*id));
+            }
+        });
         let polled = sink.poll_with(cx.map(|cx| (cx, waiter)), |phase, sink| poll(item, phase, sink));
-        std::mem::forget(on_panic);
+        removal.defuse();
         polled
     }
 
@@ -191,20 +196,6 @@ impl<St, Si: Sink<T> + Unpin, T> Sink<T> for StreamSender<St, Si, T> {
         let flushed = ready!(Pin::new(&mut *this).poll_flush(cx));
         this.closed = true;
         Poll::Ready(flushed)
-    }
-}
-
-/// Removes the pair whose sink panics, if the multiplexer is still there.
-struct OnPanic<'a, St, Si> {
-    registry: &'a Weak<Registry<St, Si>>,
-    id: StreamId,
-}
-
-impl<St, Si> Drop for OnPanic<'_, St, Si> {
-    fn drop(&mut self) {
-        if let Some(registry) = self.registry.upgrade() {
-            drop(RemoveOnPanic { registry: &registry, id: self.id });
-        }
     }
 }
 
