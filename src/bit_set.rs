@@ -1,15 +1,16 @@
 //! A set of small numbers, in which the next one is found by a few loads.
 //!
-//! One bit for each number; above these words, one bit for each word that is not empty; and so on, up to a single
-//! word. Plain memory: this is the owner's half of a [`ReadySet`](crate::ready_set::ReadySet).
+//! One bit for each number; above these words, one bit for each word that is not empty; and so on, up to a
+//! single word. Plain memory: this is the owner's half of a [`ReadySet`](crate::ready_set::ReadySet).
 
 use crate::sync::WORD_BITS as BITS;
 
 #[derive(Debug, Default)]
 pub(crate) struct BitSet {
     words: Vec<usize>,
-    /// The levels between: `between[0]` says which of the `words` are not empty, `between[1]` says it of `between[0]`. There
-    /// are none while there are no more words than `top` has bits (with 64 bits: up to 4,096 numbers).
+    /// The levels between: `between[0]` says which of the `words` are not empty, `between[1]` says it of
+    /// `between[0]`. There are none while there are no more words than `top` has bits (with 64 bits: up to
+    /// 4,096 numbers).
     between: Vec<Vec<usize>>,
     /// Says which words of the level below are not empty.
     top: usize,
@@ -28,7 +29,8 @@ impl BitSet {
             len = words.len();
         }
         if len > BITS {
-            // One bit too many for the top: it goes down a level, and its place is taken by one bit for all of it.
+            // One bit too many for the top: it goes down a level, and its place is taken by one bit for all
+            // of it.
             self.between.push(vec![self.top, 0]);
             self.top = usize::from(self.top != 0);
         }
@@ -87,7 +89,8 @@ impl BitSet {
 
     /// The first number that is `from` or greater, or else the first of all.
     ///
-    /// Cost: one load if it is in the same word; else three, and up to 4,096 numbers no more; else two for each level.
+    /// Cost: one load if it is in the same word; else three, and up to 4,096 numbers no more; else two for
+    /// each level.
     #[inline]
     pub(crate) fn next_from(&self, from: usize) -> Option<usize> {
         let at = from / BITS;

@@ -1,9 +1,9 @@
 //! A channel: a [`Rotation`] of members shared by handles.
 //!
-//! **No foreign code runs under its lock.** A member is taken out of its slot for its turn, polled with
-//! no lock held, and put back. So its poll may call whatever it likes, several receivers
-//! may poll one channel at a time, and a move or a removal never waits for a poll: it changes the slot, and the
-//! poll's return finds that out.
+//! **No foreign code runs under its lock.** A member is taken out of its slot for its turn, polled with no
+//! lock held, and put back. So its poll may call whatever it likes, several receivers may poll one channel
+//! at a time, and a move or a removal never waits for a poll: it changes the slot, and the poll's return
+//! finds that out.
 //!
 //! # What a slot holds
 //!
@@ -14,10 +14,12 @@
 //! | `Leaving` | the same, but its stay here is over | nothing | |
 //! | `Expected` | being polled by a receiver of the channel it came from | nothing | vacant |
 //!
-//! When the poll returns, `Away` becomes `Present`, and `Leaving` vacant: only then is the departure there to be told, after
-//! the item that this last poll may have brought. A member returned to a `Leaving` slot is handed to
+//! When the poll returns, `Away` becomes `Present`, and `Leaving` vacant: only then is the departure there
+//! to be told, after the item that this last poll may have brought. A member returned to a `Leaving` slot
+//! is handed to
 //! [`Control::arrive`], which knows where it belongs now: the `Expected` slot of another channel, or nowhere.
-//! A slot is not vacant before the poll of its stream returned, so the receiver never finds another tenant in it.
+//! A slot is not vacant before the poll of its stream returned, so the receiver never finds another tenant
+//! in it.
 //!
 //! Departures wait in the order in which they came, and are told before any turn is taken. So when a stream
 //! leaves and comes back, the end of its first stay is told before anything of the second.

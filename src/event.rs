@@ -9,7 +9,8 @@ use crate::id::{ChannelId, StreamId};
 pub enum StreamEvent<T> {
     /// The stream yielded this. An error of the stream is an item like any other.
     Item(T),
-    /// The stream ended. The pair is gone (unless the channel is [half-closing](crate::ChannelOptions::half_close)).
+    /// The stream ended. The pair is gone (unless the channel is
+    /// [half-closing](crate::ChannelOptions::half_close)).
     Ended,
     /// The stream was moved to this channel, where it goes on.
     Moved(ChannelId),
@@ -65,8 +66,10 @@ impl<T> From<Departure> for StreamEvent<T> {
 pub struct StreamPair<St, Si> {
     /// The name it had.
     pub id: StreamId,
-    /// `None` if the stream had ended, or was being polled at that moment: then it is dropped when that poll returns.
+    /// `None` if the stream had ended, or was being polled at that moment: then it is dropped when that
+    /// poll returns.
     pub stream: Option<St>,
-    /// `None` if there was none, or it was being polled at that moment: then it is dropped when that poll returns.
+    /// `None` if there was none, or it was being polled at that moment: then it is dropped when that poll
+    /// returns.
     pub sink: Option<Si>,
 }

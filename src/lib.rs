@@ -2,9 +2,9 @@
 //!
 //! A server holds many connections. Each is a [`Stream`](futures_core::Stream) (what the peer says) and a
 //! [`Sink`](futures_sink::Sink) (what we say back), and they fall into classes: authenticated and not, paying
-//! and free. A [`Multiplexer`] gathers the pairs of each class in a **channel**. A channel is received from on
-//! its own, so its backpressure is simply that nobody receives from it, and a program favours a class by asking
-//! its channel first.
+//! and free. A [`Multiplexer`] gathers the pairs of each class in a **channel**. A channel is received from
+//! on its own, so its backpressure is simply that nobody receives from it, and a program favours a class by
+//! asking its channel first.
 //!
 //! It runs under any executor: it has no I/O and no timers of its own, needs no runtime and no feature flags,
 //! and contains no unsafe code.
@@ -102,24 +102,27 @@
 //! send      your task -> Send or StreamSender -> the sink, taken out for one poll -> peer's I/O
 //! ```
 //!
-//! *Receive.* A member's waker sets its bit in a hierarchical bitset of atomic words, the ready set. The receiver takes the next
-//! ready member in turn, by a few loads among a million, takes it out of the channel, polls it with no lock held,
-//! and puts it back. There is no queue of items and none of ready members, and nothing is allocated per item, wake, wait or move.
+//! *Receive.* A member's waker sets its bit in a hierarchical bitset of atomic words, the ready set. The
+//! receiver takes the next ready member in turn, by a few loads among a million, takes it out of the
+//! channel, polls it with no lock held, and puts it back. There is no queue of items and none of ready
+//! members, and nothing is allocated per item, wake, wait or move.
 //!
-//! *Send.* A sink is shared by all who send to it and taken out for one poll at a time. A sink that is not ready
-//! makes its own senders wait, nobody else. Nothing is buffered.
+//! *Send.* A sink is shared by all who send to it and taken out for one poll at a time. A sink that is not
+//! ready makes its own senders wait, nobody else. Nothing is buffered.
 //!
-//! *Moves and removals* are done when the call returns, also if nobody receives from the channel. If the member is being polled at that very
-//! moment, by another thread or because it calls the multiplexer itself, it follows when that poll returns.
+//! *Moves and removals* are done when the call returns, also if nobody receives from the channel. If the
+//! member is being polled at that very moment, by another thread or because it calls the multiplexer
+//! itself, it follows when that poll returns.
 //!
-//! No foreign code runs under a lock of this crate: no poll, no wake, no clone of a waker, no drop. So a stream, a sink, a waker and
-//! any drop may call any method of the same multiplexer.
+//! No foreign code runs under a lock of this crate: no poll, no wake, no clone of a waker, no drop. So a
+//! stream, a sink, a waker and any drop may call any method of the same multiplexer.
 //!
 //! # Fairness
 //!
-//! Between two turns of one member, every member of the channel that was ready at the first of them has one. A turn
-//! is one poll, so nobody is served twice while another waits. Between channels there is no fairness but what you
-//! write: `select!` on their receivers for an even share, or ask the favoured one first.
+//! Between two turns of one member, every member of the channel that was ready at the first of them has
+//! one. A turn is one poll, so nobody is served twice while another waits. Between channels there is no
+//! fairness but what you write: `select!` on their receivers for an even share, or ask the favoured one
+//! first.
 //!
 //! # Cost
 //!
@@ -136,12 +139,13 @@
 //!
 //! # Cancel safety
 //!
-//! Every receiving future may be dropped at any point; nothing is lost. A sending future says in its documentation what may have
-//! been sent; a sink never gets half an item, nor one twice.
+//! Every receiving future may be dropped at any point; nothing is lost. A sending future says in its
+//! documentation what may have been sent; a sink never gets half an item, nor one twice.
 //!
 //! # Panics
 //!
-//! A panic in a stream's or sink's poll reaches whoever polled, and costs that pair alone: it is removed, and its channel tells so.
+//! A panic in a stream's or sink's poll reaches whoever polled, and costs that pair alone: it is removed,
+//! and its channel tells so.
 //!
 //! # The rooms of the source
 //!

@@ -15,8 +15,9 @@ use std::sync::Arc;
 
 /// Stream pairs in channels: received from channel by channel, sent to one by one or many at a time.
 ///
-/// It is a handle: clones are cheap and name the same multiplexer, every method takes `&self`, and it may be used from any
-/// thread if the streams and sinks may be sent there. When the last clone is dropped the multiplexer is [closed](Self::close).
+/// It is a handle: clones are cheap and name the same multiplexer, every method takes `&self`, and it may
+/// be used from any thread if the streams and sinks may be sent there. When the last clone is dropped the
+/// multiplexer is [closed](Self::close).
 ///
 /// `St` are the streams and `Si` the sinks; for streams without sinks leave `Si` out and use
 /// [`add_stream`](Multiplexer::add_stream). They are `Unpin`, for they are handed back; one that is not comes as `Pin<Box<_>>`.
@@ -111,7 +112,8 @@ impl<St, Si> Multiplexer<St, Si> {
         self.registry().channel(channel).ok().map(|channel| channel.len())
     }
 
-    /// Removes a channel and hands back the pairs that were in it, the oldest first. `None` if there is none of this name.
+    /// Removes a channel and hands back the pairs that were in it, the oldest first. `None` if there is
+    /// none of this name.
     ///
     /// Its receivers end at once: events that they did not receive by now are not told any more.
     pub fn remove_channel(&self, channel: ChannelId) -> Option<Vec<StreamPair<St, Si>>> {
@@ -142,8 +144,8 @@ impl<St, Si> Multiplexer<St, Si> {
     /// If the stream is being polled at this moment that poll's item still belongs to the old channel.
     /// A move to the channel it is in does nothing.
     ///
-    /// A channel keeps what it has to tell until it is received, a word or two for each departure. So a channel
-    /// that many streams pass through wants to be received from.
+    /// A channel keeps what it has to tell until it is received, a word or two for each departure. So a
+    /// channel that many streams pass through wants to be received from.
     ///
     /// Cost: three lock pairs.
     ///
@@ -161,8 +163,8 @@ impl<St, Si> Multiplexer<St, Si> {
 
     /// Removes a pair and hands it back. `None` if it is not there (any more).
     ///
-    /// Its channel tells [`Removed`](crate::StreamEvent::Removed). Sends that wait for its sink fail; see [`SendError`](crate::SendError) on
-    /// what they did.
+    /// Its channel tells [`Removed`](crate::StreamEvent::Removed). Sends that wait for its sink fail; see
+    /// [`SendError`](crate::SendError) on what they did.
     pub fn remove_stream(&self, stream: StreamId) -> Option<StreamPair<St, Si>> {
         self.registry().remove(stream)
     }
@@ -173,8 +175,8 @@ impl<St, Si> Multiplexer<St, Si> {
         self.registry().channel_of(stream)
     }
 
-    /// Takes no more pairs and channels from now on. Those that are there go on, and may still be moved and sent to; a receiver ends
-    /// when its channel is empty.
+    /// Takes no more pairs and channels from now on. Those that are there go on, and may still be moved and
+    /// sent to; a receiver ends when its channel is empty.
     pub fn close(&self) {
         self.registry().close();
     }
@@ -218,7 +220,8 @@ impl<St> Multiplexer<St, ()> {
 impl<St: Stream + Unpin, Si> Multiplexer<St, Si> {
     /// The next event of a channel: an item, or `None` when the stream left this channel.
     ///
-    /// Whether it ended, was moved or was removed a [`receiver`](Self::receiver) tells. It also looks up the channel once, not for each event.
+    /// Whether it ended, was moved or was removed a [`receiver`](Self::receiver) tells. It also looks up
+    /// the channel once, not for each event.
     ///
     /// # Errors
     ///
@@ -254,7 +257,8 @@ impl<St: Stream + Unpin, Si> Multiplexer<St, Si> {
         Recv::new(self.registry(), channel)
     }
 
-    /// The next event of a channel, if there is one at once. Polls the streams that are ready, with the bounds of
+    /// The next event of a channel, if there is one at once. Polls the streams that are ready, with the
+    /// bounds of
     /// [`ChannelReceiver`].
     ///
     /// # Errors
@@ -279,20 +283,23 @@ impl<St: Stream + Unpin, Si> Multiplexer<St, Si> {
     }
 }
 
-/// Sending. `T` is what the sinks take; where they take several types, and the call does not tell which, name it: `close_stream::<String>(id)`.
+/// Sending. `T` is what the sinks take; where they take several types, and the call does not tell which,
+/// name it: `close_stream::<String>(id)`.
 impl<St, Si> Multiplexer<St, Si> {
     /// Sends clones of an item to many streams, and waits until each sink has it and is flushed, or failed.
     ///
-    /// The results are in the order of the ids. A slow or failed sink neither delays nor fails the others; an id that is unknown is told
-    /// in its place. An id that is given twice gets the item twice. Nothing is buffered: a sink that is not ready makes
-    /// this future wait, and if a peer may stop reading, the caller's timeout or
+    /// The results are in the order of the ids. A slow or failed sink neither delays nor fails the others;
+    /// an id that is unknown is told in its place. An id that is given twice gets the item twice. Nothing
+    /// is buffered: a sink that is not ready makes this future wait, and if a peer may stop reading, the
+    /// caller's timeout or
     /// [`remove_stream`](Self::remove_stream) decides how long.
     ///
-    /// Two sends to one stream arrive in the order in which they are handed over; a caller that awaits each before the next keeps its order.
+    /// Two sends to one stream arrive in the order in which they are handed over; a caller that awaits each
+    /// before the next keeps its order.
     ///
-    /// Cost: per sink two lock pairs, two reference counts and a clone of the item beyond the sink's own polls, and one lock
-    /// pair for 32 ids. Allocates the returned `Vec`, and for the sinks that are not ready a [`StreamSlab`](crate::StreamSlab),
-    /// so that a wake polls only those it is for.
+    /// Cost: per sink two lock pairs, two reference counts and a clone of the item beyond the sink's own
+    /// polls, and one lock pair for 32 ids. Allocates the returned `Vec`, and for the sinks that are not
+    /// ready a [`StreamSlab`](crate::StreamSlab), so that a wake polls only those it is for.
     ///
     /// # Panics
     ///
@@ -300,8 +307,9 @@ impl<St, Si> Multiplexer<St, Si> {
     ///
     /// # Cancel safety
     ///
-    /// Nothing is sent before the first poll. Dropped later, every sink that was ready has the item whole, and may not have been
-    /// flushed; the others do not get it. Nothing tells which. To know, send to each by [`send_one`](Self::send_one).
+    /// Nothing is sent before the first poll. Dropped later, every sink that was ready has the item whole,
+    /// and may not have been flushed; the others do not get it. Nothing tells which. To know, send to each
+    /// by [`send_one`](Self::send_one).
     pub fn send<T: Clone>(&self, streams: impl IntoIterator<Item = StreamId>, item: T) -> Send<'_, St, Si, T>
     where
         Si: Sink<T> + Unpin,
@@ -311,8 +319,8 @@ impl<St, Si> Multiplexer<St, Si> {
 
     /// Sends an item to one stream, and waits until its sink has it and is flushed.
     ///
-    /// Cost: three lock pairs beyond the sink's own polls, and two reference counts. Allocates nothing, unless more senders wait for
-    /// the sink than ever before.
+    /// Cost: three lock pairs beyond the sink's own polls, and two reference counts. Allocates nothing,
+    /// unless more senders wait for the sink than ever before.
     ///
     /// ```
     /// # use futures::{StreamExt, channel::mpsc, executor::block_on, stream};
@@ -334,12 +342,13 @@ impl<St, Si> Multiplexer<St, Si> {
     ///
     /// # Panics
     ///
-    /// When the sink's poll panics. The pair is removed; everything else goes on. Also when it is polled again after it was ready.
+    /// When the sink's poll panics. The pair is removed; everything else goes on. Also when it is polled
+    /// again after it was ready.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is sent before the first poll. Dropped later, the sink has the item whole or not at all; if it has, it may not have
-    /// been flushed. It has it unless it was not ready all the while.
+    /// Nothing is sent before the first poll. Dropped later, the sink has the item whole or not at all; if
+    /// it has, it may not have been flushed. It has it unless it was not ready all the while.
     pub fn send_one<T>(&self, stream: StreamId, item: T) -> SendOne<'_, St, Si, T>
     where
         Si: Sink<T> + Unpin,
@@ -371,8 +380,8 @@ impl<St, Si> Multiplexer<St, Si> {
     ///
     /// # Cancel safety
     ///
-    /// Nothing happens before the first poll. Dropped later, the sink may be partly closed: nothing can be sent to it any more, and
-    /// the pair stays until `close_stream` is called again or it is removed.
+    /// Nothing happens before the first poll. Dropped later, the sink may be partly closed: nothing can be
+    /// sent to it any more, and the pair stays until `close_stream` is called again or it is removed.
     pub fn close_stream<T>(&self, stream: StreamId) -> CloseStream<'_, St, Si, T>
     where
         Si: Sink<T> + Unpin,

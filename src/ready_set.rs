@@ -16,13 +16,14 @@
 //! ready again. A bit is absorbed by a swap, so whatever the waking thread wrote before its wake is seen
 //! by the poll that follows.
 //!
-//! The owner's half is a plain [`BitSet`]. The shared half is a tree that grows and never moves: a waker, made once, knows its
-//! word for ever.
+//! The owner's half is a plain [`BitSet`]. The shared half is a tree that grows and never moves: a waker,
+//! made once, knows its word for ever.
 //!
 //! # The tree
 //!
-//! One root word; its upper half are members, the quarter below are branches (words whose bits are members), the
-//! eighth below branches of branches, and so on. The last bit is the flag [`PARKED`]. With 64-bit words:
+//! One root word; its upper half are members, the quarter below are branches (words whose bits are
+//! members), the eighth below branches of branches, and so on. The last bit is the flag [`PARKED`]. With
+//! 64-bit words:
 //!
 //! ```text
 //! root bit   32..64   16..32    8..16     4..8     2..4      1         0
@@ -30,9 +31,9 @@
 //! members      32    1,024   32,768     2^20     2^25     2^30
 //! ```
 //!
-//! Keys are given out in this order, so a small set is one word. Members are *items* of level 0, a branch that holds
-//! level-0 items is itself an item of level 1, and so on; on each level the first [`in_root`]`(level)` items are
-//! bits of the root and the others are grouped by [`BITS`] into branches.
+//! Keys are given out in this order, so a small set is one word. Members are *items* of level 0, a branch
+//! that holds level-0 items is itself an item of level 1, and so on; on each level the first
+//! [`in_root`]`(level)` items are bits of the root and the others are grouped by [`BITS`] into branches.
 //!
 //! A wake goes up only while the word it marked was empty before; whoever made it non-empty marks the
 //! word above, so a non-empty word is marked above, or the thread that filled it is about to.
@@ -40,8 +41,8 @@
 //! between the two swaps is either taken by the lower one, or found the lower word empty and marks the
 //! upper one anew.
 //!
-//! The owner's half counts from [`OFFSET`], so that each word of members is one of its words: key 0 is number 32 there,
-//! bits 32..64 of its first word are those of the root, and branch *n* is word *n* + 1.
+//! The owner's half counts from [`OFFSET`], so that each word of members is one of its words: key 0 is
+//! number 32 there, bits 32..64 of its first word are those of the root, and branch *n* is word *n* + 1.
 //!
 //! # Parking
 //!
@@ -77,7 +78,8 @@ const MEMBERS: usize = !0 << OFFSET;
 /// Levels with a share of the root.
 const LEVELS: usize = BITS.ilog2() as usize;
 
-/// How many items of `level` are bits of the root, and which bit is the first: half of what is left on each level.
+/// How many items of `level` are bits of the root, and which bit is the first: half of what is left on each
+/// level.
 const fn in_root(level: usize) -> usize {
     OFFSET >> level
 }

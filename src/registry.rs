@@ -1,11 +1,11 @@
 //! Who is where: the control plane.
 //!
 //! One lock orders all that adds, moves and removes pairs and channels. Where a pair's stream belongs is
-//! what the registry says, from the moment a call returns; if the stream is being polled at that moment it comes
-//! there when the poll returns ([`Control::arrive`]).
+//! what the registry says, from the moment a call returns; if the stream is being polled at that moment it
+//! comes there when the poll returns ([`Control::arrive`]).
 //!
-//! **Lock order**: the registry's, then a channel's. A sink's is taken alone. No foreign code runs under any of them:
-//! what is to be dropped or woken is carried out of the lock.
+//! **Lock order**: the registry's, then a channel's. A sink's is taken alone. No foreign code runs under
+//! any of them: what is to be dropped or woken is carried out of the lock.
 
 use crate::channel::{Channel, Control, Member, Wake};
 use crate::error::{AddStreamError, MultiplexerError};
@@ -93,7 +93,8 @@ impl<St, Si> Registry<St, Si> {
         Some(pairs)
     }
 
-    /// Adds a stream, with the slot that `slot` makes of what comes with it; or says why not and gives both back.
+    /// Adds a stream, with the slot that `slot` makes of what comes with it; or says why not and gives both
+    /// back.
     pub(crate) fn add<S>(
         &self,
         stream: St,

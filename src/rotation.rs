@@ -1,9 +1,9 @@
 //! Slots with a waker each, whose turn comes round.
 //!
-//! **Bound on fairness.** Between two turns of one slot, every slot that was ready at the first of them
-//! has one. The cursor moves behind the slot whose turn it is and only forwards, so before it comes back
-//! it passes every other slot. All wakes are absorbed before *each* turn: a slot that was woken
-//! ahead of the cursor, in the middle of a round, is passed in that same round. (Absorbing only when the cursor wraps
+//! **Bound on fairness.** Between two turns of one slot, every slot that was ready at the first of them has
+//! one. The cursor moves behind the slot whose turn it is and only forwards, so before it comes back it
+//! passes every other slot. All wakes are absorbed before *each* turn: a slot that was woken ahead of the
+//! cursor, in the middle of a round, is passed in that same round. (Absorbing only when the cursor wraps
 //! would make it wait for a second one.)
 
 use crate::ready_set::ReadySet;
@@ -131,7 +131,8 @@ impl<T> Rotation<T> {
         self.ready.park().then_some(epoch)
     }
 
-    /// Whether tasks may sleep although there is something to do now, other than by a wake: the caller owes them a
+    /// Whether tasks may sleep although there is something to do now, other than by a wake: the caller owes
+    /// them a
     /// [`WaitList::wake_all`].
     #[inline]
     #[must_use]

@@ -1,8 +1,8 @@
 //! A sink shared by all who send to it.
 //!
 //! The sink is taken out for the duration of one poll and put back; no lock of ours is held while it is
-//! polled, and nobody holds it across an await. So a sender that is not polled holds up nobody, and a sink that is
-//! not ready makes only those wait who send to it.
+//! polled, and nobody holds it across an await. So a sender that is not polled holds up nobody, and a sink
+//! that is not ready makes only those wait who send to it.
 //!
 //! The sink is polled with a waker of the slot's own, and whoever could not go on waits in the slot's
 //! [`WaitList`]. The epoch is read before the sink is taken; a wake of the sink raises it, and so does
@@ -142,8 +142,8 @@ impl<Si> SinkSlot<Si> {
         self.state.lock().phase
     }
 
-    /// Goes on to a later phase, and tells all who wait. A phase without a sink gives it to the caller, if it is
-    /// not being polled; else it is dropped when that poll returns.
+    /// Goes on to a later phase, and tells all who wait. A phase without a sink gives it to the caller, if
+    /// it is not being polled; else it is dropped when that poll returns.
     pub(crate) fn advance(&self, phase: Phase) -> Option<Si> {
         let mut state = self.state.lock();
         if state.phase < phase && !state.phase.is_last() {

@@ -24,7 +24,8 @@ pub(crate) const SELF_WAKES: usize = 2;
 
 /// A set of streams, polled as one, fairly; each has a key, as in a [`slab`].
 ///
-/// **Keys are reused**: once a stream has ended or was removed, a later [`insert`](Self::insert) may return its key.
+/// **Keys are reused**: once a stream has ended or was removed, a later [`insert`](Self::insert) may return
+/// its key.
 ///
 /// As a [`Stream`] it yields `(key, Some(item))`, and `(key, None)` once when that stream has ended (it
 /// is gone then). An empty slab yields `None`; it may be filled and polled again.
@@ -64,21 +65,22 @@ pub(crate) const SELF_WAKES: usize = 2;
 ///
 /// # Cost
 ///
-/// Finding the next ready member takes a few loads, whatever their number. A member that is always
-/// ready costs no atomic read-modify-write; a wake costs one, and one more for each level of
-/// the [bitset](crate#how-it-works) that was empty. Nothing is allocated per item, per wake and per wait, nor per
+/// Finding the next ready member takes a few loads, whatever their number. A member that is always ready
+/// costs no atomic read-modify-write; a wake costs one, and one more for each level of the
+/// [bitset](crate#how-it-works) that was empty. Nothing is allocated per item, per wake and per wait, nor
+/// per
 /// [`insert`](Self::insert) and [`remove`](Self::remove) once the slab has grown: a slot keeps its waker for its next member.
 ///
 /// # Yielding
 ///
-/// One call polls at most 64 members in vain, and at most two in a row that wake themselves in their own poll (as all of
-/// them do when tokio's cooperative budget is used up). Then it wakes its task and returns
+/// One call polls at most 64 members in vain, and at most two in a row that wake themselves in their own
+/// poll (as all of them do when tokio's cooperative budget is used up). Then it wakes its task and returns
 /// `Pending`, so that the executor can run others. Members that were not woken are not polled.
 ///
 /// # Panics
 ///
-/// When a member's poll panics, or its drop when it has ended, the panic reaches the caller. That member is not polled
-/// again; the next call drops it and yields its `(key, None)`. All others go on.
+/// When a member's poll panics, or its drop when it has ended, the panic reaches the caller. That member is
+/// not polled again; the next call drops it and yields its `(key, None)`. All others go on.
 ///
 /// # Cancel safety
 ///
@@ -151,8 +153,8 @@ impl<St> StreamSlab<St> {
         self.members.slots().get(key).map(|member| &member.stream)
     }
 
-    /// The stream at `key`. If it was changed so that it may have an item now, it must wake its task itself, as on
-    /// any other change; or remove it and insert it again.
+    /// The stream at `key`. If it was changed so that it may have an item now, it must wake its task
+    /// itself, as on any other change; or remove it and insert it again.
     pub fn get_mut(&mut self, key: usize) -> Option<&mut St> {
         self.members.slots_mut().get_mut(key).map(|member| &mut member.stream)
     }
@@ -194,7 +196,8 @@ impl<St> StreamSlab<St> {
         Iter::new(self.members.slots().iter())
     }
 
-    /// The streams with their keys, in the order of the keys. See [`get_mut`](Self::get_mut) on changing them.
+    /// The streams with their keys, in the order of the keys. See [`get_mut`](Self::get_mut) on changing
+    /// them.
     pub fn iter_mut(&mut self) -> IterMut<'_, St> {
         IterMut::new(self.members.slots_mut().iter_mut())
     }

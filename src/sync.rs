@@ -1,7 +1,7 @@
 //! The atomics and the lock that everything else is built on: the standard library's, or loom's.
 //!
-//! No other file names `std::sync::atomic` or `std::sync::Mutex`, so the models under `models/` run all of this crate on
-//! loom, which goes through the interleavings of threads and the reorderings of memory.
+//! No other file names `std::sync::atomic` or `std::sync::Mutex`, so the models under `models/` run all of
+//! this crate on loom, which goes through the interleavings of threads and the reorderings of memory.
 
 #[cfg(loom_models)]
 use loom::sync as primitives;
@@ -12,8 +12,8 @@ use std::sync::PoisonError;
 pub(crate) use primitives::MutexGuard;
 pub(crate) use primitives::atomic::{AtomicUsize, Ordering};
 
-/// Bits in a word of the ready set. In the models so few that three members have every kind of place: keys 0 and
-/// 1 are bits of the root, keys 2 to 5 share the only branch.
+/// Bits in a word of the ready set. In the models so few that three members have every kind of place: keys
+/// 0 and 1 are bits of the root, keys 2 to 5 share the only branch.
 pub(crate) const WORD_BITS: usize = if cfg!(loom_models) { 4 } else { usize::BITS as usize };
 
 /// A mutex that knows no poison.

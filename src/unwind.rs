@@ -1,7 +1,7 @@
 //! What is still to be done when foreign code panics.
 //!
-//! Each guard runs its closure while the first panic goes on; a second panic in there is not let out, for that would
-//! abort the process.
+//! Each guard runs its closure while the first panic goes on; a second panic in there is not let out, for
+//! that would abort the process.
 
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

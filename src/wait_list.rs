@@ -31,8 +31,8 @@ pub(crate) struct WaitList {
     places: Mutex<Places>,
 }
 
-/// Where tasks wait. Most lists never see two at a time, so the first place is at hand, and the others are made
-/// when they are first needed.
+/// Where tasks wait. Most lists never see two at a time, so the first place is at hand, and the others are
+/// made when they are first needed.
 #[derive(Debug, Default)]
 struct Places {
     first: Option<Waker>,

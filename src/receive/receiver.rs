@@ -17,8 +17,9 @@ use std::task::{Context, Poll, ready};
 /// Receives what the streams of one channel yield, and learns when they leave it.
 ///
 /// Made by [`Multiplexer::receiver`](crate::Multiplexer::receiver). There may be several for one channel,
-/// and [`recv`](crate::Multiplexer::recv) calls besides; each event goes to one of them. It polls the streams itself, in the task that polls it:
-/// a channel that nobody receives from is not polled, and that is its backpressure.
+/// and [`recv`](crate::Multiplexer::recv) calls besides; each event goes to one of them. It polls the
+/// streams itself, in the task that polls it: a channel that nobody receives from is not polled, and that
+/// is its backpressure.
 ///
 /// It ends when its channel was removed, or when the channel is empty and the multiplexer was
 /// [closed](crate::Multiplexer::close) or all its handles are gone. An empty channel of an open multiplexer waits.
@@ -43,13 +44,13 @@ use std::task::{Context, Poll, ready};
 ///
 /// # Fairness
 ///
-/// Between two turns of one stream, every stream of the channel that was ready at the first of them has one. The receivers of a channel
-/// take these turns among them.
+/// Between two turns of one stream, every stream of the channel that was ready at the first of them has
+/// one. The receivers of a channel take these turns among them.
 ///
 /// # Yielding
 ///
-/// One poll takes at most 64 turns in vain, and at most two in a row of streams that wake themselves in their own poll. Then
-/// it wakes its task and returns `Pending`.
+/// One poll takes at most 64 turns in vain, and at most two in a row of streams that wake themselves in
+/// their own poll. Then it wakes its task and returns `Pending`.
 ///
 /// # Panics
 ///
@@ -81,8 +82,8 @@ impl<St, Si> ChannelReceiver<St, Si> {
 impl<St: Stream + Unpin, Si> ChannelReceiver<St, Si> {
     /// Waits for events and appends up to `limit` of them to `buffer`; returns how many.
     ///
-    /// It waits for the first one only; then it takes what is there at once. It returns 0 when the receiver has ended, or
-    /// `limit` is 0. `buffer` grows as it must, and not beyond.
+    /// It waits for the first one only; then it takes what is there at once. It returns 0 when the receiver
+    /// has ended, or `limit` is 0. `buffer` grows as it must, and not beyond.
     ///
     /// Cost: one lock pair for each poll, and one to begin; half of what as many `next()` cost.
     ///
@@ -115,7 +116,8 @@ impl<St: Stream + Unpin, Si> ChannelReceiver<St, Si> {
         RecvMany::new(self, buffer, limit)
     }
 
-    /// Polls for events and appends up to `limit` of them to `buffer`, as [`recv_many`](Self::recv_many) does.
+    /// Polls for events and appends up to `limit` of them to `buffer`, as [`recv_many`](Self::recv_many)
+    /// does.
     ///
     /// - `Pending`: there is nothing now; the task is woken when there is.
     /// - `Ready(n)`: `n` were appended. 0 when the receiver has ended, or `limit` is 0.

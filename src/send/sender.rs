@@ -15,12 +15,12 @@ use std::task::{Context, Poll, ready};
 
 /// Sends to one stream, as a [`Sink`]; from [`Multiplexer::sender`](crate::Multiplexer::sender).
 ///
-/// There may be several for one stream, and [`send`](crate::Multiplexer::send) calls besides. It does not keep the stream, nor
-/// the multiplexer: when the pair is gone it fails with [`SendError::UnknownStream`].
+/// There may be several for one stream, and [`send`](crate::Multiplexer::send) calls besides. It does not
+/// keep the stream, nor the multiplexer: when the pair is gone it fails with [`SendError::UnknownStream`].
 ///
-/// `poll_ready` is ready when the stream's sink is. Another may send to it between that and `start_send`, and the
-/// sink may not be ready any more; then this sender keeps the one item, and hands it over when it is next polled
-/// (by `poll_flush` or `poll_ready`, as `SinkExt::send` and `forward` do).
+/// `poll_ready` is ready when the stream's sink is. Another may send to it between that and `start_send`,
+/// and the sink may not be ready any more; then this sender keeps the one item, and hands it over when it
+/// is next polled (by `poll_flush` or `poll_ready`, as `SinkExt::send` and `forward` do).
 ///
 /// Closing a sender flushes it and closes this sender alone; to close the stream's sink there is
 /// [`Multiplexer::close_stream`](crate::Multiplexer::close_stream).
@@ -47,17 +47,19 @@ use std::task::{Context, Poll, ready};
 ///
 /// # Cost
 ///
-/// Each poll: three lock pairs at most beyond the sink's own cost, and two reference counts. Nothing is allocated.
+/// Each poll: three lock pairs at most beyond the sink's own cost, and two reference counts. Nothing is
+/// allocated.
 ///
 /// # Panics
 ///
-/// `start_send` panics if `poll_ready` was not ready before, and so does the second `start_send` after one `poll_ready` if
-/// the first item is still kept. When the sink itself panics, that reaches the caller and the pair is removed.
+/// `start_send` panics if `poll_ready` was not ready before, and so does the second `start_send` after one
+/// `poll_ready` if the first item is still kept. When the sink itself panics, that reaches the caller and
+/// the pair is removed.
 ///
 /// # Cancel safety
 ///
-/// A `send` that is dropped has either not reached `start_send`, and sends nothing; or it has, and the item is flushed by the
-/// next poll of this sender. Dropping the sender drops an item that it still keeps.
+/// A `send` that is dropped has either not reached `start_send`, and sends nothing; or it has, and the item
+/// is flushed by the next poll of this sender. Dropping the sender drops an item that it still keeps.
 pub struct StreamSender<St, Si, T> {
     registry: Weak<Registry<St, Si>>,
     id: StreamId,

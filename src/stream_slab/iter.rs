@@ -3,12 +3,14 @@
 use super::Member;
 use std::fmt;
 
-/// The streams of a [`StreamSlab`](super::StreamSlab) with their keys; from [`iter`](super::StreamSlab::iter).
+/// The streams of a [`StreamSlab`](super::StreamSlab) with their keys; from
+/// [`iter`](super::StreamSlab::iter).
 pub struct Iter<'a, St> {
     members: slab::Iter<'a, Member<St>>,
 }
 
-/// The streams of a [`StreamSlab`](super::StreamSlab) with their keys; from [`iter_mut`](super::StreamSlab::iter_mut).
+/// The streams of a [`StreamSlab`](super::StreamSlab) with their keys; from
+/// [`iter_mut`](super::StreamSlab::iter_mut).
 pub struct IterMut<'a, St> {
     members: slab::IterMut<'a, Member<St>>,
 }
