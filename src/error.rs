@@ -99,7 +99,7 @@ impl Error for TryRecvError {}
 pub enum SendError<E> {
     /// There is no stream of this name (any more). The item did not reach its sink.
     UnknownStream(StreamId),
-    /// The stream is being closed. The item did not reach its sink.
+    /// The stream is being closed, or was closed meanwhile. The item did not reach its sink.
     Closed(StreamId),
     /// The pair was removed before the sink was flushed. The sink has the item, and maybe did not pass it on.
     Unflushed(StreamId),

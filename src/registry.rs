@@ -209,6 +209,15 @@ impl<St, Si> Registry<St, Si> {
     }
 }
 
+impl<St, Si> Drop for Registry<St, Si> {
+    /// Tells the senders that hold a sink weakly; sends in flight go on.
+    fn drop(&mut self) {
+        let pairs = std::mem::take(&mut self.state.lock().pairs);
+        let sinks = pairs.into_iter().filter_map(|(_, pair)| pair.sink);
+        for_each(sinks, |sink| drop(sink.advance(Phase::Ending)));
+    }
+}
+
 impl<St, Si> Control<St> for Registry<St, Si> {
     fn arrive(&self, member: Box<Member<St>>) {
         let mut guard = self.state.lock();

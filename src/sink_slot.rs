@@ -10,6 +10,7 @@
 //! is not lost: the list refuses.
 
 use crate::sync::Mutex;
+use crate::unwind::afterwards;
 use crate::wait_list::{WaitList, Waiter};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -47,6 +48,15 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
+    /// Goes on to `later`, unless it is there or further. Returns whether it did.
+    fn advance(&mut self, later: Self) -> bool {
+        let advances = *self < later && !self.is_last();
+        if advances {
+            *self = later;
+        }
+        advances
+    }
+
     /// Whether there is no sink any more.
     fn is_last(self) -> bool {
         matches!(self, Self::Closed | Self::Gone)
@@ -98,29 +108,29 @@ impl<Si> SinkSlot<Si> {
         }
     }
 
-    /// Polls the sink with `poll` or waits for it: with `cx`, as `waiter`; or not at all without.
+    /// Polls the sink with `poll`, and waits if that is pending or the sink is away: with `cx`, as `waiter`; not at
+    /// all without.
     ///
-    /// `poll` is told the phase, and gets `None` for the sink when that is gone.
+    /// `poll` is told the phase, which it may advance, and gets `None` for the sink when that is gone.
     ///
     /// Cost: two lock pairs and what `poll` does; one more and a waker's clone to wait.
     #[inline]
     pub(crate) fn poll_with<R>(
         &self,
         waiting: Option<(&mut Context<'_>, &mut Waiter)>,
-        mut poll: impl FnMut(Phase, Option<(&mut Si, &mut Context<'_>)>) -> Poll<R>,
+        poll: impl FnOnce(&mut Phase, Option<(&mut Si, &mut Context<'_>)>) -> Poll<R>,
     ) -> Poll<R> {
         let epoch = self.senders.0.epoch();
         match self.take() {
             Taken::Sink(mut turn) => {
-                let phase = turn.phase;
                 let sink = turn.sink.as_mut().expect("taken just now");
-                let polled = poll(phase, Some((sink, &mut Context::from_waker(&self.waker))));
+                let polled = poll(&mut turn.phase, Some((sink, &mut Context::from_waker(&self.waker))));
                 turn.finish();
                 if polled.is_ready() {
                     return polled;
                 }
             }
-            Taken::Gone(phase) => return poll(phase, None),
+            Taken::Gone(mut phase) => return poll(&mut phase, None),
             Taken::Busy => {}
         }
         if let Some((cx, waiter)) = waiting {
@@ -142,24 +152,15 @@ impl<Si> SinkSlot<Si> {
         self.state.lock().phase
     }
 
-    /// Goes on to a later phase, and tells all who wait. A phase without a sink gives it to the caller, if
-    /// it is not being polled; else it is dropped when that poll returns.
+    /// Goes on to a later phase, and tells all who wait. A phase without a sink gives it to the caller, if it is
+    /// not being polled; else it is dropped when that poll returns.
     pub(crate) fn advance(&self, phase: Phase) -> Option<Si> {
         let mut state = self.state.lock();
-        if state.phase < phase && !state.phase.is_last() {
-            state.phase = phase;
-        }
+        state.phase.advance(phase);
         let sink = if state.phase.is_last() { state.sink.take() } else { None };
         drop(state);
         self.senders.0.wake_all();
         sink
-    }
-}
-
-impl<Si> Drop for SinkSlot<Si> {
-    /// Tells senders that hold it weakly.
-    fn drop(&mut self) {
-        self.senders.0.wake_all();
     }
 }
 
@@ -171,19 +172,22 @@ pub(crate) struct SinkTurn<'a, Si> {
 }
 
 impl<Si> SinkTurn<'_, Si> {
-    /// Puts the sink back, or drops it if it was to go meanwhile.
+    /// Puts the sink back, or drops it if it is to go.
     #[inline]
     fn finish(mut self) {
         let mut state = self.slot.state.lock();
-        if !state.phase.is_last() {
-            state.sink = self.sink.take();
-        }
+        let advanced = state.phase.advance(self.phase);
+        let away = self.sink.take();
+        let unused = if state.phase.is_last() { away } else { std::mem::replace(&mut state.sink, away) };
         let missed = std::mem::take(&mut state.missed);
         drop(state);
-        if missed {
-            self.slot.senders.0.wake_all();
-        }
-        drop(self.sink.take());
+        let told = afterwards(|| {
+            if missed || advanced {
+                self.slot.senders.0.wake_all();
+            }
+        });
+        drop(unused);
+        drop(told);
     }
 }
 

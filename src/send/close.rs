@@ -4,7 +4,7 @@ use crate::error::SendError;
 use crate::id::StreamId;
 use crate::registry::Registry;
 use crate::sink_slot::{Phase, SinkSlot};
-use crate::unwind::{afterwards, on_panic};
+use crate::unwind::on_panic;
 use crate::wait_list::Waiter;
 use futures_sink::Sink;
 use std::fmt;
@@ -51,16 +51,16 @@ impl<St, Si: Sink<T> + Unpin, T> Future for CloseStream<'_, St, Si, T> {
         let closed = sink.poll_with(Some((cx, waiter)), |phase, sink| match sink {
             Some((sink, cx)) => {
                 let closed = ready!(Pin::new(sink).poll_close(cx));
+                // From here on nobody polls it any more.
+                *phase = if closed.is_ok() { Phase::Closed } else { Phase::Gone };
                 Poll::Ready(closed.map_err(|error| SendError::Sink { id, error }))
             }
-            None if phase == Phase::Closed => Poll::Ready(Ok(())),
+            None if *phase == Phase::Closed => Poll::Ready(Ok(())),
             None => Poll::Ready(Err(SendError::UnknownStream(id))),
         });
         removal.defuse();
         let closed = ready!(closed);
-        let pair_removed = afterwards(|| drop(registry.remove(id)));
-        drop(sink.advance(if closed.is_ok() { Phase::Closed } else { Phase::Gone }));
-        drop(pair_removed);
+        drop(registry.remove(id));
         Poll::Ready(closed)
     }
 }

@@ -40,8 +40,8 @@ impl<Si: Sink<T> + Unpin, T> Delivery<Si, T> {
         let id = *id;
         let removal = on_panic(|| drop(registry.remove(id)));
         let polled = sink.poll_with(cx.map(|cx| (cx, waiter)), |phase, sink| match sink {
-            Some((sink, cx)) => deliver(id, item, phase, sink, cx),
-            None => Poll::Ready(without_sink(id, item.is_none(), phase)),
+            Some((sink, cx)) => deliver(id, item, *phase, sink, cx),
+            None => Poll::Ready(without_sink(id, item.is_none(), *phase)),
         });
         removal.defuse();
         polled.map_ok(|()| id)
@@ -96,6 +96,7 @@ pub(super) fn without_sink<E>(id: StreamId, handed_over: bool, phase: Phase) -> 
         // Closing flushes.
         (true, Phase::Closed) => Ok(()),
         (true, _) => Err(SendError::Unflushed(id)),
+        (false, Phase::Closed) => Err(SendError::Closed(id)),
         (false, _) => Err(SendError::UnknownStream(id)),
     }
 }

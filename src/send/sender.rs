@@ -109,7 +109,7 @@ impl<St, Si: Sink<T> + Unpin, T> StreamSender<St, Si, T> {
         &mut self,
         sink: &SinkSlot<Si>,
         cx: Option<&mut Context<'_>>,
-        mut poll: impl FnMut(&mut Option<T>, Phase, Option<(&mut Si, &mut Context<'_>)>) -> Poll<R>,
+        poll: impl FnOnce(&mut Option<T>, &mut Phase, Option<(&mut Si, &mut Context<'_>)>) -> Poll<R>,
     ) -> Poll<R> {
         let Self { registry, id, item, waiter, .. } = self;
         let removal = on_panic(|| {
@@ -130,8 +130,8 @@ impl<St, Si: Sink<T> + Unpin, T> StreamSender<St, Si, T> {
         let id = self.id;
         let sink = self.in_flight.clone().expect("the sink of an item that is kept");
         let sent = ready!(self.poll_sink(&sink, cx, |item, phase, sink| match sink {
-            Some((sink, cx)) => hand_over(id, item, phase, sink, cx),
-            None => Poll::Ready(without_sink(id, false, phase)),
+            Some((sink, cx)) => hand_over(id, item, *phase, sink, cx),
+            None => Poll::Ready(without_sink(id, false, *phase)),
         }));
         if sent.is_err() {
             self.give_up();
@@ -164,7 +164,7 @@ impl<St, Si: Sink<T> + Unpin, T> Sink<T> for StreamSender<St, Si, T> {
                 let ready = ready!(Pin::new(sink).poll_ready(cx));
                 Poll::Ready(ready.map_err(|error| SendError::Sink { id, error }))
             }
-            None => Poll::Ready(without_sink(id, false, phase)),
+            None => Poll::Ready(without_sink(id, false, *phase)),
         })
     }
 
@@ -186,8 +186,8 @@ impl<St, Si: Sink<T> + Unpin, T> Sink<T> for StreamSender<St, Si, T> {
         let id = this.id;
         let Some(sink) = this.in_flight.clone() else { return Poll::Ready(Ok(())) };
         let flushed = ready!(this.poll_sink(&sink, Some(cx), |item, phase, sink| match sink {
-            Some((sink, cx)) => deliver(id, item, phase, sink, cx),
-            None => Poll::Ready(without_sink(id, item.is_none(), phase)),
+            Some((sink, cx)) => deliver(id, item, *phase, sink, cx),
+            None => Poll::Ready(without_sink(id, item.is_none(), *phase)),
         }));
         this.give_up();
         Poll::Ready(flushed)
