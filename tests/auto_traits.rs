@@ -1,0 +1,247 @@
+//! Which types may be sent, shared and moved: with parts that may, and with parts that may not.
+
+use futures::{FutureExt, Sink, Stream};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::marker::{PhantomData, PhantomPinned};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use stream_multiplexer::{
+    AddStreamError, ChannelOptions, ChannelReceiver, CloseStream, Iter, IterMut, Multiplexer,
+    MultiplexerError, Recv, RecvMany, Send as Broadcast, SendError, SendOne, StreamEvent, StreamId,
+    StreamPair, StreamSender, StreamSlab, TryRecvError,
+};
+
+/// Whether a type has a trait, as a constant: the inherent one is preferred, and is there only if the bound holds.
+macro_rules! has {
+    ($type:ty: $trait:path) => {{
+        #[allow(dead_code, reason = "one of the two constants is not used")]
+        trait Otherwise {
+            const HAS: bool = false;
+        }
+        impl<T: ?Sized> Otherwise for T {}
+        struct Probe<T: ?Sized>(PhantomData<T>);
+        #[allow(dead_code, reason = "one of the two constants is not used")]
+        impl<T: ?Sized + $trait> Probe<T> {
+            const HAS: bool = true;
+        }
+        <Probe<$type>>::HAS
+    }};
+}
+
+/// Asserts, at compile time, whether each type is `Send`, `Sync` and `Unpin`.
+macro_rules! assert_auto_traits {
+    ($($type:ty => $send:literal $sync:literal $unpin:literal,)*) => {
+        $(const _: () = {
+            assert!(has!($type: Send) == $send, concat!(stringify!($type), ": Send"));
+            assert!(has!($type: Sync) == $sync, concat!(stringify!($type), ": Sync"));
+            assert!(has!($type: Unpin) == $unpin, concat!(stringify!($type), ": Unpin"));
+        };)*
+    };
+}
+
+/// A part that may be sent and shared.
+type Free = Part<()>;
+/// A part that may be sent, and not shared: as most streams of sockets and channels are that keep a `Cell` or a boxed
+/// future.
+type Unshared = Part<Cell<()>>;
+/// A part that stays in its thread.
+type Local = Part<Rc<()>>;
+/// A part that may not be moved; it comes boxed.
+type Pinned = Part<PhantomPinned>;
+
+/// A stream, a sink, an item or an error.
+struct Part<M>(M);
+
+impl<M: Unpin> Stream for Part<M> {
+    type Item = Self;
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self>> {
+        Poll::Pending
+    }
+}
+
+/// A sink for any item, that fails with an error of any kind.
+struct Outlet<M, E>(M, PhantomData<fn() -> E>);
+
+impl<M: Unpin, E, T> Sink<T> for Outlet<M, E> {
+    type Error = E;
+
+    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), E>> {
+        Poll::Pending
+    }
+
+    fn start_send(self: Pin<&mut Self>, _: T) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), E>> {
+        Poll::Pending
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), E>> {
+        Poll::Pending
+    }
+}
+
+type Out<M> = Outlet<M, Infallible>;
+
+// The probe itself tells one from the other.
+assert_auto_traits! {
+    Free => true true true,
+    Unshared => true false true,
+    Local => false false true,
+    Pinned => true true false,
+}
+
+// A handle is what the parts allow: it gives them out, to one at a time, so they need not be shared.
+assert_auto_traits! {
+    Multiplexer<Free, Out<()>> => true true true,
+    Multiplexer<Free> => true true true,
+    Multiplexer<Unshared, Out<Cell<()>>> => true true true,
+    Multiplexer<Local, Out<()>> => false false true,
+    Multiplexer<Free, Out<Rc<()>>> => false false true,
+    Multiplexer<Local> => false false true,
+    Multiplexer<Pinned, Pinned> => true true true,
+    Multiplexer<Pin<Box<Pinned>>> => true true true,
+}
+
+assert_auto_traits! {
+    ChannelReceiver<Free, Out<()>> => true true true,
+    ChannelReceiver<Unshared, Out<Cell<()>>> => true true true,
+    ChannelReceiver<Local, Out<()>> => false false true,
+    ChannelReceiver<Free, Out<Rc<()>>> => false false true,
+    Recv<'static, Free, Out<()>> => true true true,
+    Recv<'static, Unshared, Out<Cell<()>>> => true true true,
+    Recv<'static, Local, Out<()>> => false false true,
+    Recv<'static, Free, Out<Rc<()>>> => false false true,
+    RecvMany<'static, Free, Out<()>> => true true true,
+    // It has the buffer, and so the items.
+    RecvMany<'static, Unshared, Out<Cell<()>>> => true false true,
+    RecvMany<'static, Local, Out<()>> => false false true,
+}
+
+// What is sent is also what waits in the future; an error, what it tells.
+assert_auto_traits! {
+    Broadcast<'static, Free, Out<()>, Free> => true true true,
+    Broadcast<'static, Unshared, Out<Cell<()>>, Unshared> => true false true,
+    Broadcast<'static, Local, Out<()>, Free> => false false true,
+    Broadcast<'static, Free, Out<Rc<()>>, Free> => false false true,
+    Broadcast<'static, Free, Out<()>, Local> => false false true,
+    Broadcast<'static, Free, Outlet<(), Rc<()>>, Free> => false false true,
+    SendOne<'static, Free, Out<()>, Free> => true true true,
+    SendOne<'static, Unshared, Out<Cell<()>>, Unshared> => true false true,
+    SendOne<'static, Local, Out<()>, Free> => false false true,
+    SendOne<'static, Free, Out<Rc<()>>, Free> => false false true,
+    SendOne<'static, Free, Out<()>, Local> => false false true,
+    SendOne<'static, Free, Out<()>, Pinned> => true true true,
+    StreamSender<Free, Out<()>, Free> => true true true,
+    StreamSender<Unshared, Out<Cell<()>>, Unshared> => true false true,
+    StreamSender<Local, Out<()>, Free> => false false true,
+    StreamSender<Free, Out<Rc<()>>, Free> => false false true,
+    StreamSender<Free, Out<()>, Local> => false false true,
+    StreamSender<Free, Out<()>, Pinned> => true true true,
+    // It has no item, whatever its type.
+    CloseStream<'static, Free, Out<()>, Local> => true true true,
+    CloseStream<'static, Local, Out<()>, Free> => false false true,
+    CloseStream<'static, Free, Out<Rc<()>>, Free> => false false true,
+}
+
+// A slab owns its members, as a `Vec` does.
+assert_auto_traits! {
+    StreamSlab<Free> => true true true,
+    StreamSlab<Unshared> => true false true,
+    StreamSlab<Local> => false false true,
+    StreamSlab<Pinned> => true true false,
+    StreamSlab<Pin<Box<Pinned>>> => true true true,
+    Iter<'static, Free> => true true true,
+    Iter<'static, Unshared> => false false true,
+    IterMut<'static, Free> => true true true,
+    IterMut<'static, Unshared> => true false true,
+    IterMut<'static, Local> => false false true,
+}
+
+// Values are what they hold.
+assert_auto_traits! {
+    StreamId => true true true,
+    ChannelOptions => true true true,
+    MultiplexerError => true true true,
+    TryRecvError => true true true,
+    StreamEvent<Free> => true true true,
+    StreamEvent<Unshared> => true false true,
+    StreamEvent<Local> => false false true,
+    StreamPair<Free, Free> => true true true,
+    StreamPair<Free, Unshared> => true false true,
+    StreamPair<Local, Free> => false false true,
+    StreamPair<Free, Pinned> => true true false,
+    AddStreamError<Free, Free> => true true true,
+    AddStreamError<Local, Free> => false false true,
+    SendError<Free> => true true true,
+    SendError<Local> => false false true,
+}
+
+/// A stream and a sink that stay in their thread.
+#[derive(Clone, Default)]
+struct LocalQueue(Rc<RefCell<VecDeque<u32>>>);
+
+impl Stream for LocalQueue {
+    type Item = u32;
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<u32>> {
+        self.0.borrow_mut().pop_front().map_or(Poll::Pending, |item| Poll::Ready(Some(item)))
+    }
+}
+
+impl Sink<u32> for LocalQueue {
+    type Error = Infallible;
+
+    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn start_send(self: Pin<&mut Self>, item: u32) -> Result<(), Infallible> {
+        self.0.borrow_mut().push_back(item);
+        Ok(())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[test]
+fn streams_that_stay_in_their_thread_can_be_used_there() {
+    let multiplexer = Multiplexer::new();
+    multiplexer.add_channel(1).unwrap();
+    multiplexer.add_channel(2).unwrap();
+    let (incoming, outgoing) = (LocalQueue::default(), LocalQueue::default());
+    let id = multiplexer.add_stream_pair(outgoing.clone(), incoming.clone(), 1).unwrap();
+    incoming.0.borrow_mut().extend([1, 2]);
+
+    let used = async {
+        assert_eq!(multiplexer.recv(1).await, Ok((id, Some(1))));
+        multiplexer.change_stream_channel(id, 2).unwrap();
+        assert_eq!(multiplexer.recv(2).await, Ok((id, Some(2))));
+        assert_eq!(multiplexer.send([id], 3).await, [Ok(id)]);
+        assert_eq!(multiplexer.close_stream::<u32>(id).await, Ok(()));
+    };
+    used.now_or_never().expect("nothing waits");
+    assert_eq!(outgoing.0.take(), [3]);
+}
+
+/// A stream that cannot be moved comes as `Pin<Box<_>>`, of one type or of many.
+#[test]
+fn streams_that_are_not_unpin_come_boxed() {
+    let multiplexer = Multiplexer::<Pin<Box<dyn Stream<Item = u32>>>>::new();
+    multiplexer.add_channel(1).unwrap();
+    let once = multiplexer.add_stream(Box::pin(futures::stream::once(async { 1 })), 1).unwrap();
+    let many = multiplexer.add_stream(Box::pin(futures::stream::iter([2])), 1).unwrap();
+    assert_eq!(multiplexer.try_recv(1), Ok((once, Some(1))));
+    assert_eq!(multiplexer.try_recv(1), Ok((many, Some(2))));
+}

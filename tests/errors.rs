@@ -1,0 +1,174 @@
+//! Errors: each is an `Error + Send + Sync`, says in words what happened, names its source, and gives back what was handed
+//! in.
+
+mod support;
+
+use futures::{FutureExt, StreamExt};
+use std::error::Error;
+use std::rc::Rc;
+use stream_multiplexer::{AddStreamError, Multiplexer, MultiplexerError, SendError, StreamId, TryRecvError};
+use support::{Broken, Feed, Gate, Gatekeeper, Pipe, gate, pipe};
+
+const CHANNEL: usize = 7;
+const UNKNOWN: usize = 99;
+
+type Pairs = Multiplexer<Pipe<u32>, Gate<u32>>;
+
+fn multiplexer() -> Pairs {
+    let multiplexer = Multiplexer::new();
+    multiplexer.add_channel(CHANNEL).unwrap();
+    multiplexer
+}
+
+fn add(multiplexer: &Pairs) -> (StreamId, Feed<u32>, Gatekeeper<u32>) {
+    let (feed, pipe) = pipe();
+    let (keeper, gate) = gate(1);
+    (multiplexer.add_stream_pair(gate, pipe, CHANNEL).unwrap(), feed, keeper)
+}
+
+/// What a future is ready with at once.
+fn now<F: Future>(future: F) -> F::Output {
+    future.now_or_never().expect("it is ready")
+}
+
+fn any_id() -> StreamId {
+    add(&multiplexer()).0
+}
+
+fn assert_error<E: Error + Send + Sync + 'static>() {}
+
+#[test]
+fn all_are_errors_that_may_be_sent_and_shared() {
+    assert_error::<MultiplexerError>();
+    assert_error::<TryRecvError>();
+    assert_error::<SendError<Broken>>();
+    assert_error::<SendError<std::io::Error>>();
+    assert_error::<AddStreamError<Pipe<u32>, Gate<u32>>>();
+}
+
+/// As `?` does in a `main` that returns a boxed error.
+#[test]
+fn all_can_be_boxed() {
+    fn run() -> Result<(), Box<dyn Error + Send + Sync>> {
+        let multiplexer = multiplexer();
+        multiplexer.add_channel(CHANNEL + 1)?;
+        let id = multiplexer.add_stream_pair(gate(1).1, pipe().1, CHANNEL)?;
+        now(multiplexer.send_one(id, 1))?;
+        multiplexer.try_recv(UNKNOWN)?;
+        Ok(())
+    }
+    assert_eq!(run().unwrap_err().to_string(), "channel 99 is unknown");
+}
+
+#[test]
+fn each_says_what_happened() {
+    let id = any_id();
+    let told = [
+        (MultiplexerError::DuplicateChannel(3).to_string(), "channel 3 exists already"),
+        (MultiplexerError::UnknownChannel(3).to_string(), "channel 3 is unknown"),
+        (MultiplexerError::UnknownStream(id).to_string(), "stream 0 is unknown"),
+        (MultiplexerError::Closed.to_string(), "the multiplexer is closed"),
+        (TryRecvError::Empty.to_string(), "nothing to receive now"),
+        (TryRecvError::UnknownChannel(3).to_string(), "channel 3 is unknown"),
+        (SendError::<Broken>::UnknownStream(id).to_string(), "stream 0 is unknown"),
+        (SendError::<Broken>::Closed(id).to_string(), "stream 0 is closed"),
+        (SendError::<Broken>::Unflushed(id).to_string(), "stream 0 was removed before its sink was flushed"),
+        (SendError::Sink { id, error: Broken }.to_string(), "the sink of stream 0 failed"),
+    ];
+    for (said, words) in told {
+        assert_eq!(said, words);
+    }
+}
+
+/// What the source says is not said twice, so a report that prints the chain reads well.
+#[test]
+fn a_failed_sink_is_the_source() {
+    let multiplexer = multiplexer();
+    let (id, _, keeper) = add(&multiplexer);
+    keeper.fail();
+    let error = now(multiplexer.send_one(id, 1)).unwrap_err();
+    assert_eq!(error, SendError::Sink { id, error: Broken });
+    assert_eq!(error.source().unwrap().downcast_ref::<Broken>(), Some(&Broken));
+    assert!(!error.to_string().contains(&Broken.to_string()));
+    assert!(SendError::<Broken>::UnknownStream(id).source().is_none());
+}
+
+#[test]
+fn the_reason_why_a_pair_was_not_added_is_the_source() {
+    let multiplexer = multiplexer();
+    let error = multiplexer.add_stream_pair(gate(1).1, pipe().1, UNKNOWN).unwrap_err();
+    let reason = MultiplexerError::UnknownChannel(UNKNOWN);
+    assert_eq!(error.source().unwrap().downcast_ref::<MultiplexerError>(), Some(&reason));
+    assert_eq!(error.to_string(), "stream pair not added: channel 99 is unknown");
+    assert_eq!(MultiplexerError::from(error), reason);
+    assert!(reason.source().is_none() && TryRecvError::Empty.source().is_none());
+}
+
+#[test]
+fn a_pair_that_was_not_added_comes_back() {
+    let multiplexer = multiplexer();
+    let (feed, stream) = pipe();
+    let (keeper, sink) = gate(1);
+    let refused = multiplexer.add_stream_pair(sink, stream, UNKNOWN).unwrap_err();
+    assert_eq!(refused.error, MultiplexerError::UnknownChannel(UNKNOWN));
+    let (stream, sink) = refused.into_inner();
+
+    multiplexer.close();
+    let refused = multiplexer.add_stream_pair(sink, stream, CHANNEL).unwrap_err();
+    assert_eq!(refused.error, MultiplexerError::Closed);
+    assert!(!feed.is_dropped() && !keeper.is_dropped());
+    let AddStreamError { mut stream, sink, .. } = refused;
+    feed.push(1);
+    assert_eq!(now(stream.next()), Some(1));
+    drop(sink);
+    assert!(keeper.is_dropped());
+}
+
+#[test]
+fn a_stream_that_was_not_added_comes_back() {
+    let multiplexer = Multiplexer::<Pipe<u32>>::new();
+    let (feed, stream) = pipe();
+    let refused = multiplexer.add_stream(stream, UNKNOWN).unwrap_err();
+    assert_eq!(refused.error, MultiplexerError::UnknownChannel(UNKNOWN));
+    feed.push(1);
+    assert_eq!(now(refused.into_inner().0.next()), Some(1));
+}
+
+#[test]
+fn a_refused_pair_leaves_nothing_behind() {
+    let multiplexer = multiplexer();
+    let before = format!("{multiplexer:?}");
+    drop(multiplexer.add_stream_pair(gate(1).1, pipe().1, UNKNOWN));
+    assert_eq!(format!("{multiplexer:?}"), before);
+}
+
+/// Whatever was handed in, for it to be unwrapped; and without showing what is in there.
+#[test]
+fn a_pair_that_was_not_added_need_not_be_printable() {
+    struct Opaque;
+    let multiplexer = Multiplexer::<Opaque, Rc<Opaque>>::new();
+    let refused = multiplexer.add_stream_pair(Rc::new(Opaque), Opaque, 5).unwrap_err();
+    assert_eq!(format!("{refused:?}"), "AddStreamError { error: UnknownChannel(5), .. }");
+    assert_eq!(refused.to_string(), "stream pair not added: channel 5 is unknown");
+}
+
+#[test]
+fn a_send_error_knows_its_stream() {
+    let id = any_id();
+    let errors = [
+        SendError::UnknownStream(id),
+        SendError::Closed(id),
+        SendError::Unflushed(id),
+        SendError::Sink { id, error: Broken },
+    ];
+    assert!(errors.iter().all(|error| error.stream_id() == id));
+}
+
+/// An operation that was refused can be told from another by comparing.
+#[test]
+fn errors_compare() {
+    assert_eq!(MultiplexerError::Closed, MultiplexerError::Closed);
+    assert_ne!(MultiplexerError::UnknownChannel(1), MultiplexerError::UnknownChannel(2));
+    assert_ne!(MultiplexerError::UnknownChannel(1), MultiplexerError::DuplicateChannel(1));
+    assert_ne!(TryRecvError::Empty, TryRecvError::UnknownChannel(1));
+}

@@ -1,0 +1,1631 @@
+//! Who is where: every stay in a channel ends with one departure after its last item, moves and removals are done when
+//! the call returns (or when the poll under way does), and a pair that is over leaves nothing behind.
+
+mod support;
+
+use futures::{FutureExt, Sink, SinkExt, Stream, StreamExt};
+use pollster::block_on;
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::pin::Pin;
+use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::Duration;
+use stream_multiplexer::StreamEvent::{Ended, Item, Moved, Removed};
+use stream_multiplexer::{
+    ChannelId, ChannelOptions, Multiplexer, MultiplexerError, SendError, StreamEvent, StreamId, StreamPair,
+    TryRecvError,
+};
+use support::{Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, gate, pipe, poll, poll_future, poll_with};
+
+const A: ChannelId = 1;
+const B: ChannelId = 2;
+const C: ChannelId = 3;
+
+type Pairs = Multiplexer<Hooked<Pipe<u32>>, Hooked<Gate<u32>>>;
+type Pair = StreamPair<Hooked<Pipe<u32>>, Hooked<Gate<u32>>>;
+
+/// A stream or sink whose next poll does something first.
+#[derive(Debug)]
+struct Hooked<T> {
+    inner: T,
+    hook: Hook,
+}
+
+#[derive(Clone, Default)]
+struct Hook(Arc<Mutex<Option<Action>>>);
+
+type Action = Box<dyn FnOnce() + Send>;
+
+impl Hook {
+    fn set(&self, action: impl FnOnce() + Send + 'static) {
+        *self.0.lock().unwrap() = Some(Box::new(action));
+    }
+
+    fn take(&self) -> Option<Action> {
+        self.0.lock().unwrap().take()
+    }
+
+    fn run(&self) {
+        if let Some(action) = self.take() {
+            action();
+        }
+    }
+}
+
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hook")
+    }
+}
+
+impl<T> Stream for Hooked<Pipe<T>> {
+    type Item = T;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        self.hook.run();
+        Pin::new(&mut self.inner).poll_next(cx)
+    }
+}
+
+impl<T> Sink<T> for Hooked<Gate<T>> {
+    type Error = Broken;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.hook.run();
+        Pin::new(&mut self.inner).poll_ready(cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, item: T) -> Result<(), Broken> {
+        Pin::new(&mut self.inner).start_send(item)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        Pin::new(&mut self.inner).poll_close(cx)
+    }
+}
+
+/// What a test holds of a pair.
+struct Peer {
+    id: StreamId,
+    feed: Feed<u32>,
+    in_poll: Hook,
+    keeper: Gatekeeper<u32>,
+    in_sink_poll: Hook,
+}
+
+impl Peer {
+    /// A pair whose sink has room for `room` items.
+    fn with_room(multiplexer: &Pairs, channel: ChannelId, room: usize) -> Self {
+        let (feed, pipe) = pipe();
+        let (keeper, gate) = gate(room);
+        let (in_poll, in_sink_poll) = (Hook::default(), Hook::default());
+        let stream = Hooked { inner: pipe, hook: in_poll.clone() };
+        let sink = Hooked { inner: gate, hook: in_sink_poll.clone() };
+        let id = multiplexer.add_stream_pair(sink, stream, channel).unwrap();
+        Self { id, feed, in_poll, keeper, in_sink_poll }
+    }
+
+    fn new(multiplexer: &Pairs, channel: ChannelId) -> Self {
+        Self::with_room(multiplexer, channel, 100)
+    }
+}
+
+fn multiplexer() -> Pairs {
+    let multiplexer = Multiplexer::new();
+    for channel in [A, B, C] {
+        multiplexer.add_channel(channel).unwrap();
+    }
+    multiplexer
+}
+
+/// What a future is ready with at once.
+fn now<F: Future>(future: F) -> F::Output {
+    future.now_or_never().expect("it is ready")
+}
+
+/// What a channel has to tell now.
+fn events(multiplexer: &Pairs, channel: ChannelId) -> Vec<(StreamId, StreamEvent<u32>)> {
+    let mut receiver = multiplexer.receiver(channel).unwrap();
+    let mut events = Vec::new();
+    while let Poll::Ready(Some(event)) = poll(&mut receiver) {
+        events.push(event);
+    }
+    events
+}
+
+/// What a channel has to tell now, and all of one stream.
+fn events_of(multiplexer: &Pairs, channel: ChannelId, id: StreamId) -> Vec<StreamEvent<u32>> {
+    let events = events(multiplexer, channel);
+    assert!(events.iter().all(|(of, _)| *of == id), "{events:?}");
+    events.into_iter().map(|(_, event)| event).collect()
+}
+
+/// Runs a test in a thread of its own, and fails if it hangs.
+fn finishes(test: impl FnOnce() + Send + 'static) {
+    let (done, finished) = mpsc::channel();
+    let running = thread::spawn(move || {
+        test();
+        done.send(()).unwrap();
+    });
+    if finished.recv_timeout(Duration::from_secs(60)) == Err(mpsc::RecvTimeoutError::Timeout) {
+        panic!("the test hangs");
+    }
+    if let Err(panic) = running.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+mod channels {
+    use super::*;
+
+    #[test]
+    fn are_added_once_and_listed_in_order() {
+        let multiplexer = Pairs::default();
+        assert_eq!(multiplexer.channels(), []);
+        for channel in [30, 10, 20] {
+            assert!(!multiplexer.has_channel(channel));
+            assert_eq!(multiplexer.add_channel(channel), Ok(()));
+            assert!(multiplexer.has_channel(channel));
+        }
+        assert_eq!(multiplexer.channels(), [10, 20, 30]);
+        assert_eq!(multiplexer.add_channel(20), Err(MultiplexerError::DuplicateChannel(20)));
+        let options = ChannelOptions::new().half_close(true);
+        assert_eq!(multiplexer.add_channel_with(20, options), Err(MultiplexerError::DuplicateChannel(20)));
+        assert_eq!(multiplexer.channels(), [10, 20, 30]);
+    }
+
+    #[test]
+    fn know_how_many_streams_are_in_them() {
+        let multiplexer = multiplexer();
+        assert_eq!(multiplexer.channel_len(A), Some(0));
+        let [first, second] = [Peer::new(&multiplexer, A), Peer::new(&multiplexer, A)];
+        assert_eq!((multiplexer.channel_len(A), multiplexer.channel_len(B)), (Some(2), Some(0)));
+        multiplexer.change_stream_channel(first.id, B).unwrap();
+        assert_eq!((multiplexer.channel_len(A), multiplexer.channel_len(B)), (Some(1), Some(1)));
+        multiplexer.remove_stream(first.id).unwrap();
+        assert_eq!((multiplexer.channel_len(A), multiplexer.channel_len(B)), (Some(1), Some(0)));
+        second.feed.end();
+        assert_eq!(events(&multiplexer, A).len(), 2);
+        assert_eq!(multiplexer.channel_len(A), Some(0));
+        assert_eq!(multiplexer.channel_len(99), None);
+    }
+
+    #[test]
+    fn are_removed_with_their_pairs_and_hand_them_back() {
+        let multiplexer = multiplexer();
+        // The second gets the slot of one that left.
+        let left = Peer::new(&multiplexer, A);
+        let first = Peer::new(&multiplexer, A);
+        multiplexer.remove_stream(left.id).unwrap();
+        let elsewhere = Peer::new(&multiplexer, B);
+        let second = Peer::new(&multiplexer, A);
+        let moved_in = Peer::new(&multiplexer, C);
+        multiplexer.change_stream_channel(moved_in.id, A).unwrap();
+        multiplexer.change_stream_channel(moved_in.id, C).unwrap();
+        multiplexer.change_stream_channel(moved_in.id, A).unwrap();
+        first.feed.push(1);
+
+        let mut pairs = multiplexer.remove_channel(A).unwrap();
+        let ids: Vec<_> = pairs.iter().map(|pair| pair.id).collect();
+        assert_eq!(ids, [first.id, second.id, moved_in.id], "the oldest first");
+        assert!(pairs.iter().all(|pair| pair.stream.is_some() && pair.sink.is_some()));
+        assert_eq!(now(pairs[0].stream.as_mut().unwrap().next()), Some(1));
+        now(pairs[0].sink.as_mut().unwrap().send(5)).unwrap();
+        assert_eq!(first.keeper.take_items(), [5]);
+
+        for id in ids {
+            assert_eq!(multiplexer.channel_of(id), None);
+            assert!(multiplexer.remove_stream(id).is_none());
+            assert!(multiplexer.sender::<u32>(id).is_none());
+            assert_eq!(multiplexer.change_stream_channel(id, B), Err(MultiplexerError::UnknownStream(id)));
+        }
+        assert!(!multiplexer.has_channel(A));
+        assert_eq!((multiplexer.channels(), multiplexer.channel_len(A)), (vec![B, C], None));
+        assert!(multiplexer.remove_channel(A).is_none());
+        assert_eq!(multiplexer.channel_of(elsewhere.id), Some(B));
+        // The moves of before are told where they were to be told.
+        assert_eq!(events_of(&multiplexer, C, moved_in.id), [Moved(A), Moved(A)]);
+    }
+
+    #[test]
+    fn may_have_the_name_of_one_that_was_removed() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        multiplexer.change_stream_channel(peer.id, B).unwrap();
+        multiplexer.remove_channel(A).unwrap();
+        assert_eq!(multiplexer.add_channel(A), Ok(()));
+        assert_eq!(multiplexer.channel_len(A), Some(0));
+        assert_eq!(events(&multiplexer, A), [], "what the old one did not tell");
+        multiplexer.change_stream_channel(peer.id, A).unwrap();
+        peer.feed.push(1);
+        assert_eq!(events(&multiplexer, A), [(peer.id, Item(1))]);
+    }
+
+    #[test]
+    fn keep_what_others_wait_for_in_a_removed_pair_from_waiting_for_ever() {
+        let multiplexer = multiplexer();
+        let peer = Peer::with_room(&multiplexer, A, 0);
+        let (wakes, waker) = Wakes::new();
+        let mut send = multiplexer.send_one(peer.id, 1);
+        assert!(poll_future(&mut send, &waker).is_pending());
+        multiplexer.remove_channel(A).unwrap();
+        assert_eq!(wakes.take(), 1);
+        assert_eq!(poll_future(&mut send, &waker), Poll::Ready(Err(SendError::UnknownStream(peer.id))));
+    }
+}
+
+mod ids {
+    use super::*;
+
+    #[test]
+    fn are_ordered_by_age_and_never_used_twice() {
+        let multiplexer = multiplexer();
+        let mut ids = Vec::new();
+        for round in 0..50 {
+            let pair = Peer::new(&multiplexer, A);
+            ids.push(pair.id);
+            match round % 3 {
+                0 => drop(multiplexer.remove_stream(pair.id)),
+                1 => pair.feed.end(),
+                _ => {}
+            }
+            events(&multiplexer, A);
+        }
+        multiplexer.remove_channel(A).unwrap();
+        ids.push(Peer::new(&multiplexer, B).id);
+        assert!(ids.is_sorted_by(|older, younger| older < younger), "{ids:?}");
+        assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
+    }
+
+    #[test]
+    fn that_are_old_do_not_name_the_next_pair() {
+        let multiplexer = multiplexer();
+        let old = Peer::new(&multiplexer, A);
+        multiplexer.remove_stream(old.id).unwrap();
+        let new = Peer::new(&multiplexer, A);
+        assert_eq!(multiplexer.channel_of(old.id), None);
+        assert!(multiplexer.remove_stream(old.id).is_none());
+        let unknown = Err(MultiplexerError::UnknownStream(old.id));
+        assert_eq!(multiplexer.change_stream_channel(old.id, B), unknown);
+        assert!(multiplexer.sender::<u32>(old.id).is_none());
+        let unknown = SendError::UnknownStream(old.id);
+        assert_eq!(now(multiplexer.send([old.id], 1)), [Err(unknown)]);
+        assert_eq!(now(multiplexer.close_stream::<u32>(old.id)), Err(unknown));
+        assert_eq!(multiplexer.channel_of(new.id), Some(A));
+        assert!(new.keeper.take_items().is_empty());
+    }
+
+    #[test]
+    fn are_displayed_as_their_number() {
+        let multiplexer = multiplexer();
+        let [first, second] = [Peer::new(&multiplexer, A).id, Peer::new(&multiplexer, A).id];
+        assert_ne!(first.to_string(), second.to_string());
+        assert!(first.to_string().parse::<u64>().unwrap() < second.to_string().parse::<u64>().unwrap());
+        assert_eq!(format!("{first:>4}|{first:?}"), format!("{:>4}|StreamId({first})", first.to_string()));
+    }
+}
+
+/// Every stay ends with exactly one departure, after its last item.
+mod departures {
+    use super::*;
+
+    #[test]
+    fn ended() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        peer.feed.push(1);
+        peer.feed.push(2);
+        peer.feed.end();
+        assert_eq!(events_of(&multiplexer, A, peer.id), [Item(1), Item(2), Ended]);
+        assert_eq!(multiplexer.channel_of(peer.id), None);
+        assert!(multiplexer.remove_stream(peer.id).is_none(), "the pair is gone");
+        assert!(peer.feed.is_dropped());
+        peer.feed.push(3);
+        assert_eq!(events(&multiplexer, A), []);
+    }
+
+    #[test]
+    fn moved() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        peer.feed.push(1);
+        assert_eq!(events_of(&multiplexer, A, peer.id), [Item(1)]);
+        peer.feed.push(2);
+        multiplexer.change_stream_channel(peer.id, B).unwrap();
+        peer.feed.push(3);
+        assert_eq!(events_of(&multiplexer, A, peer.id), [Moved(B)]);
+        assert_eq!(events_of(&multiplexer, B, peer.id), [Item(2), Item(3)]);
+        peer.feed.end();
+        assert_eq!(events_of(&multiplexer, A, peer.id), []);
+        assert_eq!(events_of(&multiplexer, B, peer.id), [Ended]);
+    }
+
+    #[test]
+    fn removed() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        peer.feed.push(1);
+        assert_eq!(events_of(&multiplexer, A, peer.id), [Item(1)]);
+        peer.feed.push(2);
+        let mut pair = multiplexer.remove_stream(peer.id).unwrap();
+        peer.feed.push(3);
+        assert_eq!(events_of(&multiplexer, A, peer.id), [Removed]);
+        assert_eq!(pair.id, peer.id);
+        let stream = pair.stream.as_mut().unwrap();
+        assert_eq!((now(stream.next()), now(stream.next())), (Some(2), Some(3)));
+        assert!(pair.sink.is_some());
+        assert!(multiplexer.remove_stream(peer.id).is_none());
+        assert_eq!(multiplexer.channel_of(peer.id), None);
+    }
+
+    #[test]
+    fn removed_by_closing_the_stream() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        peer.feed.push(1);
+        assert_eq!(now(multiplexer.close_stream::<u32>(peer.id)), Ok(()));
+        assert!(peer.keeper.is_closed());
+        assert!(peer.feed.is_dropped() && peer.keeper.is_dropped());
+        assert_eq!(events_of(&multiplexer, A, peer.id), [Removed]);
+    }
+
+    #[test]
+    fn one_for_each_stay() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        for (item, to) in [B, A, C, B, A].into_iter().enumerate() {
+            multiplexer.change_stream_channel(peer.id, to).unwrap();
+            peer.feed.push(u32::try_from(item).unwrap());
+        }
+        // A stay that is over tells nothing but its end; the items are where the stream is.
+        assert_eq!(events_of(&multiplexer, B, peer.id), [Moved(A), Moved(A)]);
+        assert_eq!(events_of(&multiplexer, C, peer.id), [Moved(B)]);
+        let mut told = events_of(&multiplexer, A, peer.id);
+        told.retain(|event| event.item().is_none());
+        assert_eq!(told, [Moved(B), Moved(C)]);
+        peer.feed.end();
+        assert_eq!(events_of(&multiplexer, A, peer.id), [Ended]);
+    }
+
+    /// Or a receiver could not tell which stay an item belongs to, and would take the stream for gone when it is back.
+    #[test]
+    fn of_one_stream_come_before_what_it_says_when_it_is_back() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        peer.feed.push(1);
+        assert_eq!(events_of(&multiplexer, A, peer.id), [Item(1)]);
+        multiplexer.change_stream_channel(peer.id, B).unwrap();
+        multiplexer.change_stream_channel(peer.id, A).unwrap();
+        peer.feed.push(2);
+        peer.feed.end();
+        assert_eq!(events_of(&multiplexer, A, peer.id), [Moved(B), Item(2), Ended]);
+    }
+
+    #[test]
+    fn are_told_also_of_streams_that_were_never_polled() {
+        let multiplexer = multiplexer();
+        let [moved, removed] = [Peer::new(&multiplexer, A), Peer::new(&multiplexer, A)];
+        multiplexer.change_stream_channel(moved.id, B).unwrap();
+        multiplexer.remove_stream(removed.id).unwrap();
+        assert_eq!(events(&multiplexer, A), [(moved.id, Moved(B)), (removed.id, Removed)]);
+        assert_eq!((moved.feed.take_polls(), removed.feed.take_polls()), (0, 0));
+    }
+
+    #[test]
+    fn of_a_channel_that_is_removed_are_not_told() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        let mut receiver = multiplexer.receiver(A).unwrap();
+        multiplexer.change_stream_channel(peer.id, B).unwrap();
+        multiplexer.remove_channel(A).unwrap();
+        assert_eq!(poll(&mut receiver), Poll::Ready(None));
+    }
+
+    /// The waker of a stream that left belongs to the slot, and its next tenant is told nothing of it.
+    #[test]
+    fn are_not_undone_by_late_wakes() {
+        let multiplexer = multiplexer();
+        let left = Peer::new(&multiplexer, A);
+        assert_eq!(events(&multiplexer, A), []);
+        let stale = left.feed.waker().unwrap();
+        let pair = multiplexer.remove_stream(left.id).unwrap();
+        stale.wake_by_ref();
+        assert_eq!(events_of(&multiplexer, A, left.id), [Removed]);
+        stale.wake_by_ref();
+        assert_eq!(events(&multiplexer, A), []);
+        let next = Peer::new(&multiplexer, A);
+        assert_eq!(events(&multiplexer, A), []);
+        stale.wake_by_ref();
+        next.feed.push(1);
+        assert_eq!(events_of(&multiplexer, A, next.id), [Item(1)]);
+        drop(pair);
+    }
+}
+
+mod moves {
+    use super::*;
+
+    #[test]
+    fn are_done_when_the_call_returns_though_nobody_polls() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        peer.feed.push(1);
+        multiplexer.change_stream_channel(peer.id, B).unwrap();
+        assert_eq!(multiplexer.channel_of(peer.id), Some(B));
+        assert_eq!((multiplexer.channel_len(A), multiplexer.channel_len(B)), (Some(0), Some(1)));
+        assert_eq!(multiplexer.try_recv(B), Ok((peer.id, Some(1))));
+    }
+
+    #[test]
+    fn to_the_channel_it_is_in_do_nothing() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        let mut receiver = multiplexer.receiver(A).unwrap();
+        let (wakes, waker) = Wakes::new();
+        assert_eq!(poll_with(&mut receiver, &waker), Poll::Pending);
+        peer.feed.take_polls();
+        assert_eq!(multiplexer.change_stream_channel(peer.id, A), Ok(()));
+        assert_eq!((wakes.take(), poll(&mut receiver), peer.feed.take_polls()), (0, Poll::Pending, 0));
+        peer.feed.push(1);
+        assert_eq!(events_of(&multiplexer, A, peer.id), [Item(1)]);
+    }
+
+    #[test]
+    fn that_are_refused_leave_it_where_it_is() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        let unknown = MultiplexerError::UnknownChannel(99);
+        assert_eq!(multiplexer.change_stream_channel(peer.id, 99), Err(unknown));
+        assert_eq!(multiplexer.channel_of(peer.id), Some(A));
+        peer.feed.push(1);
+        assert_eq!(events_of(&multiplexer, A, peer.id), [Item(1)]);
+
+        multiplexer.remove_stream(peer.id).unwrap();
+        let unknown = MultiplexerError::UnknownStream(peer.id);
+        assert_eq!(multiplexer.change_stream_channel(peer.id, B), Err(unknown));
+        assert_eq!(multiplexer.change_stream_channel(peer.id, 99), Err(unknown));
+    }
+
+    #[test]
+    fn keep_the_sink() {
+        let multiplexer = multiplexer();
+        let peer = Peer::with_room(&multiplexer, A, 1);
+        let mut sender = multiplexer.sender(peer.id).unwrap();
+        multiplexer.change_stream_channel(peer.id, B).unwrap();
+        now(sender.send(1)).unwrap();
+        let mut send = multiplexer.send_one(peer.id, 2);
+        assert!(poll_future(&mut send, Waker::noop()).is_pending());
+        multiplexer.change_stream_channel(peer.id, C).unwrap();
+        peer.keeper.make_room(1);
+        assert_eq!(poll_future(&mut send, Waker::noop()), Poll::Ready(Ok(())));
+        assert_eq!(peer.keeper.take_items(), [1, 2]);
+    }
+
+    #[test]
+    fn go_on_when_the_multiplexer_is_closed() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        multiplexer.close();
+        assert_eq!(multiplexer.change_stream_channel(peer.id, B), Ok(()));
+        peer.feed.push(1);
+        assert_eq!(events_of(&multiplexer, A, peer.id), [Moved(B)]);
+        assert_eq!(events_of(&multiplexer, B, peer.id), [Item(1)]);
+        assert_eq!(multiplexer.try_recv(A), Err(TryRecvError::UnknownChannel(A)));
+        assert_eq!(multiplexer.try_recv(B), Err(TryRecvError::Empty));
+    }
+}
+
+/// Moves and removals of a stream that is being polled at that very moment: in its own poll, or in another thread's.
+mod while_it_is_polled {
+    use super::*;
+
+    #[derive(Clone, Copy, Debug)]
+    enum From {
+        ItsPoll,
+        AnotherThread,
+    }
+
+    fn from_everywhere(test: fn(From)) {
+        for from in [From::ItsPoll, From::AnotherThread] {
+            finishes(move || test(from));
+        }
+    }
+
+    impl From {
+        /// Polls channel `A`, in which `peer` is; while it is polled, `action` is run.
+        fn poll(
+            self,
+            multiplexer: &Pairs,
+            peer: &Peer,
+            action: impl FnOnce(&Pairs, StreamId) + Send + 'static,
+        ) -> Result<(StreamId, Option<u32>), TryRecvError> {
+            let (handle, id) = (multiplexer.clone(), peer.id);
+            self.run(&peer.in_poll, || multiplexer.try_recv(A), move || action(&handle, id))
+        }
+
+        /// Runs `polls`, which is to come by `hook`; at that moment, `action`.
+        fn run<R: Send>(
+            self,
+            hook: &Hook,
+            polls: impl FnOnce() -> R + Send,
+            action: impl FnOnce() + Send + 'static,
+        ) -> R {
+            match self {
+                Self::ItsPoll => {
+                    hook.set(action);
+                    polls()
+                }
+                Self::AnotherThread => {
+                    let moments = Arc::new([Barrier::new(2), Barrier::new(2)]);
+                    let [begun, go_on] = &*moments;
+                    let polled = Arc::clone(&moments);
+                    hook.set(move || {
+                        polled.iter().for_each(|moment| {
+                            moment.wait();
+                        });
+                    });
+                    thread::scope(|scope| {
+                        let polling = scope.spawn(polls);
+                        begun.wait();
+                        action();
+                        go_on.wait();
+                        polling.join().unwrap()
+                    })
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn moved_with_an_item() {
+        from_everywhere(|from| {
+            let multiplexer = multiplexer();
+            let peer = Peer::new(&multiplexer, A);
+            peer.feed.push(1);
+            peer.feed.push(2);
+            let polled = from.poll(&multiplexer, &peer, |multiplexer, id| {
+                multiplexer.change_stream_channel(id, B).unwrap();
+                assert_eq!(multiplexer.channel_of(id), Some(B));
+                assert_eq!((multiplexer.channel_len(A), multiplexer.channel_len(B)), (Some(0), Some(1)));
+                assert_eq!(multiplexer.try_recv(A), Err(TryRecvError::Empty), "its item comes first");
+                assert_eq!(multiplexer.try_recv(B), Err(TryRecvError::Empty));
+            });
+            assert_eq!(polled, Ok((peer.id, Some(1))), "{from:?}");
+            assert_eq!(events_of(&multiplexer, B, peer.id), [Item(2)], "{from:?}");
+            assert_eq!(events_of(&multiplexer, A, peer.id), [Moved(B)], "{from:?}");
+            peer.feed.push(3);
+            assert_eq!(events_of(&multiplexer, B, peer.id), [Item(3)], "{from:?}");
+        });
+    }
+
+    #[test]
+    fn moved_without_an_item() {
+        from_everywhere(|from| {
+            let multiplexer = multiplexer();
+            let peer = Peer::new(&multiplexer, A);
+            let polled = from.poll(&multiplexer, &peer, |multiplexer, id| {
+                multiplexer.change_stream_channel(id, B).unwrap();
+            });
+            assert_eq!(polled, Ok((peer.id, None)), "{from:?}");
+            assert_eq!(events(&multiplexer, A), [], "{from:?}");
+            peer.feed.push(1);
+            assert_eq!(events_of(&multiplexer, B, peer.id), [Item(1)], "{from:?}");
+        });
+    }
+
+    /// As soon as that poll returns, and not by anybody's luck.
+    #[test]
+    fn moved_to_where_somebody_sleeps() {
+        from_everywhere(|from| {
+            let multiplexer = multiplexer();
+            let peer = Peer::new(&multiplexer, A);
+            let (wakes, waker) = Wakes::new();
+            let mut sleeper = multiplexer.receiver(B).unwrap();
+            assert_eq!(poll_with(&mut sleeper, &waker), Poll::Pending);
+            peer.feed.push(1);
+            peer.feed.push(2);
+            let polled = from.poll(&multiplexer, &peer, |multiplexer, id| {
+                multiplexer.change_stream_channel(id, B).unwrap();
+            });
+            assert_eq!(polled, Ok((peer.id, Some(1))), "{from:?}");
+            assert_eq!(wakes.take(), 1, "{from:?}");
+            assert_eq!(poll(&mut sleeper), Poll::Ready(Some((peer.id, Item(2)))), "{from:?}");
+        });
+    }
+
+    #[test]
+    fn moved_twice() {
+        from_everywhere(|from| {
+            let multiplexer = multiplexer();
+            let peer = Peer::new(&multiplexer, A);
+            peer.feed.push(1);
+            peer.feed.push(2);
+            let polled = from.poll(&multiplexer, &peer, |multiplexer, id| {
+                multiplexer.change_stream_channel(id, B).unwrap();
+                multiplexer.change_stream_channel(id, C).unwrap();
+                assert_eq!(multiplexer.channel_of(id), Some(C));
+                assert_eq!(events_of(multiplexer, B, id), [Moved(C)]);
+            });
+            assert_eq!(polled, Ok((peer.id, Some(1))), "{from:?}");
+            assert_eq!(events_of(&multiplexer, A, peer.id), [Moved(B)], "{from:?}");
+            assert_eq!(events_of(&multiplexer, B, peer.id), [], "{from:?}");
+            assert_eq!(events_of(&multiplexer, C, peer.id), [Item(2)], "{from:?}");
+        });
+    }
+
+    #[test]
+    fn moved_and_moved_back() {
+        from_everywhere(|from| {
+            let multiplexer = multiplexer();
+            let peer = Peer::new(&multiplexer, A);
+            peer.feed.push(1);
+            let polled = from.poll(&multiplexer, &peer, |multiplexer, id| {
+                multiplexer.change_stream_channel(id, B).unwrap();
+                multiplexer.change_stream_channel(id, A).unwrap();
+                assert_eq!(multiplexer.channel_of(id), Some(A));
+                assert_eq!((multiplexer.channel_len(A), multiplexer.channel_len(B)), (Some(1), Some(0)));
+            });
+            assert_eq!(polled, Ok((peer.id, Some(1))), "{from:?}");
+            assert_eq!(events_of(&multiplexer, B, peer.id), [Moved(A)], "{from:?}");
+            assert_eq!(events_of(&multiplexer, A, peer.id), [Moved(B)], "{from:?}");
+            peer.feed.push(2);
+            assert_eq!(events_of(&multiplexer, A, peer.id), [Item(2)], "{from:?}");
+        });
+    }
+
+    /// The departure of the stay that is over comes before what the stream says in the next one.
+    #[test]
+    fn moved_and_moved_back_with_more_to_say() {
+        from_everywhere(|from| {
+            let multiplexer = multiplexer();
+            let peer = Peer::new(&multiplexer, A);
+            peer.feed.push(1);
+            peer.feed.push(2);
+            let polled = from.poll(&multiplexer, &peer, |multiplexer, id| {
+                multiplexer.change_stream_channel(id, B).unwrap();
+                multiplexer.change_stream_channel(id, A).unwrap();
+            });
+            assert_eq!(polled, Ok((peer.id, Some(1))), "{from:?}");
+            assert_eq!(events_of(&multiplexer, A, peer.id), [Moved(B), Item(2)], "{from:?}");
+        });
+    }
+
+    #[test]
+    fn moved_to_where_it_is() {
+        from_everywhere(|from| {
+            let multiplexer = multiplexer();
+            let peer = Peer::new(&multiplexer, A);
+            peer.feed.push(1);
+            peer.feed.push(2);
+            let polled = from.poll(&multiplexer, &peer, |multiplexer, id| {
+                multiplexer.change_stream_channel(id, A).unwrap();
+            });
+            assert_eq!(polled, Ok((peer.id, Some(1))), "{from:?}");
+            assert_eq!(events_of(&multiplexer, A, peer.id), [Item(2)], "{from:?}");
+        });
+    }
+
+    /// Its halves that are not being polled are handed back, the other is dropped when the poll returns.
+    #[test]
+    fn removed() {
+        from_everywhere(|from| {
+            let multiplexer = multiplexer();
+            let peer = Peer::new(&multiplexer, A);
+            peer.feed.push(1);
+            peer.feed.push(2);
+            let handed_back = Arc::new(Mutex::new(None));
+            let pair = Arc::clone(&handed_back);
+            let polled = from.poll(&multiplexer, &peer, move |multiplexer, id| {
+                *pair.lock().unwrap() = multiplexer.remove_stream(id);
+                assert_eq!(multiplexer.channel_of(id), None);
+                assert_eq!(multiplexer.channel_len(A), Some(0));
+                assert!(multiplexer.remove_stream(id).is_none());
+                assert_eq!(multiplexer.try_recv(A), Err(TryRecvError::Empty), "its item comes first");
+            });
+            assert_eq!(polled, Ok((peer.id, Some(1))), "{from:?}");
+            assert!(peer.feed.is_dropped(), "{from:?}");
+            let pair: Pair = handed_back.lock().unwrap().take().unwrap();
+            assert_eq!(pair.id, peer.id);
+            assert!(pair.stream.is_none() && pair.sink.is_some(), "{from:?}");
+            assert!(!peer.keeper.is_dropped());
+            assert_eq!(events_of(&multiplexer, A, peer.id), [Removed], "{from:?}");
+        });
+    }
+
+    #[test]
+    fn removed_without_an_item() {
+        from_everywhere(|from| {
+            let multiplexer = multiplexer();
+            let peer = Peer::new(&multiplexer, A);
+            let polled =
+                from.poll(&multiplexer, &peer, |multiplexer, id| drop(multiplexer.remove_stream(id)));
+            assert_eq!(polled, Ok((peer.id, None)), "{from:?}");
+            assert!(peer.feed.is_dropped(), "{from:?}");
+            assert_eq!(events(&multiplexer, A), [], "{from:?}");
+        });
+    }
+
+    #[test]
+    fn removed_after_it_was_moved() {
+        from_everywhere(|from| {
+            let multiplexer = multiplexer();
+            let peer = Peer::new(&multiplexer, A);
+            peer.feed.push(1);
+            let polled = from.poll(&multiplexer, &peer, |multiplexer, id| {
+                multiplexer.change_stream_channel(id, B).unwrap();
+                let pair = multiplexer.remove_stream(id).unwrap();
+                assert!(pair.stream.is_none() && pair.sink.is_some());
+                assert_eq!(multiplexer.channel_len(B), Some(0));
+            });
+            assert_eq!(polled, Ok((peer.id, Some(1))), "{from:?}");
+            assert!(peer.feed.is_dropped(), "{from:?}");
+            assert_eq!(events_of(&multiplexer, A, peer.id), [Moved(B)], "{from:?}");
+            assert_eq!(events_of(&multiplexer, B, peer.id), [Removed], "{from:?}");
+        });
+    }
+
+    #[test]
+    fn its_channel_was_removed() {
+        from_everywhere(|from| {
+            let multiplexer = multiplexer();
+            let [peer, other] = [Peer::new(&multiplexer, A), Peer::new(&multiplexer, A)];
+            let mut receiver = multiplexer.receiver(A).unwrap();
+            peer.feed.push(1);
+            let polled = from.poll(&multiplexer, &peer, |multiplexer, id| {
+                let pairs = multiplexer.remove_channel(A).unwrap();
+                assert_eq!(pairs.len(), 2);
+                assert!(pairs[0].id == id && pairs[0].stream.is_none() && pairs[0].sink.is_some());
+                assert!(pairs[1].id != id && pairs[1].stream.is_some());
+                assert_eq!(multiplexer.channel_of(id), None);
+            });
+            assert_eq!(polled, Ok((peer.id, Some(1))), "{from:?}");
+            assert!(peer.feed.is_dropped() && other.feed.is_dropped(), "{from:?}");
+            assert_eq!(poll(&mut receiver), Poll::Ready(None), "{from:?}");
+        });
+    }
+
+    #[test]
+    fn the_channel_it_was_moved_to_was_removed() {
+        from_everywhere(|from| {
+            let multiplexer = multiplexer();
+            let peer = Peer::new(&multiplexer, A);
+            peer.feed.push(1);
+            let polled = from.poll(&multiplexer, &peer, |multiplexer, id| {
+                multiplexer.change_stream_channel(id, B).unwrap();
+                let pairs = multiplexer.remove_channel(B).unwrap();
+                assert_eq!(pairs.len(), 1);
+                assert!(pairs[0].id == id && pairs[0].stream.is_none() && pairs[0].sink.is_some());
+            });
+            assert_eq!(polled, Ok((peer.id, Some(1))), "{from:?}");
+            assert!(peer.feed.is_dropped(), "{from:?}");
+            assert_eq!(events_of(&multiplexer, A, peer.id), [Moved(B)], "{from:?}");
+            assert_eq!(multiplexer.channel_of(peer.id), None, "{from:?}");
+        });
+    }
+
+    #[test]
+    fn the_channel_it_was_moved_from_was_removed() {
+        from_everywhere(|from| {
+            let multiplexer = multiplexer();
+            let peer = Peer::new(&multiplexer, A);
+            peer.feed.push(1);
+            peer.feed.push(2);
+            let polled = from.poll(&multiplexer, &peer, |multiplexer, id| {
+                multiplexer.change_stream_channel(id, B).unwrap();
+                assert_eq!(multiplexer.remove_channel(A).map(|pairs| pairs.len()), Some(0));
+                assert_eq!(multiplexer.channel_of(id), Some(B));
+            });
+            assert_eq!(polled, Ok((peer.id, Some(1))), "{from:?}");
+            assert_eq!(events_of(&multiplexer, B, peer.id), [Item(2)], "{from:?}");
+        });
+    }
+
+    #[test]
+    fn moved_and_then_ended() {
+        from_everywhere(|from| {
+            let multiplexer = multiplexer();
+            let peer = Peer::new(&multiplexer, A);
+            peer.feed.end();
+            let polled = from.poll(&multiplexer, &peer, |multiplexer, id| {
+                multiplexer.change_stream_channel(id, B).unwrap();
+            });
+            assert_eq!(polled, Ok((peer.id, None)), "{from:?}");
+            assert_eq!(events(&multiplexer, A), [], "{from:?}");
+            assert_eq!(events_of(&multiplexer, B, peer.id), [Ended], "{from:?}");
+            assert_eq!((multiplexer.channel_of(peer.id), multiplexer.channel_len(B)), (None, Some(0)));
+            assert!(peer.feed.is_dropped() && peer.keeper.is_dropped(), "{from:?}");
+        });
+    }
+
+    #[test]
+    fn moved_twice_and_then_ended() {
+        from_everywhere(|from| {
+            let multiplexer = multiplexer();
+            let peer = Peer::new(&multiplexer, A);
+            let mut receiver = multiplexer.receiver(A).unwrap();
+            peer.feed.end();
+            let handle = multiplexer.clone();
+            let id = peer.id;
+            let polled = from.run(
+                &peer.in_poll,
+                || poll(&mut receiver),
+                move || {
+                    handle.change_stream_channel(id, B).unwrap();
+                    handle.change_stream_channel(id, C).unwrap();
+                },
+            );
+            assert_eq!(polled, Poll::Ready(Some((peer.id, Moved(B)))), "{from:?}");
+            assert_eq!(events(&multiplexer, A), [], "{from:?}");
+            assert_eq!(events_of(&multiplexer, B, peer.id), [Moved(C)], "{from:?}");
+            assert_eq!(events_of(&multiplexer, C, peer.id), [Ended], "{from:?}");
+        });
+    }
+
+    #[test]
+    fn moved_to_where_somebody_sleeps_and_then_ended() {
+        from_everywhere(|from| {
+            let multiplexer = multiplexer();
+            let peer = Peer::new(&multiplexer, A);
+            let (wakes, waker) = Wakes::new();
+            let mut sleeper = multiplexer.receiver(B).unwrap();
+            assert_eq!(poll_with(&mut sleeper, &waker), Poll::Pending);
+            peer.feed.end();
+            let polled = from.poll(&multiplexer, &peer, |multiplexer, id| {
+                multiplexer.change_stream_channel(id, B).unwrap();
+            });
+            assert_eq!(polled, Ok((peer.id, None)), "{from:?}");
+            assert_eq!(wakes.take(), 1, "{from:?}");
+            assert_eq!(poll(&mut sleeper), Poll::Ready(Some((peer.id, Ended))), "{from:?}");
+        });
+    }
+
+    #[test]
+    fn removed_and_then_ended() {
+        from_everywhere(|from| {
+            let multiplexer = multiplexer();
+            let peer = Peer::new(&multiplexer, A);
+            let mut receiver = multiplexer.receiver(A).unwrap();
+            peer.feed.end();
+            let (handle, id) = (multiplexer.clone(), peer.id);
+            let polled =
+                from.run(&peer.in_poll, || poll(&mut receiver), move || drop(handle.remove_stream(id)));
+            assert_eq!(polled, Poll::Ready(Some((peer.id, Removed))), "{from:?}");
+            assert_eq!(events(&multiplexer, A), [], "{from:?}");
+            assert!(peer.feed.is_dropped(), "{from:?}");
+        });
+    }
+
+    #[test]
+    fn closed_and_then_ended() {
+        from_everywhere(|from| {
+            let multiplexer = multiplexer();
+            let peer = Peer::new(&multiplexer, A);
+            let (wakes, waker) = Wakes::new();
+            peer.feed.end();
+            let mut sleeper = multiplexer.receiver(A).unwrap();
+            let mut sleeping = multiplexer.receiver(B).unwrap();
+            assert_eq!(poll_with(&mut sleeping, &waker), Poll::Pending);
+            let polled = from.poll(&multiplexer, &peer, |multiplexer, _| multiplexer.close());
+            assert_eq!(polled, Ok((peer.id, None)), "{from:?}");
+            assert_eq!(wakes.take(), 1, "{from:?}");
+            assert_eq!(poll(&mut sleeping), Poll::Ready(None), "{from:?}");
+            assert_eq!(poll(&mut sleeper), Poll::Ready(None), "{from:?}");
+        });
+    }
+
+    #[test]
+    fn its_sink_was_being_polled_when_it_was_removed() {
+        from_everywhere(|from| {
+            let multiplexer = multiplexer();
+            let peer = Peer::new(&multiplexer, A);
+            let handed_back = Arc::new(Mutex::new(None));
+            let (handle, id, pair) = (multiplexer.clone(), peer.id, Arc::clone(&handed_back));
+            let sent = from.run(
+                &peer.in_sink_poll,
+                || poll_future(&mut multiplexer.send_one(id, 1), Waker::noop()),
+                move || *pair.lock().unwrap() = handle.remove_stream(id),
+            );
+            assert_eq!(sent, Poll::Ready(Ok(())), "{from:?}");
+            assert_eq!(peer.keeper.take_items(), [1], "{from:?}");
+            let pair: Pair = handed_back.lock().unwrap().take().unwrap();
+            assert!(pair.stream.is_some() && pair.sink.is_none(), "{from:?}");
+            assert!(peer.keeper.is_dropped(), "{from:?}");
+            assert_eq!(events_of(&multiplexer, A, peer.id), [Removed], "{from:?}");
+        });
+    }
+
+    /// Not only when the last of those who wait for it has noticed.
+    #[test]
+    fn its_sink_was_being_polled_and_others_wait_for_it() {
+        from_everywhere(|from| {
+            let multiplexer = multiplexer();
+            let peer = Peer::with_room(&multiplexer, A, 0);
+            let (wakes, waker) = Wakes::new();
+            let mut waiting = multiplexer.send_one(peer.id, 1);
+            assert!(poll_future(&mut waiting, &waker).is_pending());
+            let (handle, id) = (multiplexer.clone(), peer.id);
+            let mut send = multiplexer.send_one(id, 2);
+            let sent = from.run(
+                &peer.in_sink_poll,
+                || poll_future(&mut send, Waker::noop()),
+                move || drop(handle.remove_stream(id)),
+            );
+            assert!(sent.is_pending(), "{from:?}");
+            assert!(peer.keeper.is_dropped(), "{from:?}");
+            assert_ne!(wakes.take(), 0, "{from:?}");
+            let unknown = SendError::UnknownStream(id);
+            assert_eq!(poll_future(&mut waiting, &waker), Poll::Ready(Err(unknown)), "{from:?}");
+            assert_eq!(poll_future(&mut send, &waker), Poll::Ready(Err(unknown)), "{from:?}");
+        });
+    }
+
+    #[test]
+    fn its_sink_was_being_polled_when_its_channel_was_removed() {
+        from_everywhere(|from| {
+            let multiplexer = multiplexer();
+            let peer = Peer::new(&multiplexer, A);
+            let handed_back = Arc::new(Mutex::new(None));
+            let (handle, id, pairs) = (multiplexer.clone(), peer.id, Arc::clone(&handed_back));
+            let sent = from.run(
+                &peer.in_sink_poll,
+                || poll_future(&mut multiplexer.send_one(id, 1), Waker::noop()),
+                move || *pairs.lock().unwrap() = handle.remove_channel(A),
+            );
+            assert_eq!(sent, Poll::Ready(Ok(())), "{from:?}");
+            assert_eq!(peer.keeper.take_items(), [1], "{from:?}");
+            let pairs: Vec<Pair> = handed_back.lock().unwrap().take().unwrap();
+            assert!(pairs[0].stream.is_some() && pairs[0].sink.is_none(), "{from:?}");
+            assert!(peer.keeper.is_dropped(), "{from:?}");
+        });
+    }
+
+    /// It is the caller's only when it is not being polled; until the poll returns nobody drops it.
+    #[test]
+    fn what_is_being_polled_is_dropped_when_that_returns_and_not_before() {
+        finishes(|| {
+            let multiplexer = multiplexer();
+            let peer = Arc::new(Peer::new(&multiplexer, A));
+            let (handle, polled) = (multiplexer.clone(), Arc::clone(&peer));
+            peer.in_poll.set(move || {
+                drop(handle.remove_stream(polled.id));
+                assert!(!polled.feed.is_dropped());
+            });
+            assert_eq!(multiplexer.try_recv(A), Ok((peer.id, None)));
+            assert!(peer.feed.is_dropped());
+
+            let peer = Arc::new(Peer::new(&multiplexer, A));
+            let (handle, polled) = (multiplexer.clone(), Arc::clone(&peer));
+            peer.in_sink_poll.set(move || {
+                drop(handle.remove_stream(polled.id));
+                assert!(!polled.keeper.is_dropped());
+            });
+            assert!(poll_future(&mut multiplexer.send_one(peer.id, 1), Waker::noop()).is_ready());
+            assert!(peer.keeper.is_dropped());
+        });
+    }
+}
+
+/// When a stream ended or was removed the pair is gone.
+mod sinks {
+    use super::*;
+
+    #[test]
+    fn are_dropped_when_the_stream_ended() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        let idle = multiplexer.sender::<u32>(peer.id).unwrap();
+        peer.feed.end();
+        assert!(!peer.keeper.is_dropped());
+        assert_eq!(events_of(&multiplexer, A, peer.id), [Ended]);
+        assert!(peer.keeper.is_dropped());
+        let unknown = SendError::UnknownStream(peer.id);
+        assert_eq!(now(multiplexer.send_one(peer.id, 1)), Err(unknown));
+        drop(idle);
+    }
+
+    #[test]
+    fn are_dropped_after_the_sends_in_flight() {
+        let multiplexer = multiplexer();
+        let peer = Peer::with_room(&multiplexer, A, 0);
+        let mut send = multiplexer.send_one(peer.id, 1);
+        let mut broadcast = multiplexer.send([peer.id, peer.id], 2);
+        assert!(poll_future(&mut send, Waker::noop()).is_pending());
+        assert!(poll_future(&mut broadcast, Waker::noop()).is_pending());
+        peer.feed.end();
+        assert_eq!(events_of(&multiplexer, A, peer.id), [Ended]);
+        assert!(!peer.keeper.is_dropped());
+
+        peer.keeper.make_room(3);
+        assert_eq!(poll_future(&mut send, Waker::noop()), Poll::Ready(Ok(())));
+        assert!(!peer.keeper.is_dropped());
+        let sent = vec![Ok(peer.id), Ok(peer.id)];
+        assert_eq!(poll_future(&mut broadcast, Waker::noop()), Poll::Ready(sent));
+        assert_eq!(peer.keeper.take_items(), [1, 2, 2]);
+        assert!(peer.keeper.is_dropped());
+    }
+
+    #[test]
+    fn are_dropped_when_the_last_send_in_flight_is() {
+        let multiplexer = multiplexer();
+        let peer = Peer::with_room(&multiplexer, A, 1);
+        peer.keeper.set_flushes(false);
+        let mut sender = multiplexer.sender(peer.id).unwrap();
+        let mut flush = sender.send(1);
+        assert!(poll_future(&mut flush, Waker::noop()).is_pending());
+        let mut send = multiplexer.send_one(peer.id, 2);
+        assert!(poll_future(&mut send, Waker::noop()).is_pending());
+        peer.feed.end();
+        assert_eq!(events_of(&multiplexer, A, peer.id), [Ended]);
+        drop(send);
+        assert!(!peer.keeper.is_dropped());
+        drop(sender);
+        assert!(peer.keeper.is_dropped());
+    }
+
+    #[test]
+    fn are_handed_back_when_the_stream_is_removed() {
+        let multiplexer = multiplexer();
+        let peer = Peer::with_room(&multiplexer, A, 1);
+        peer.keeper.set_flushes(false);
+        let (wakes, waker) = Wakes::new();
+        let mut unflushed = multiplexer.send_one(peer.id, 1);
+        let mut unsent = multiplexer.send_one(peer.id, 2);
+        assert!(poll_future(&mut unflushed, &waker).is_pending());
+        assert!(poll_future(&mut unsent, &waker).is_pending());
+
+        let pair = multiplexer.remove_stream(peer.id).unwrap();
+        assert_eq!(wakes.take(), 2);
+        assert_eq!(poll_future(&mut unflushed, &waker), Poll::Ready(Err(SendError::Unflushed(peer.id))));
+        assert_eq!(poll_future(&mut unsent, &waker), Poll::Ready(Err(SendError::UnknownStream(peer.id))));
+        let mut sink = pair.sink.unwrap();
+        peer.keeper.set_flushes(true);
+        peer.keeper.make_room(1);
+        now(sink.send(3)).unwrap();
+        assert_eq!(peer.keeper.take_items(), [1, 3]);
+    }
+
+    #[test]
+    fn leak_nothing_for_those_who_only_read() {
+        let multiplexer = multiplexer();
+        let empty = format!("{multiplexer:?}");
+        let mut peers = Vec::new();
+        for _ in 0..100 {
+            let peer = Peer::new(&multiplexer, A);
+            peer.feed.end();
+            peers.push(peer);
+        }
+        assert_eq!(events(&multiplexer, A).len(), 100);
+        assert!(peers.iter().all(|peer| peer.feed.is_dropped() && peer.keeper.is_dropped()));
+        assert_eq!(format!("{multiplexer:?}"), empty);
+    }
+}
+
+mod half_close {
+    use super::*;
+
+    fn multiplexer() -> Pairs {
+        let multiplexer = super::multiplexer();
+        multiplexer.remove_channel(A).unwrap();
+        multiplexer.add_channel_with(A, ChannelOptions::new().half_close(true)).unwrap();
+        multiplexer
+    }
+
+    #[test]
+    fn keeps_the_sink_of_a_stream_that_ended_until_it_is_removed() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        peer.feed.end();
+        assert_eq!(events_of(&multiplexer, A, peer.id), [Ended]);
+        assert!(peer.feed.is_dropped());
+        assert_eq!((multiplexer.channel_of(peer.id), multiplexer.channel_len(A)), (None, Some(0)));
+        let unknown = MultiplexerError::UnknownStream(peer.id);
+        assert_eq!(multiplexer.change_stream_channel(peer.id, B), Err(unknown));
+
+        assert_eq!(now(multiplexer.send([peer.id], 1)), [Ok(peer.id)]);
+        now(multiplexer.sender(peer.id).unwrap().send(2)).unwrap();
+        assert_eq!(peer.keeper.take_items(), [1, 2]);
+
+        let pair = multiplexer.remove_stream(peer.id).unwrap();
+        assert!(pair.stream.is_none() && pair.sink.is_some());
+        assert!(multiplexer.remove_stream(peer.id).is_none());
+        assert_eq!(events(&multiplexer, A), [], "it had its departure");
+    }
+
+    #[test]
+    fn keeps_the_sink_until_it_is_closed() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        peer.feed.end();
+        assert_eq!(events_of(&multiplexer, A, peer.id), [Ended]);
+        assert_eq!(now(multiplexer.close_stream::<u32>(peer.id)), Ok(()));
+        assert!(peer.keeper.is_closed() && peer.keeper.is_dropped());
+        assert!(multiplexer.remove_stream(peer.id).is_none());
+        assert_eq!(events(&multiplexer, A), []);
+    }
+
+    #[test]
+    fn keeps_the_sink_also_when_the_channel_is_removed() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        peer.feed.end();
+        assert_eq!(events_of(&multiplexer, A, peer.id), [Ended]);
+        assert_eq!(multiplexer.remove_channel(A).map(|pairs| pairs.len()), Some(0));
+        assert_eq!(now(multiplexer.send([peer.id], 1)), [Ok(peer.id)]);
+        assert!(multiplexer.remove_stream(peer.id).unwrap().sink.is_some());
+    }
+
+    /// Where the stream ends decides.
+    #[test]
+    fn is_of_the_channel_in_which_the_stream_ends() {
+        let multiplexer = multiplexer();
+        let [moved_in, moved_out] = [Peer::new(&multiplexer, B), Peer::new(&multiplexer, A)];
+        multiplexer.change_stream_channel(moved_in.id, A).unwrap();
+        multiplexer.change_stream_channel(moved_out.id, B).unwrap();
+        moved_in.feed.end();
+        moved_out.feed.end();
+        events(&multiplexer, A);
+        events(&multiplexer, B);
+        assert!(!moved_in.keeper.is_dropped() && moved_out.keeper.is_dropped());
+
+        // Also when it ends in the poll in which it is moved.
+        let [moved_in, moved_out] = [Peer::new(&multiplexer, B), Peer::new(&multiplexer, A)];
+        for (peer, to) in [(&moved_in, A), (&moved_out, B)] {
+            let (handle, id) = (multiplexer.clone(), peer.id);
+            peer.in_poll.set(move || handle.change_stream_channel(id, to).unwrap());
+            peer.feed.end();
+        }
+        events(&multiplexer, A);
+        events(&multiplexer, B);
+        assert!(!moved_in.keeper.is_dropped() && moved_out.keeper.is_dropped());
+    }
+
+    #[test]
+    fn does_not_keep_the_sink_of_a_stream_that_is_removed() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        drop(multiplexer.remove_stream(peer.id));
+        assert!(peer.keeper.is_dropped());
+    }
+
+    /// There is nothing to keep.
+    #[test]
+    fn keeps_nothing_of_a_stream_without_a_sink() {
+        let multiplexer = Multiplexer::<Pipe<u32>>::new();
+        multiplexer.add_channel_with(A, ChannelOptions::new().half_close(true)).unwrap();
+        let empty = format!("{multiplexer:?}");
+        let (feed, pipe) = pipe();
+        let id = multiplexer.add_stream(pipe, A).unwrap();
+        feed.end();
+        assert_eq!(multiplexer.try_recv(A), Ok((id, None)));
+        assert_eq!(format!("{multiplexer:?}"), empty);
+        assert!(multiplexer.remove_stream(id).is_none());
+    }
+}
+
+mod closing {
+    use super::*;
+
+    #[test]
+    fn admits_no_more_pairs_and_channels() {
+        let multiplexer = multiplexer();
+        assert!(!multiplexer.is_closed());
+        multiplexer.clone().close();
+        assert!(multiplexer.is_closed());
+        multiplexer.close();
+        assert_eq!(multiplexer.add_channel(9), Err(MultiplexerError::Closed));
+        assert_eq!(multiplexer.channels(), [A, B, C]);
+
+        let refused = Multiplexer::<Pipe<u32>>::new();
+        refused.add_channel(A).unwrap();
+        refused.close();
+        let (feed, pipe) = pipe();
+        let error = refused.add_stream(pipe, A).unwrap_err();
+        assert_eq!(error.error, MultiplexerError::Closed);
+        feed.push(1);
+        let mut stream = error.stream;
+        assert_eq!(now(stream.next()), Some(1), "it comes back");
+    }
+
+    #[test]
+    fn lets_those_that_are_there_go_on() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        multiplexer.close();
+        peer.feed.push(1);
+        assert_eq!(events_of(&multiplexer, A, peer.id), [Item(1)]);
+        assert_eq!(now(multiplexer.send([peer.id], 2)), [Ok(peer.id)]);
+        assert_eq!(multiplexer.channel_of(peer.id), Some(A));
+        assert!(multiplexer.remove_stream(peer.id).unwrap().stream.is_some());
+        assert_eq!(events_of(&multiplexer, A, peer.id), [Removed]);
+        assert_eq!(multiplexer.remove_channel(A).map(|pairs| pairs.len()), Some(0));
+    }
+
+    #[test]
+    fn happens_with_the_last_handle() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        let mut receiver = multiplexer.receiver(A).unwrap();
+        let clone = multiplexer.clone();
+        drop(multiplexer);
+        assert!(!clone.is_closed());
+        drop(clone);
+        peer.feed.push(1);
+        peer.feed.end();
+        assert_eq!(poll(&mut receiver), Poll::Ready(Some((peer.id, Item(1)))));
+        assert_eq!(poll(&mut receiver), Poll::Ready(Some((peer.id, Ended))));
+        assert_eq!(poll(&mut receiver), Poll::Ready(None));
+        drop(receiver);
+        assert!(peer.keeper.is_dropped());
+    }
+
+    #[test]
+    fn drops_all_with_the_last_handle_and_receiver() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        let receiver = multiplexer.receiver(B).unwrap();
+        drop(multiplexer);
+        assert!(!peer.feed.is_dropped());
+        drop(receiver);
+        assert!(peer.feed.is_dropped() && peer.keeper.is_dropped());
+    }
+}
+
+mod handles {
+    use super::*;
+
+    #[test]
+    fn are_clones_of_one_multiplexer() {
+        let multiplexer = multiplexer();
+        let clone = multiplexer.clone();
+        clone.add_channel(9).unwrap();
+        let peer = Peer::new(&clone, 9);
+        peer.feed.push(1);
+        assert_eq!(multiplexer.try_recv(9), Ok((peer.id, Some(1))));
+        assert_eq!(format!("{multiplexer:?}"), format!("{clone:?}"));
+    }
+
+    #[test]
+    fn are_printed_without_asking_the_streams() {
+        let multiplexer = multiplexer();
+        Peer::new(&multiplexer, A);
+        let printed = format!("{multiplexer:?}");
+        assert!(printed.contains("channels: 3") && printed.contains("pairs: 1"), "{printed}");
+        let receiver = format!("{:?}", multiplexer.receiver(A).unwrap());
+        assert!(receiver.contains("members: 1"), "{receiver}");
+        assert!(!format!("{:?}", multiplexer.recv(A)).is_empty());
+    }
+
+    #[test]
+    fn of_streams_without_sinks_are_as_easy() {
+        let multiplexer = Multiplexer::new();
+        multiplexer.add_channel(A).unwrap();
+        multiplexer.add_channel(B).unwrap();
+        let id = multiplexer.add_stream(futures::stream::iter([1, 2]), A).unwrap();
+        assert_eq!(multiplexer.try_recv(A), Ok((id, Some(1))));
+        multiplexer.change_stream_channel(id, B).unwrap();
+        assert_eq!(multiplexer.try_recv(B), Ok((id, Some(2))));
+        let pair = multiplexer.remove_stream(id).unwrap();
+        assert!(pair.stream.is_some() && pair.sink.is_none());
+    }
+}
+
+/// Whatever is added, moved, removed and ended, within polls and without, in whatever order: each stay has its departure
+/// after its last item, and each item is received once, in order, where the stream is.
+mod in_any_order {
+    use super::*;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Change {
+        Move(ChannelId),
+        Remove,
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Add(ChannelId),
+        Push(usize),
+        End(usize),
+        Change(usize, Change),
+        ChangeInItsPoll(usize, Change),
+        Receive(ChannelId),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let stream = 0..4_usize;
+        let channel = A..=C;
+        let change = prop_oneof![5 => channel.clone().prop_map(Change::Move), 1 => Just(Change::Remove)];
+        prop_oneof![
+            1 => channel.clone().prop_map(Step::Add),
+            4 => stream.clone().prop_map(Step::Push),
+            1 => stream.clone().prop_map(Step::End),
+            3 => (stream.clone(), change.clone()).prop_map(|(at, change)| Step::Change(at, change)),
+            3 => (stream, change).prop_map(|(at, change)| Step::ChangeInItsPoll(at, change)),
+            8 => channel.prop_map(Step::Receive),
+        ]
+    }
+
+    /// What is expected of one stream.
+    struct Expected {
+        peer: Peer,
+        /// Where it is.
+        channel: Option<ChannelId>,
+        /// Where its poll under way began.
+        polled_in: Option<ChannelId>,
+        pushed: u32,
+        received: u32,
+        ended: bool,
+        /// By channel.
+        departures: HashMap<ChannelId, VecDeque<StreamEvent<u32>>>,
+    }
+
+    impl Expected {
+        fn change(&mut self, multiplexer: &Pairs, change: Change) {
+            let Some(from) = self.channel else { return };
+            let departure = match change {
+                Change::Move(to) => {
+                    multiplexer.change_stream_channel(self.peer.id, to).unwrap();
+                    self.channel = Some(to);
+                    Moved(to)
+                }
+                Change::Remove => {
+                    assert!(multiplexer.remove_stream(self.peer.id).is_some());
+                    self.channel = None;
+                    Removed
+                }
+            };
+            assert_eq!(multiplexer.channel_of(self.peer.id), self.channel);
+            if self.channel != Some(from) {
+                self.departures.entry(from).or_default().push_back(departure);
+            }
+        }
+
+        fn check(&mut self, channel: ChannelId, event: StreamEvent<u32>) {
+            let departures = self.departures.entry(channel).or_default();
+            match event {
+                Item(item) => {
+                    assert_eq!(item, self.received, "items are received once and in order");
+                    self.received += 1;
+                    match self.polled_in {
+                        Some(polled_in) => assert_eq!(channel, polled_in),
+                        None => assert_eq!(Some(channel), self.channel),
+                    }
+                    assert!(self.polled_in.is_some() || departures.is_empty(), "{departures:?} come first");
+                }
+                Ended if departures.is_empty() => {
+                    assert_eq!(Some(channel), self.channel);
+                    assert!(self.ended && self.received == self.pushed, "its end comes last");
+                    self.channel = None;
+                }
+                departure => assert_eq!(departures.pop_front(), Some(departure)),
+            }
+        }
+
+        fn owes_nothing(&self) -> bool {
+            let told = self.departures.values().all(VecDeque::is_empty);
+            let empty = self.received == self.pushed && !self.ended;
+            told && (self.channel.is_none() || empty)
+        }
+    }
+
+    /// The model; shared with what is done within polls.
+    #[derive(Clone, Default)]
+    struct Model(Arc<Mutex<Vec<Expected>>>);
+
+    impl Model {
+        fn run(&self, multiplexer: &Pairs, step: Step) {
+            match step {
+                Step::Add(channel) => self.add(multiplexer, channel),
+                Step::Push(at) => self.with(at, |stream| {
+                    if stream.channel.is_some() && !stream.ended {
+                        stream.peer.feed.push(stream.pushed);
+                        stream.pushed += 1;
+                    }
+                }),
+                Step::End(at) => self.with(at, |stream| {
+                    stream.ended = true;
+                    stream.peer.feed.end();
+                }),
+                Step::Change(at, change) => self.with(at, |stream| stream.change(multiplexer, change)),
+                Step::ChangeInItsPoll(at, change) => self.change_in_its_poll(multiplexer, at, change),
+                Step::Receive(channel) => drop(self.receive(multiplexer, channel)),
+            }
+        }
+
+        fn with(&self, at: usize, change: impl FnOnce(&mut Expected)) {
+            if let Some(stream) = self.0.lock().unwrap().get_mut(at) {
+                change(stream);
+            }
+        }
+
+        fn add(&self, multiplexer: &Pairs, channel: ChannelId) {
+            self.0.lock().unwrap().push(Expected {
+                peer: Peer::new(multiplexer, channel),
+                channel: Some(channel),
+                polled_in: None,
+                pushed: 0,
+                received: 0,
+                ended: false,
+                departures: HashMap::new(),
+            });
+        }
+
+        fn change_in_its_poll(&self, multiplexer: &Pairs, at: usize, change: Change) {
+            let (model, handle) = (self.clone(), multiplexer.clone());
+            let action = move || {
+                model.with(at, |stream| {
+                    stream.polled_in = stream.channel;
+                    stream.change(&handle, change);
+                    if stream.ended && stream.received == stream.pushed {
+                        // This poll finds its end, wherever it is now.
+                        if let Some(channel) = stream.channel.filter(|now| stream.polled_in != Some(*now)) {
+                            stream.departures.entry(channel).or_default().push_back(Ended);
+                            stream.channel = None;
+                        }
+                    }
+                });
+            };
+            self.with(at, |stream| stream.peer.in_poll.set(action));
+        }
+
+        fn receive(&self, multiplexer: &Pairs, channel: ChannelId) -> Option<()> {
+            let received = poll(&mut multiplexer.receiver(channel).unwrap());
+            let mut streams = self.0.lock().unwrap();
+            if let Poll::Ready(event) = received {
+                let (id, event) = event.expect("it is open");
+                let stream = streams.iter_mut().find(|stream| stream.peer.id == id).unwrap();
+                stream.check(channel, event);
+            }
+            streams.iter_mut().for_each(|stream| stream.polled_in = None);
+            received.is_ready().then_some(())
+        }
+
+        fn drain(&self, multiplexer: &Pairs) {
+            self.0.lock().unwrap().iter().for_each(|stream| drop(stream.peer.in_poll.take()));
+            for channel in [A, B, C] {
+                while self.receive(multiplexer, channel).is_some() {}
+            }
+            assert!(self.0.lock().unwrap().iter().all(Expected::owes_nothing));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 500,
+            rng_seed: RngSeed::Fixed(1),
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn each_stay_has_its_departure_and_each_item_its_place(
+            steps in proptest::collection::vec(step(), 0..100)
+        ) {
+            let multiplexer = multiplexer();
+            let model = Model::default();
+            steps.into_iter().for_each(|step| model.run(&multiplexer, step));
+            model.drain(&multiplexer);
+        }
+    }
+}
+
+/// Producers, a mover that also removes, and a receiver for each channel, all at once.
+mod in_many_threads {
+    use super::*;
+
+    const STREAMS: usize = 8;
+    const ITEMS: u32 = 400;
+    const MOVES: usize = 2_000;
+
+    /// What one receiver got of one stream.
+    type Received = HashMap<(ChannelId, StreamId), Vec<StreamEvent<u32>>>;
+
+    #[test]
+    fn every_item_and_every_departure_is_accounted_for() {
+        finishes(|| {
+            let multiplexer = multiplexer();
+            let peers: Vec<_> = (0..STREAMS).map(|at| Peer::new(&multiplexer, A + at % 3)).collect();
+            let receivers: Vec<_> = [A, B, C].map(|channel| receive(&multiplexer, channel)).into();
+            let producers: Vec<_> = peers.iter().map(|peer| produce(peer.feed.clone())).collect();
+            let moves = move_and_remove(&multiplexer, &peers);
+            producers.into_iter().for_each(|producer| producer.join().unwrap());
+            multiplexer.close();
+
+            let mut received = Received::new();
+            for receiver in receivers {
+                received.extend(receiver.join().unwrap());
+            }
+            for (at, peer) in peers.iter().enumerate() {
+                check(&received, peer, &moves[at]);
+            }
+        });
+    }
+
+    fn receive(multiplexer: &Pairs, channel: ChannelId) -> thread::JoinHandle<Received> {
+        let mut receiver = multiplexer.receiver(channel).unwrap();
+        thread::spawn(move || {
+            let mut received = Received::new();
+            while let Some((id, event)) = block_on(receiver.next()) {
+                received.entry((channel, id)).or_default().push(event);
+            }
+            received
+        })
+    }
+
+    fn produce(feed: Feed<u32>) -> thread::JoinHandle<()> {
+        thread::spawn(move || {
+            for item in 0..ITEMS {
+                feed.push(item);
+                if item % 16 == 0 {
+                    thread::yield_now();
+                }
+            }
+            feed.end();
+        })
+    }
+
+    /// What was done with one stream.
+    struct Moves {
+        departures: Vec<(ChannelId, StreamEvent<u32>)>,
+        /// Where it was at last.
+        last: ChannelId,
+        removed: Option<Pair>,
+    }
+
+    /// Moves streams about, and at last removes every other one that is still there.
+    fn move_and_remove(multiplexer: &Pairs, peers: &[Peer]) -> Vec<Moves> {
+        let mut moves: Vec<_> = (0..STREAMS)
+            .map(|at| Moves { departures: Vec::new(), last: A + at % 3, removed: None })
+            .collect();
+        for turn in 0..MOVES {
+            let (at, to) = (turn % STREAMS, A + turn.wrapping_mul(7919) / 5 % 3);
+            let from = moves[at].last;
+            if multiplexer.change_stream_channel(peers[at].id, to).is_ok() && from != to {
+                moves[at].departures.push((from, Moved(to)));
+                moves[at].last = to;
+            }
+            if turn % 64 == 0 {
+                thread::yield_now();
+            }
+        }
+        for at in (0..STREAMS).step_by(2) {
+            moves[at].removed = multiplexer.remove_stream(peers[at].id);
+        }
+        moves
+    }
+
+    fn check(received: &Received, peer: &Peer, moves: &Moves) {
+        let mut expected = moves.departures.clone();
+        expected.push((moves.last, if moves.removed.is_some() { Removed } else { Ended }));
+        let mut items = Vec::new();
+        for channel in [A, B, C] {
+            let events = received.get(&(channel, peer.id)).map_or(&[][..], Vec::as_slice);
+            let of_channel: Vec<_> = events.iter().filter_map(|event| event.item()).collect();
+            assert!(of_channel.is_sorted(), "in order: {of_channel:?}");
+            items.extend(of_channel);
+
+            let told = events.iter().filter(|event| event.item().is_none()).copied();
+            let owed = expected.iter().filter(|(of, _)| *of == channel).map(|(_, departure)| *departure);
+            assert_eq!(sorted(told), sorted(owed));
+        }
+        items.sort_unstable();
+        let count = u32::try_from(items.len()).unwrap();
+        assert_eq!(items, (0..count).collect::<Vec<_>>());
+        match &moves.removed {
+            None => assert_eq!(count, ITEMS),
+            Some(pair) => assert!(pair.stream.is_some() || peer.feed.is_dropped()),
+        }
+    }
+
+    fn sorted(departures: impl Iterator<Item = StreamEvent<u32>>) -> Vec<String> {
+        let mut departures: Vec<_> = departures.map(|departure| format!("{departure:?}")).collect();
+        departures.sort_unstable();
+        departures
+    }
+}

@@ -1,0 +1,66 @@
+//! Random operations on a slab and on a multiplexer, compared with a naive oracle.
+
+#[path = "model/mod.rs"]
+mod model;
+mod support;
+
+use model::{Operation, operations, run_multiplexer, run_slab};
+use proptest::prelude::*;
+use std::collections::HashSet;
+use std::mem::discriminant;
+use std::task::Poll;
+use stream_multiplexer::{Multiplexer, StreamEvent};
+use support::{pipe, poll};
+
+fn any_operations() -> impl Strategy<Value = Vec<Operation>> {
+    prop::collection::vec(any::<u8>(), 0..400).prop_map(|bytes| operations(&bytes))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1024) })]
+
+    #[test]
+    fn a_slab_does_as_the_oracle_says(operations in any_operations()) {
+        run_slab(&operations);
+    }
+
+    #[test]
+    fn a_multiplexer_does_as_the_oracle_says(operations in any_operations()) {
+        run_multiplexer(&operations);
+    }
+}
+
+/// So that no operation is lost when the bytes' meaning changes.
+#[test]
+fn every_operation_is_decoded() {
+    let decoded = (0..=u8::MAX).flat_map(|code| [[code, 0, 0, 0], [code, 255, code, 255]]);
+    let operations: Vec<_> = decoded.flat_map(|bytes| operations(&bytes).into_iter().take(1)).collect();
+    let tricks = operations.iter().filter_map(|operation| match operation {
+        Operation::Trick { trick, .. } => Some(discriminant(trick)),
+        _ => None,
+    });
+    assert_eq!(tricks.collect::<HashSet<_>>().len(), 4);
+    assert_eq!(operations.iter().map(discriminant).collect::<HashSet<_>>().len(), 19);
+}
+
+/// It was moved and came back before, and its slot is another one now.
+#[test]
+fn nothing_is_told_of_a_stream_after_its_removal() {
+    let multiplexer = Multiplexer::new();
+    multiplexer.add_channel(1).unwrap();
+    multiplexer.add_channel(2).unwrap();
+    let mut receiver = multiplexer.receiver(1).unwrap();
+    let (feed, last) = pipe();
+    let [first, id, last] =
+        [pipe().1, pipe().1, last].map(|stream| multiplexer.add_stream(stream, 1).unwrap());
+    multiplexer.remove_stream(first);
+    assert_eq!(poll(&mut receiver), Poll::Ready(Some((first, StreamEvent::Removed))));
+    feed.push(0);
+    assert_eq!(poll(&mut receiver), Poll::Ready(Some((last, StreamEvent::Item(0)))));
+
+    multiplexer.change_stream_channel(id, 2).unwrap();
+    multiplexer.change_stream_channel(id, 1).unwrap();
+    multiplexer.remove_stream(id);
+    assert_eq!(poll(&mut receiver), Poll::Ready(Some((id, StreamEvent::Moved(2)))));
+    assert_eq!(poll(&mut receiver), Poll::Ready(Some((id, StreamEvent::Removed))));
+}

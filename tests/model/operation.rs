@@ -1,0 +1,166 @@
+//! What may be done to a slab or to a multiplexer and its streams.
+
+/// One step. Streams and receivers are named by any number, taken modulo what is there; a step that makes no sense at the
+/// moment, such as one for a stream before there is any, does nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    AddChannel {
+        channel: usize,
+        half_close: bool,
+    },
+    /// A slab is cleared.
+    RemoveChannel {
+        channel: usize,
+    },
+    Close,
+    Insert {
+        channel: usize,
+    },
+    /// So many that they are in several words of the set of ready members, and that polling them all makes a call yield.
+    InsertMany {
+        channel: usize,
+    },
+    Remove {
+        stream: usize,
+    },
+    /// In a slab: removed, and inserted again.
+    Move {
+        stream: usize,
+        channel: usize,
+    },
+    /// The stream has one more item, and wakes.
+    Push {
+        stream: usize,
+    },
+    /// The stream ends after its items, and wakes.
+    End {
+        stream: usize,
+    },
+    /// Wakes a stream for nothing.
+    Wake {
+        stream: usize,
+    },
+    /// Wakes by a waker that a stream left behind when it left.
+    WakeStale {
+        waker: usize,
+    },
+    /// The stream wakes, and then does something unusual.
+    Trick {
+        stream: usize,
+        trick: Trick,
+    },
+    /// In the place of the one that was there.
+    AddReceiver {
+        receiver: usize,
+        channel: usize,
+    },
+    DropReceiver {
+        receiver: usize,
+    },
+    /// From now on it polls as another task.
+    ChangeTask {
+        receiver: usize,
+    },
+    /// Polls once. A slab has but one receiver.
+    Receive {
+        receiver: usize,
+    },
+    ReceiveMany {
+        receiver: usize,
+        limit: usize,
+    },
+    /// Polls `recv` once and drops it.
+    Recv {
+        channel: usize,
+    },
+    TryRecv {
+        channel: usize,
+    },
+}
+
+/// What a stream does, once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Trick {
+    /// Its next poll is in vain, and wakes itself.
+    WakeItself,
+    /// Its next poll panics.
+    Panic,
+    /// Its next poll does this first.
+    InPoll(Box<Operation>),
+    /// Its drop does this.
+    InDrop(Box<Operation>),
+}
+
+/// How many channels there may be; one more is named that never is.
+pub(crate) const CHANNELS: usize = 3;
+
+/// Names the stream in whose poll the operation is done, if it is done in one.
+pub(crate) const ITSELF: usize = 255;
+
+/// The operations that some bytes stand for. Any bytes stand for some.
+pub(crate) fn operations(bytes: &[u8]) -> Vec<Operation> {
+    let mut bytes = bytes.iter().copied();
+    std::iter::from_fn(|| Operation::decode(&mut bytes)).collect()
+}
+
+impl Operation {
+    fn decode(bytes: &mut impl Iterator<Item = u8>) -> Option<Self> {
+        let code = bytes.next()? % 64;
+        let mut operand = || bytes.next().map_or(0, usize::from);
+        Some(match code {
+            38..=43 => {
+                let stream = operand();
+                let trick = Trick::decode(bytes);
+                Self::Trick { stream, trick }
+            }
+            44..=45 => Self::Trick { stream: operand(), trick: Trick::WakeItself },
+            46 => Self::Trick { stream: operand(), trick: Trick::Panic },
+            code => Self::simple(code, operand),
+        })
+    }
+
+    /// One that holds no other. What is frequent has several codes, and what undoes much has few operands.
+    fn simple(code: u8, mut operand: impl FnMut() -> usize) -> Self {
+        let first = operand();
+        match code {
+            0 => Self::AddChannel { channel: first % CHANNELS, half_close: first >= 128 },
+            1 if first >= 192 => Self::RemoveChannel { channel: channel(first) },
+            2 if first == 0 => Self::Close,
+            3 if first < 64 => Self::InsertMany { channel: channel(first) },
+            3..=8 => Self::Insert { channel: channel(first) },
+            9..=10 => Self::Remove { stream: first },
+            11..=16 => Self::Move { stream: first, channel: channel(operand()) },
+            17..=24 => Self::Push { stream: first },
+            25..=26 => Self::End { stream: first },
+            27 => Self::WakeStale { waker: first },
+            28 => Self::AddReceiver { receiver: first, channel: channel(operand()) },
+            29 if first >= 192 => Self::DropReceiver { receiver: first },
+            30 => Self::ChangeTask { receiver: first },
+            31..=32 => Self::ReceiveMany { receiver: first, limit: operand() % 5 },
+            33..=34 => Self::Recv { channel: channel(first) },
+            35..=36 => Self::TryRecv { channel: channel(first) },
+            37 => Self::Wake { stream: first },
+            _ => Self::Receive { receiver: first },
+        }
+    }
+}
+
+impl Trick {
+    fn decode(bytes: &mut impl Iterator<Item = u8>) -> Self {
+        let mut operand = || bytes.next().map_or(0, usize::from);
+        let how = operand();
+        let stream = if how % 4 == 0 { operand() } else { ITSELF };
+        let operation = match how / 4 % 8 {
+            0 => Operation::Remove { stream },
+            1..=3 => Operation::Move { stream, channel: channel(operand()) },
+            4 => Operation::Push { stream },
+            5 => Operation::Receive { receiver: operand() },
+            _ => Operation::simple(bytes.next().unwrap_or(0) % 64, || bytes.next().map_or(0, usize::from)),
+        };
+        if how < 192 { Self::InPoll(Box::new(operation)) } else { Self::InDrop(Box::new(operation)) }
+    }
+}
+
+fn channel(operand: usize) -> usize {
+    operand % (CHANNELS + 1)
+}

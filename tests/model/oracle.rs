@@ -1,0 +1,519 @@
+//! What must come out: a naive account of who is where and has what.
+//!
+//! The library may poll a stream only while it is in the channel that is received from, and only when it was woken.
+//! What a stream gives in a poll must come out of that same call, and nothing else may, but the departures
+//! that are untold: of each stream in their order, and before it is polled there again. When a call brings nothing, and does not yield, there must be nothing.
+
+use super::operation::{ITSELF, Operation, Trick};
+use std::collections::{BTreeMap, VecDeque};
+use std::task::Waker;
+
+/// Why a stream left a channel; `Moved` to the channel of this name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Departure {
+    Ended,
+    Moved(usize),
+    Removed,
+}
+
+/// What is received of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    Item {
+        stream: usize,
+        item: u32,
+    },
+    /// `None` where the library does not tell why.
+    Left {
+        stream: usize,
+        why: Option<Departure>,
+    },
+}
+
+/// How a call to receive ended, besides the events that it brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    Events,
+    /// Nothing now; whether the task was woken in the call.
+    Nothing {
+        woken: bool,
+    },
+    /// Nothing, from a call that has no task.
+    NothingAtOnce,
+    End,
+    Panicked,
+}
+
+/// What came of a stream's poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Item(u32),
+    /// `told`: it was still in the channel, so this call tells its departure.
+    Ended {
+        told: bool,
+    },
+    Pending {
+        self_woken: bool,
+    },
+    Panicked,
+}
+
+/// How many polls in vain make a call yield, as the documentation says.
+const FRUITLESS_POLLS: usize = 64;
+
+/// How many wakers of streams that left are kept.
+const STALE_WAKERS: usize = 8;
+
+#[derive(Default)]
+pub(crate) struct Oracle {
+    streams: Vec<StreamAccount>,
+    /// All that there ever were.
+    channels: Vec<ChannelAccount>,
+    /// The place of each that is there, by name.
+    names: BTreeMap<usize, usize>,
+    closed: bool,
+    /// How many stays there were.
+    stays: usize,
+    /// Wakes by wakers of slots where there may be another stream now: each may make one poll in vain.
+    stale_wakes: usize,
+    stale_wakers: VecDeque<Waker>,
+    /// The calls to receive that are in progress, the innermost last.
+    calls: Vec<Call>,
+    /// The streams that are in their polls, the innermost last.
+    in_poll: Vec<usize>,
+}
+
+#[derive(Default)]
+struct StreamAccount {
+    pushed: u32,
+    items: VecDeque<u32>,
+    ends: bool,
+    trick: Option<Trick>,
+    in_drop: Option<Operation>,
+    /// Where it is, or will be when its poll returns.
+    stay: Option<Stay>,
+    polled: Option<Polled>,
+    /// It ended in a half-closing channel.
+    sink_is_kept: bool,
+    /// It came, was woken or had an item, and was not polled since.
+    is_ready: bool,
+    /// From its last poll, in this stay.
+    waker: Option<(Waker, Stay)>,
+}
+
+/// The time that a stream is in a channel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stay {
+    channel: usize,
+    number: usize,
+}
+
+/// The poll that a stream is in.
+struct Polled {
+    stay: Stay,
+    /// Its stay was ended meanwhile: told after what this poll brings.
+    departure: Option<Departure>,
+    self_woken: bool,
+}
+
+struct ChannelAccount {
+    name: usize,
+    half_close: bool,
+    is_removed: bool,
+    /// The departures that are still to be received, of each stream in their order.
+    untold: BTreeMap<usize, VecDeque<Departure>>,
+}
+
+/// A call to receive.
+struct Call {
+    channel: usize,
+    polls: Vec<(usize, Outcome)>,
+    /// It is for one event.
+    is_single: bool,
+    /// Something else was done in the middle of it, so it may wake its own task.
+    is_disturbed: bool,
+}
+
+/// Channels.
+impl Oracle {
+    /// Whether it may be added.
+    pub(crate) fn add_channel(&mut self, name: usize, half_close: bool) -> bool {
+        let may = !self.closed && !self.names.contains_key(&name);
+        if may {
+            self.names.insert(name, self.channels.len());
+            self.channels.push(ChannelAccount {
+                name,
+                half_close,
+                is_removed: false,
+                untold: BTreeMap::new(),
+            });
+        }
+        may
+    }
+
+    /// The streams that were in it, if it is there.
+    pub(crate) fn remove_channel(&mut self, name: usize) -> Option<Vec<usize>> {
+        let channel = self.names.remove(&name)?;
+        let members = self.members(channel);
+        members.iter().for_each(|stream| self.leave(*stream, Departure::Removed));
+        self.channels[channel].is_removed = true;
+        if !self.is_uncertain(channel) {
+            self.channels[channel].untold.clear();
+        }
+        Some(members)
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    pub(crate) fn names(&self) -> Vec<usize> {
+        self.names.keys().copied().collect()
+    }
+
+    pub(crate) fn channel(&self, name: usize) -> Option<usize> {
+        self.names.get(&name).copied()
+    }
+
+    pub(crate) fn members(&self, channel: usize) -> Vec<usize> {
+        let is_in = |stream: &usize| self.streams[*stream].stay.is_some_and(|stay| stay.channel == channel);
+        (0..self.streams.len()).filter(is_in).collect()
+    }
+
+    pub(crate) fn untold(&self, channel: usize) -> impl Iterator<Item = usize> {
+        self.channels[channel].untold.keys().copied()
+    }
+
+    /// Whether there is an event, or a panic, for whoever receives.
+    pub(crate) fn has_something(&self, channel: usize) -> bool {
+        let has_something = |stream: &StreamAccount| {
+            let is_here = stream.stay.is_some_and(|stay| stay.channel == channel) && stream.polled.is_none();
+            let panics = stream.trick == Some(Trick::Panic);
+            is_here && (!stream.items.is_empty() || stream.ends || panics)
+        };
+        let has_untold = !self.channels[channel].untold.is_empty() && !self.is_uncertain(channel);
+        has_untold || self.streams.iter().any(has_something)
+    }
+
+    /// Whether a call is in progress that may have received departures already.
+    pub(crate) fn is_uncertain(&self, channel: usize) -> bool {
+        self.calls.iter().any(|call| call.channel == channel && !call.is_single)
+    }
+
+    /// After so many polls nothing is left, whatever streams still do.
+    pub(crate) fn polls_to_the_rest(&self) -> usize {
+        let items: usize = self.streams.iter().map(|account| account.items.len()).sum();
+        let untold = self.channels.iter().flat_map(|account| account.untold.values());
+        let untold: usize = untold.map(VecDeque::len).sum();
+        items + untold + 8 * (self.streams.len() + self.channels.len() + 1)
+    }
+
+    pub(crate) fn has_ended(&self, channel: usize) -> bool {
+        let is_polled_here = |stream: &StreamAccount| {
+            stream.polled.as_ref().is_some_and(|polled| polled.stay.channel == channel)
+        };
+        let account = &self.channels[channel];
+        let is_empty = self.members(channel).is_empty() && account.untold.is_empty();
+        account.is_removed || self.closed && is_empty && !self.streams.iter().any(is_polled_here)
+    }
+}
+
+/// Streams.
+impl Oracle {
+    /// A new stream, that is nowhere.
+    pub(crate) fn add_stream(&mut self) -> usize {
+        self.streams.push(StreamAccount::default());
+        self.streams.len() - 1
+    }
+
+    /// One of those whose pairs are there; or, by the greatest numbers, one of all that there ever were.
+    pub(crate) fn pick(&self, stream: usize) -> Option<usize> {
+        if let (ITSELF, Some(itself)) = (stream, self.in_poll.last()) {
+            return Some(*itself);
+        }
+        let pairs: Vec<_> = (0..self.streams.len()).filter(|stream| self.has_pair(*stream)).collect();
+        match stream.checked_rem(pairs.len()) {
+            Some(nth) if stream < 240 => Some(pairs[nth]),
+            _ => stream.checked_rem(self.streams.len()),
+        }
+    }
+
+    pub(crate) fn enter(&mut self, stream: usize, channel: usize) {
+        self.stays += 1;
+        let account = &mut self.streams[stream];
+        account.stay = Some(Stay { channel, number: self.stays });
+        account.is_ready = true;
+    }
+
+    /// Ends its stay. When it is in the poll of that very stay, the departure is told after that.
+    pub(crate) fn leave(&mut self, stream: usize, departure: Departure) {
+        let account = &mut self.streams[stream];
+        let stay = account.stay.take().expect("it is somewhere");
+        account.is_ready = false;
+        if let Some((waker, _)) = &account.waker {
+            self.stale_wakers.push_front(waker.clone());
+            self.stale_wakers.truncate(STALE_WAKERS);
+        }
+        match &mut account.polled {
+            Some(polled) if polled.stay == stay => polled.departure = Some(departure),
+            _ => self.owe(stay.channel, stream, departure),
+        }
+    }
+
+    /// As [`leave`](Self::leave), and nothing is told of it. It may have left already, untold.
+    pub(crate) fn leave_silently(&mut self, stream: usize, channel: usize) {
+        if self.streams[stream].stay.is_some() {
+            self.leave(stream, Departure::Removed);
+        }
+        self.channels[channel].untold.remove(&stream);
+    }
+
+    /// The name of its channel.
+    pub(crate) fn channel_of(&self, stream: usize) -> Option<usize> {
+        self.streams[stream].stay.map(|stay| self.channels[stay.channel].name)
+    }
+
+    pub(crate) fn is_polled(&self, stream: usize) -> bool {
+        self.streams[stream].polled.is_some()
+    }
+
+    /// Whether its pair is there.
+    pub(crate) fn has_pair(&self, stream: usize) -> bool {
+        let account = &self.streams[stream];
+        account.stay.is_some() || account.sink_is_kept
+    }
+
+    pub(crate) fn pairs(&self) -> usize {
+        (0..self.streams.len()).filter(|stream| self.has_pair(*stream)).count()
+    }
+
+    /// How many streams are in channels.
+    pub(crate) fn present(&self) -> usize {
+        self.streams.iter().filter(|account| account.stay.is_some()).count()
+    }
+
+    pub(crate) fn lose_sink(&mut self, stream: usize) {
+        self.streams[stream].sink_is_kept = false;
+    }
+
+    /// What its drop does.
+    pub(crate) fn dropped(&mut self, stream: usize) -> Option<Operation> {
+        assert!(self.streams[stream].stay.is_none(), "stream {stream} was dropped and had not left");
+        self.streams[stream].in_drop.take()
+    }
+
+    fn owe(&mut self, channel: usize, stream: usize, departure: Departure) {
+        let account = &mut self.channels[channel];
+        if !account.is_removed {
+            account.untold.entry(stream).or_default().push_back(departure);
+        }
+    }
+}
+
+/// What streams are given. Each returns a waker to be woken, outside of the borrow.
+impl Oracle {
+    pub(crate) fn push(&mut self, stream: usize) -> Option<Waker> {
+        let stream = self.pick(stream)?;
+        let account = &mut self.streams[stream];
+        if !account.ends {
+            account.items.push_back(account.pushed);
+            account.pushed += 1;
+        }
+        self.wake(stream)
+    }
+
+    pub(crate) fn end(&mut self, stream: usize) -> Option<Waker> {
+        let stream = self.pick(stream)?;
+        self.streams[stream].ends = true;
+        self.wake(stream)
+    }
+
+    pub(crate) fn wake_any(&mut self, stream: usize) -> Option<Waker> {
+        let stream = self.pick(stream)?;
+        self.wake(stream)
+    }
+
+    pub(crate) fn trick(&mut self, stream: usize, trick: &Trick) -> Option<Waker> {
+        let stream = self.pick(stream)?;
+        match trick {
+            Trick::InDrop(operation) => self.streams[stream].in_drop = Some((**operation).clone()),
+            trick => self.streams[stream].trick = Some(trick.clone()),
+        }
+        self.wake(stream)
+    }
+
+    pub(crate) fn stale_waker(&mut self, waker: usize) -> Option<Waker> {
+        let waker = waker.checked_rem(self.stale_wakers.len())?;
+        self.stale_wakes += 1;
+        self.disturb();
+        Some(self.stale_wakers[waker].clone())
+    }
+
+    pub(crate) fn wake(&mut self, stream: usize) -> Option<Waker> {
+        let account = &mut self.streams[stream];
+        let (waker, stay) = account.waker.as_ref()?;
+        if account.stay == Some(*stay) {
+            account.is_ready = true;
+            account.polled.iter_mut().for_each(|polled| polled.self_woken = true);
+        } else {
+            self.stale_wakes += 1;
+        }
+        Some(waker.clone())
+    }
+}
+
+/// Polls and calls.
+impl Oracle {
+    pub(crate) fn begin_poll(&mut self, stream: usize, waker: &Waker) -> Option<Trick> {
+        let account = &mut self.streams[stream];
+        let stay = account.stay.expect("only streams that are in a channel are polled");
+        let call = self.calls.last().expect("streams are polled by those who receive");
+        assert_eq!(stay.channel, call.channel, "stream {stream} was polled for another channel");
+        assert!(account.polled.is_none(), "stream {stream} was polled while it was polled");
+        if !account.is_ready {
+            assert!(self.stale_wakes > 0, "stream {stream} was polled again unwoken");
+            self.stale_wakes -= 1;
+        }
+        account.is_ready = false;
+        account.waker = Some((waker.clone(), stay));
+        account.polled = Some(Polled { stay, departure: None, self_woken: false });
+        let trick = account.trick.take();
+        let has_left = self.channels[stay.channel].untold.contains_key(&stream);
+        assert!(!has_left || self.is_uncertain(stay.channel), "stream {stream} is back before it left");
+        self.in_poll.push(stream);
+        trick
+    }
+
+    pub(crate) fn end_poll(&mut self, stream: usize, trick: Option<&Trick>) -> Outcome {
+        self.in_poll.pop();
+        let account = &mut self.streams[stream];
+        let polled = account.polled.take().expect("it began");
+        let lasted = account.stay == Some(polled.stay);
+        let outcome = match account.items.front() {
+            _ if trick == Some(&Trick::Panic) => Outcome::Panicked,
+            _ if trick == Some(&Trick::WakeItself) => Outcome::Pending { self_woken: polled.self_woken },
+            Some(item) => Outcome::Item(*item),
+            None if account.ends => Outcome::Ended { told: lasted },
+            None => Outcome::Pending { self_woken: polled.self_woken },
+        };
+        if let Some(departure) = polled.departure {
+            self.owe(polled.stay.channel, stream, departure);
+        }
+        let account = &mut self.streams[stream];
+        match outcome {
+            Outcome::Item(_) => {
+                account.items.pop_front();
+                account.is_ready = true;
+            }
+            // It arrives where it was moved meanwhile.
+            Outcome::Pending { .. } => account.is_ready |= !lasted,
+            Outcome::Ended { told } => self.finish(stream, (!told).then_some(Departure::Ended)),
+            Outcome::Panicked => self.finish(stream, Some(Departure::Removed)),
+        }
+        let call = self.calls.last_mut().expect("it is the call of this poll");
+        call.polls.push((stream, outcome));
+        outcome
+    }
+
+    /// A stream is over in its own poll.
+    fn finish(&mut self, stream: usize, owed: Option<Departure>) {
+        let Some(stay) = self.streams[stream].stay.take() else { return };
+        let ended = owed != Some(Departure::Removed);
+        self.streams[stream].sink_is_kept = ended && self.channels[stay.channel].half_close;
+        if let Some(departure) = owed {
+            self.owe(stay.channel, stream, departure);
+        }
+    }
+
+    /// Something is done that may happen in the middle of a call.
+    pub(crate) fn disturb(&mut self) {
+        self.calls.iter_mut().for_each(|call| call.is_disturbed = true);
+    }
+
+    pub(crate) fn begin_call(&mut self, channel: usize, is_single: bool) {
+        self.calls.push(Call { channel, polls: Vec::new(), is_single, is_disturbed: false });
+    }
+
+    /// Looks whether a call brought what it must.
+    pub(crate) fn end_call(&mut self, events: &[Event], received: Received) {
+        let call = self.calls.pop().expect("it began");
+        self.check_events(&call, events);
+        if call.is_single && !call.is_disturbed {
+            Self::check_bounds(&call);
+        }
+        let panicked = call.polls.last().is_some_and(|(_, outcome)| *outcome == Outcome::Panicked);
+        assert_eq!(received == Received::Panicked, panicked, "a panic, or its loss");
+        match received {
+            Received::Nothing { woken: true } => assert!(self.may_yield(&call), "it yields for no reason"),
+            Received::Nothing { woken: false } => self.check_nothing(call.channel),
+            Received::NothingAtOnce if self.may_yield(&call) => {}
+            Received::NothingAtOnce => self.check_nothing(call.channel),
+            Received::End if self.is_uncertain(call.channel) => {}
+            Received::End => assert!(self.has_ended(call.channel), "the channel has not ended"),
+            Received::Events | Received::Panicked => {}
+        }
+    }
+
+    /// What streams gave comes out, in that order; and besides only departures that are owed.
+    fn check_events(&mut self, call: &Call, events: &[Event]) {
+        let gives =
+            |poll: &&(usize, Outcome)| matches!(poll.1, Outcome::Item(_) | Outcome::Ended { told: true });
+        let mut given = call.polls.iter().filter(gives).copied().peekable();
+        for event in events {
+            match *event {
+                Event::Item { stream, item } => {
+                    let item = Some((stream, Outcome::Item(item)));
+                    assert_eq!(given.next(), item, "left: given by a stream; right: received");
+                }
+                Event::Left { stream, why: None | Some(Departure::Ended) }
+                    if given.peek() == Some(&(stream, Outcome::Ended { told: true })) =>
+                {
+                    given.next();
+                }
+                Event::Left { stream, why } => self.tell(call.channel, stream, why),
+            }
+        }
+        assert_eq!(given.next(), None, "it was taken out of a stream and is lost");
+    }
+
+    /// The departures of a stream are told in their order, but for those that outer calls have received and not handed over.
+    fn tell(&mut self, channel: usize, stream: usize, why: Option<Departure>) {
+        let is_uncertain = self.is_uncertain(channel);
+        let all_untold = &mut self.channels[channel].untold;
+        let untold = all_untold.get_mut(&stream).unwrap_or_else(|| panic!("stream {stream} has not left"));
+        let matches = |departure: &Departure| why.is_none_or(|why| why == *departure);
+        let at = untold.iter().position(matches);
+        let at = at.unwrap_or_else(|| panic!("stream {stream} has not left so: {why:?}"));
+        assert!(at == 0 || is_uncertain, "stream {stream} has left {:?} before {why:?}", untold[0]);
+        untold.remove(at);
+        if untold.is_empty() {
+            all_untold.remove(&stream);
+        }
+    }
+
+    fn check_nothing(&self, channel: usize) {
+        assert!(!self.has_something(channel), "nothing is received, and there is something");
+        assert!(!self.has_ended(channel), "nothing is received, and it has ended");
+    }
+
+    /// A call may yield after many polls in vain, and after two in a row of streams that wake themselves.
+    fn may_yield(&self, call: &Call) -> bool {
+        let self_woken = |poll: &&(usize, Outcome)| poll.1 == Outcome::Pending { self_woken: true };
+        let in_a_row = call.polls.iter().rev().take_while(self_woken).count();
+        let in_vain = call.polls.len() + self.stale_wakes;
+        call.is_disturbed || in_a_row >= 2 || in_vain >= FRUITLESS_POLLS
+    }
+
+    /// A call does not go on when it ought to yield.
+    fn check_bounds(call: &Call) {
+        let self_woken = |poll: &(usize, Outcome)| poll.1 == Outcome::Pending { self_woken: true };
+        assert!(call.polls.len() <= FRUITLESS_POLLS, "{} polls in one call", call.polls.len());
+        let rest = call.polls.iter().skip(1);
+        let pair = call.polls.iter().zip(rest).position(|(one, next)| self_woken(one) && self_woken(next));
+        assert!(pair.is_none_or(|at| at + 2 == call.polls.len()), "two streams in a row woke themselves");
+    }
+}

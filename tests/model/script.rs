@@ -1,0 +1,92 @@
+//! The streams of the model.
+
+use super::operation::{Operation, Trick};
+use super::oracle::{Oracle, Outcome, Received};
+use futures::Stream;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
+
+/// What performs operations, also in the middle of a poll.
+pub(crate) trait World {
+    fn perform(&self, operation: &Operation);
+}
+
+/// A stream that does what the oracle has for it, and tells the oracle of its polls.
+pub(crate) struct Script {
+    pub(crate) number: usize,
+    pub(crate) oracle: Rc<RefCell<Oracle>>,
+    pub(crate) world: Weak<dyn World>,
+}
+
+/// What a stream's poll panics with.
+struct Tantrum;
+
+impl Script {
+    fn perform(&self, operation: &Operation) {
+        if let Some(world) = self.world.upgrade() {
+            world.perform(operation);
+        }
+    }
+}
+
+impl Stream for Script {
+    type Item = u32;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<u32>> {
+        let trick = self.oracle.borrow_mut().begin_poll(self.number, cx.waker());
+        match &trick {
+            Some(Trick::WakeItself) => {
+                self.oracle.borrow_mut().wake(self.number);
+                cx.waker().wake_by_ref();
+            }
+            Some(Trick::InPoll(operation)) => self.perform(operation),
+            Some(Trick::Panic | Trick::InDrop(_)) | None => {}
+        }
+        let outcome = self.oracle.borrow_mut().end_poll(self.number, trick.as_ref());
+        match outcome {
+            Outcome::Item(item) => Poll::Ready(Some(item)),
+            Outcome::Ended { .. } => Poll::Ready(None),
+            Outcome::Pending { .. } => Poll::Pending,
+            // Without the panic hook, for a fuzz target's takes every panic for a failure.
+            Outcome::Panicked => resume_unwind(Box::new(Tantrum)),
+        }
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let in_drop = self.oracle.borrow_mut().dropped(self.number);
+        if let Some(operation) = in_drop {
+            self.perform(&operation);
+        }
+    }
+}
+
+/// Receives; a stream's panic is told as such.
+pub(crate) fn receive(poll: impl FnOnce() -> Received) -> Received {
+    match catch_unwind(AssertUnwindSafe(poll)) {
+        Ok(received) => received,
+        Err(panic) if panic.is::<Tantrum>() => Received::Panicked,
+        Err(panic) => resume_unwind(panic),
+    }
+}
+
+/// Performs an operation that is about a stream alone. `false` if it is not.
+pub(crate) fn perform_on_stream(oracle: &RefCell<Oracle>, operation: &Operation) -> bool {
+    let waker: Option<Waker> = match *operation {
+        Operation::Push { stream } => oracle.borrow_mut().push(stream),
+        Operation::End { stream } => oracle.borrow_mut().end(stream),
+        Operation::Wake { stream } => oracle.borrow_mut().wake_any(stream),
+        Operation::WakeStale { waker } => oracle.borrow_mut().stale_waker(waker),
+        Operation::Trick { stream, ref trick } => oracle.borrow_mut().trick(stream, trick),
+        _ => return false,
+    };
+    waker.into_iter().for_each(Waker::wake);
+    true
+}

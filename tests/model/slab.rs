@@ -1,0 +1,161 @@
+//! A [`StreamSlab`] compared with the oracle. It is the oracle's only channel, closed, so that it ends when it is empty.
+
+use super::operation::Operation;
+use super::oracle::{Event, Oracle, Received};
+use super::script::{Script, World, perform_on_stream, receive};
+use super::task::Task;
+use futures::Stream;
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll};
+use stream_multiplexer::StreamSlab;
+
+/// Performs the operations, and then receives what is left.
+pub(crate) fn run(operations: &[Operation]) {
+    let world = Slab::new();
+    operations.iter().for_each(|operation| world.perform(operation));
+    world.receive_the_rest();
+    world.perform(&Operation::RemoveChannel { channel: 0 });
+    assert_eq!(world.members.borrow().slab.iter().count(), 0);
+}
+
+struct Slab {
+    oracle: Rc<RefCell<Oracle>>,
+    /// Borrowed while it is polled: then nothing else can be done with it.
+    members: RefCell<Members>,
+    this: Weak<Self>,
+}
+
+#[derive(Default)]
+struct Members {
+    slab: StreamSlab<Script>,
+    task: Task,
+}
+
+const SLAB: usize = 0;
+
+impl Slab {
+    fn new() -> Rc<Self> {
+        let mut oracle = Oracle::default();
+        oracle.add_channel(SLAB, false);
+        oracle.close();
+        let oracle = Rc::new(RefCell::new(oracle));
+        Rc::new_cyclic(|this| Self { oracle, members: RefCell::default(), this: Weak::clone(this) })
+    }
+
+    fn perform_on_members(&self, members: &mut Members, operation: &Operation) {
+        let picked = |stream| self.oracle.borrow().pick(stream);
+        match *operation {
+            Operation::Insert { .. } => self.insert(members),
+            Operation::InsertMany { .. } => (0..40).for_each(|_| self.insert(members)),
+            Operation::Remove { stream } => {
+                picked(stream).into_iter().for_each(|stream| drop(self.remove(members, stream)));
+            }
+            Operation::Move { stream, .. } => {
+                let script = picked(stream).and_then(|stream| self.remove(members, stream));
+                script.into_iter().for_each(|script| self.put(members, script));
+            }
+            Operation::RemoveChannel { .. } => self.clear(members),
+            Operation::ChangeTask { .. } => members.task.change(),
+            Operation::Receive { .. }
+            | Operation::ReceiveMany { .. }
+            | Operation::Recv { .. }
+            | Operation::TryRecv { .. } => _ = self.receive(members),
+            _ => {}
+        }
+    }
+
+    fn insert(&self, members: &mut Members) {
+        let number = self.oracle.borrow_mut().add_stream();
+        let oracle = Rc::clone(&self.oracle);
+        self.put(members, Script { number, oracle, world: Weak::<Self>::clone(&self.this) });
+    }
+
+    fn put(&self, members: &mut Members, script: Script) {
+        let number = script.number;
+        self.oracle.borrow_mut().enter(number, SLAB);
+        let key = members.slab.insert(script);
+        assert!(members.slab.contains(key));
+        assert_eq!(members.slab.get(key).map(|script| script.number), Some(number));
+    }
+
+    fn remove(&self, members: &mut Members, stream: usize) -> Option<Script> {
+        let (key, _) = members.slab.iter().find(|(_, script)| script.number == stream)?;
+        let script = members.slab.remove(key);
+        assert!(!members.slab.contains(key));
+        self.oracle.borrow_mut().leave_silently(stream, SLAB);
+        script
+    }
+
+    fn clear(&self, members: &mut Members) {
+        for (_, script) in &members.slab {
+            self.oracle.borrow_mut().leave_silently(script.number, SLAB);
+        }
+        members.slab.clear();
+        assert!(members.slab.is_empty());
+    }
+
+    fn receive(&self, members: &mut Members) -> Received {
+        let Members { slab, task } = members;
+        let keys: Vec<_> = slab.iter().map(|(key, script)| (key, script.number)).collect();
+        let number = |key| keys.iter().find(|place| place.0 == key).expect("a key that is there").1;
+        let waker = task.unpark();
+        self.oracle.borrow_mut().begin_call(SLAB, true);
+        let mut events = Vec::new();
+        let received = receive(|| {
+            let (key, item) = match Pin::new(slab).poll_next(&mut Context::from_waker(&waker)) {
+                Poll::Ready(Some(event)) => event,
+                Poll::Ready(None) => return Received::End,
+                Poll::Pending => return Received::Nothing { woken: task.park() },
+            };
+            let stream = number(key);
+            events.push(match item {
+                Some(item) => Event::Item { stream, item },
+                None => Event::Left { stream, why: None },
+            });
+            Received::Events
+        });
+        self.oracle.borrow_mut().end_call(&events, received);
+        received
+    }
+
+    fn receive_the_rest(&self) {
+        let mut members = self.members.borrow_mut();
+        let polls = self.oracle.borrow().polls_to_the_rest();
+        for _ in 0..polls {
+            let received = self.receive(&mut members);
+            if matches!(received, Received::Nothing { woken: false } | Received::End) {
+                return;
+            }
+        }
+        panic!("it does not come to rest");
+    }
+
+    fn check(&self, members: &Members) {
+        let oracle = self.oracle.borrow();
+        let mut present = oracle.members(SLAB);
+        // Those whose poll panicked are there until that is told.
+        present.extend(oracle.untold(SLAB));
+        present.sort_unstable();
+        let mut members_there: Vec<_> = members.slab.iter().map(|(_, script)| script.number).collect();
+        members_there.sort_unstable();
+        assert_eq!(members_there, present);
+        assert_eq!(members.slab.len(), present.len());
+        assert_eq!(members.slab.is_empty(), present.is_empty());
+        members.task.check(oracle.has_something(SLAB));
+    }
+}
+
+impl World for Slab {
+    fn perform(&self, operation: &Operation) {
+        self.oracle.borrow_mut().disturb();
+        let done = perform_on_stream(&self.oracle, operation);
+        if let Ok(mut members) = self.members.try_borrow_mut() {
+            if !done {
+                self.perform_on_members(&mut members, operation);
+            }
+            self.check(&members);
+        }
+    }
+}

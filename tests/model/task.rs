@@ -1,0 +1,62 @@
+//! A task that receives, and whether it was woken as it must be.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Wake, Waker};
+
+/// A waker that counts.
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Task {
+    wakes: Arc<Wakes>,
+    /// The next poll is another task's.
+    changes: bool,
+    /// Its last poll was in vain, and did not wake it.
+    is_parked: bool,
+}
+
+impl Task {
+    pub(crate) fn change(&mut self) {
+        self.changes = true;
+    }
+
+    /// Runs again: a waker for one poll.
+    pub(crate) fn unpark(&mut self) -> Waker {
+        self.is_parked = false;
+        if std::mem::take(&mut self.changes) {
+            self.wakes = Arc::default();
+        }
+        self.wakes.0.store(0, Ordering::Relaxed);
+        Waker::from(Arc::clone(&self.wakes))
+    }
+
+    /// A poll was in vain: sleeps, unless it was woken meanwhile. Returns whether it was.
+    pub(crate) fn park(&mut self) -> bool {
+        self.is_parked = self.wakes() == 0;
+        !self.is_parked
+    }
+
+    /// A task that sleeps is woken when there is something to receive, and not again until it polls.
+    pub(crate) fn check(&self, has_something: bool) {
+        if self.is_parked {
+            assert!(self.wakes() > 0 || !has_something, "a task sleeps while there is something to receive");
+            assert!(self.wakes() <= 1, "a task was woken {} times", self.wakes());
+        }
+    }
+
+    fn wakes(&self) -> usize {
+        self.wakes.0.load(Ordering::Relaxed)
+    }
+}

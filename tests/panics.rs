@@ -1,0 +1,921 @@
+//! Panics in what is not ours: in a stream's poll, a sink's poll, a drop, a task's waker. Each reaches the caller and costs
+//! that member alone, whose departure is still told; everything else goes on.
+
+mod support;
+
+use futures::{FutureExt, Sink, SinkExt, Stream, StreamExt};
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+use std::time::Duration;
+use stream_multiplexer::StreamEvent::{self, Ended, Item, Moved, Removed};
+use stream_multiplexer::{ChannelId, ChannelOptions, Multiplexer, SendError, StreamId, TryRecvError};
+use support::{Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, gate, pipe, poll, poll_future, poll_with};
+
+const A: ChannelId = 1;
+const B: ChannelId = 2;
+
+type Pairs = Multiplexer<Hooked<Pipe<u32>>, Hooked<Gate<u32>>>;
+
+/// When something happens in a stream or sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Moment {
+    Poll,
+    Ready,
+    StartSend,
+    Flush,
+    Close,
+    Drop,
+}
+
+/// What is to happen in a stream or sink, once.
+#[derive(Clone, Default)]
+struct Hooks(Arc<Mutex<HashMap<Moment, Action>>>);
+
+type Action = Box<dyn FnOnce() + Send>;
+
+impl Hooks {
+    fn on(&self, moment: Moment, action: impl FnOnce() + Send + 'static) {
+        self.0.lock().unwrap().insert(moment, Box::new(action));
+    }
+
+    fn panic_on(&self, moment: Moment) {
+        self.on(moment, move || panic_any(Bang));
+    }
+
+    fn run(&self, moment: Moment) {
+        let action = self.0.lock().unwrap().remove(&moment);
+        if let Some(action) = action {
+            action();
+        }
+    }
+}
+
+/// What the panics of these tests carry.
+struct Bang;
+
+/// A stream or sink with hooks.
+struct Hooked<T> {
+    inner: T,
+    hooks: Hooks,
+}
+
+impl<T> Drop for Hooked<T> {
+    fn drop(&mut self) {
+        self.hooks.run(Moment::Drop);
+    }
+}
+
+impl Stream for Hooked<Pipe<u32>> {
+    type Item = u32;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<u32>> {
+        self.hooks.run(Moment::Poll);
+        Pin::new(&mut self.inner).poll_next(cx)
+    }
+}
+
+impl Sink<u32> for Hooked<Gate<u32>> {
+    type Error = Broken;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.hooks.run(Moment::Ready);
+        Pin::new(&mut self.inner).poll_ready(cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, item: u32) -> Result<(), Broken> {
+        self.hooks.run(Moment::StartSend);
+        Pin::new(&mut self.inner).start_send(item)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.hooks.run(Moment::Flush);
+        Sink::<u32>::poll_flush(Pin::new(&mut self.inner), cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.hooks.run(Moment::Close);
+        Sink::<u32>::poll_close(Pin::new(&mut self.inner), cx)
+    }
+}
+
+/// What a test holds of a pair.
+struct Peer {
+    id: StreamId,
+    feed: Feed<u32>,
+    stream: Hooks,
+    keeper: Gatekeeper<u32>,
+    sink: Hooks,
+}
+
+impl Peer {
+    fn with_room(multiplexer: &Pairs, channel: ChannelId, room: usize) -> Self {
+        let (feed, pipe) = pipe();
+        let (keeper, gate) = gate(room);
+        let (stream, sink) = (Hooks::default(), Hooks::default());
+        let pipe = Hooked { inner: pipe, hooks: stream.clone() };
+        let gate = Hooked { inner: gate, hooks: sink.clone() };
+        let id = multiplexer.add_stream_pair(gate, pipe, channel).unwrap();
+        Self { id, feed, stream, keeper, sink }
+    }
+
+    fn new(multiplexer: &Pairs, channel: ChannelId) -> Self {
+        Self::with_room(multiplexer, channel, 100)
+    }
+
+    fn is_dropped(&self) -> bool {
+        self.feed.is_dropped() && self.keeper.is_dropped()
+    }
+}
+
+fn multiplexer() -> Pairs {
+    let multiplexer = Multiplexer::new();
+    multiplexer.add_channel(A).unwrap();
+    multiplexer.add_channel(B).unwrap();
+    multiplexer
+}
+
+/// What a future is ready with at once.
+fn now<F: Future>(future: F) -> F::Output {
+    future.now_or_never().expect("it is ready")
+}
+
+/// Expects the panic of a hook.
+fn bang<R>(run: impl FnOnce() -> R) {
+    let panic = catch_unwind(AssertUnwindSafe(run)).err().expect("the panic reaches the caller");
+    if !panic.is::<Bang>() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// What a channel has to tell now.
+fn events(multiplexer: &Pairs, channel: ChannelId) -> Vec<(StreamId, StreamEvent<u32>)> {
+    let mut receiver = multiplexer.receiver(channel).unwrap();
+    let mut events = Vec::new();
+    while let Poll::Ready(Some(event)) = poll(&mut receiver) {
+        events.push(event);
+    }
+    events
+}
+
+/// Everything else goes on: streams are received from and sent to, come, move and go.
+fn assert_goes_on(multiplexer: &Pairs, other: &Peer) {
+    events(multiplexer, A);
+    other.feed.push(7);
+    assert_eq!(events(multiplexer, A), [(other.id, Item(7))]);
+    assert_eq!(now(multiplexer.send([other.id], 8)), [Ok(other.id)]);
+    assert_eq!(other.keeper.take_items().last(), Some(&8));
+
+    let new = Peer::new(multiplexer, A);
+    new.feed.push(9);
+    assert_eq!(multiplexer.try_recv(A), Ok((new.id, Some(9))));
+    multiplexer.change_stream_channel(new.id, B).unwrap();
+    assert_eq!(multiplexer.try_recv(A), Ok((new.id, None)));
+    assert!(multiplexer.remove_stream(new.id).is_some());
+    assert_eq!(events(multiplexer, B).last(), Some(&(new.id, Removed)));
+}
+
+fn assert_gone(multiplexer: &Pairs, peer: &Peer) {
+    assert_eq!(multiplexer.channel_of(peer.id), None);
+    assert!(multiplexer.remove_stream(peer.id).is_none());
+    assert_eq!(now(multiplexer.send_one(peer.id, 1)), Err(SendError::UnknownStream(peer.id)));
+    assert!(peer.is_dropped());
+}
+
+mod streams {
+    use super::*;
+
+    /// One that will panic, and another with an item, which comes after it.
+    fn scene() -> (Pairs, Peer, Peer) {
+        let multiplexer = multiplexer();
+        let [peer, other] = [Peer::new(&multiplexer, A), Peer::new(&multiplexer, A)];
+        peer.stream.panic_on(Moment::Poll);
+        other.feed.push(1);
+        (multiplexer, peer, other)
+    }
+
+    fn assert_costs_that_member_alone<R>(receive: impl FnOnce(&Pairs) -> R) {
+        let (multiplexer, peer, other) = scene();
+        bang(|| receive(&multiplexer));
+        assert_eq!(multiplexer.channel_len(A), Some(1));
+        assert_gone(&multiplexer, &peer);
+        let told = events(&multiplexer, A);
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told.contains(&(peer.id, Removed)) && told.contains(&(other.id, Item(1))), "{told:?}");
+        assert_goes_on(&multiplexer, &other);
+    }
+
+    #[test]
+    fn that_panic_in_recv() {
+        assert_costs_that_member_alone(|multiplexer| now(multiplexer.recv(A)));
+    }
+
+    #[test]
+    fn that_panic_in_try_recv() {
+        assert_costs_that_member_alone(|multiplexer| multiplexer.try_recv(A));
+    }
+
+    #[test]
+    fn that_panic_in_next() {
+        assert_costs_that_member_alone(|multiplexer| now(multiplexer.receiver(A).unwrap().next()));
+    }
+
+    #[test]
+    fn that_panic_in_recv_many() {
+        assert_costs_that_member_alone(|multiplexer| {
+            now(multiplexer.receiver(A).unwrap().recv_many(&mut Vec::new(), 10))
+        });
+    }
+
+    /// The receiver itself goes on.
+    #[test]
+    fn do_not_end_the_receiver() {
+        let (multiplexer, peer, other) = scene();
+        let mut receiver = multiplexer.receiver(A).unwrap();
+        bang(|| poll(&mut receiver));
+        let mut told = [poll(&mut receiver), poll(&mut receiver)];
+        told.sort_by_key(|event| matches!(event, Poll::Ready(Some((_, Item(_))))));
+        let departed = Poll::Ready(Some((peer.id, Removed)));
+        assert_eq!(told, [departed, Poll::Ready(Some((other.id, Item(1))))]);
+        let (wakes, waker) = Wakes::new();
+        assert_eq!(poll_with(&mut receiver, &waker), Poll::Pending);
+        other.feed.push(2);
+        assert_eq!(wakes.take(), 1);
+        assert_eq!(poll(&mut receiver), Poll::Ready(Some((other.id, Item(2)))));
+    }
+
+    #[test]
+    fn leave_what_was_received_before_in_the_buffer() {
+        let multiplexer = multiplexer();
+        let [other, peer] = [Peer::new(&multiplexer, A), Peer::new(&multiplexer, A)];
+        other.feed.push(1);
+        peer.stream.panic_on(Moment::Poll);
+        let mut receiver = multiplexer.receiver(A).unwrap();
+        let mut buffer = Vec::new();
+        bang(|| now(receiver.recv_many(&mut buffer, 10)));
+        assert_eq!(buffer, [(other.id, Item(1))]);
+        assert_eq!(now(receiver.recv_many(&mut buffer, 10)), 1);
+        assert_eq!(buffer[1], (peer.id, Removed));
+    }
+
+    /// Another receiver fell asleep while the member was polled.
+    #[test]
+    fn wake_the_others_to_tell_the_departure() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        let sleeper = Arc::new(Mutex::new(multiplexer.receiver(A).unwrap()));
+        let (wakes, waker) = Wakes::new();
+        let sleeping = Arc::clone(&sleeper);
+        peer.stream.on(Moment::Poll, move || {
+            assert_eq!(poll_with(&mut *sleeping.lock().unwrap(), &waker), Poll::Pending);
+            panic_any(Bang);
+        });
+        bang(|| multiplexer.try_recv(A));
+        assert_eq!(wakes.take(), 1);
+        assert_eq!(poll(&mut *sleeper.lock().unwrap()), Poll::Ready(Some((peer.id, Removed))));
+    }
+
+    #[test]
+    fn end_the_sends_to_them() {
+        let multiplexer = multiplexer();
+        let peer = Peer::with_room(&multiplexer, A, 0);
+        let (wakes, waker) = Wakes::new();
+        let mut send = multiplexer.send_one(peer.id, 1);
+        let mut sender = multiplexer.sender(peer.id).unwrap();
+        assert!(poll_future(&mut send, &waker).is_pending());
+        assert!(poll_future(&mut sender.send(2), &waker).is_pending());
+        peer.stream.panic_on(Moment::Poll);
+        bang(|| multiplexer.try_recv(A));
+        assert_eq!(wakes.take(), 2);
+        let unknown = Poll::Ready(Err(SendError::UnknownStream(peer.id)));
+        assert_eq!(poll_future(&mut send, &waker), unknown);
+        assert_eq!(poll_future(&mut sender.send(2), &waker), unknown);
+        assert!(peer.is_dropped());
+    }
+
+    /// It did not end, so there is no peer that waits for an answer.
+    #[test]
+    fn do_not_keep_the_sink_where_channels_half_close() {
+        let multiplexer = multiplexer();
+        multiplexer.add_channel_with(9, ChannelOptions::new().half_close(true)).unwrap();
+        let peer = Peer::new(&multiplexer, 9);
+        peer.stream.panic_on(Moment::Poll);
+        bang(|| multiplexer.try_recv(9));
+        assert_gone(&multiplexer, &peer);
+        assert_eq!(events(&multiplexer, 9), [(peer.id, Removed)]);
+    }
+
+    #[test]
+    fn may_be_all() {
+        let multiplexer = multiplexer();
+        let peers: Vec<_> = (0..100).map(|_| Peer::new(&multiplexer, A)).collect();
+        peers.iter().for_each(|peer| peer.stream.panic_on(Moment::Poll));
+        let mut told = Vec::new();
+        let mut panics = 0;
+        for _ in 0..200 {
+            match catch_unwind(AssertUnwindSafe(|| multiplexer.try_recv(A))) {
+                Ok(event) => told.push(event.unwrap()),
+                Err(_) => panics += 1,
+            }
+        }
+        assert_eq!(panics, 100);
+        told.sort_unstable();
+        assert_eq!(told, peers.iter().map(|peer| (peer.id, None)).collect::<Vec<_>>());
+        assert_eq!(multiplexer.try_recv(A), Err(TryRecvError::Empty));
+        assert!(peers.iter().all(Peer::is_dropped));
+    }
+
+    /// While another thread polls another member of the same channel.
+    #[test]
+    fn do_not_disturb_a_poll_in_another_thread() {
+        let (multiplexer, peer, other) = scene();
+        let (polled, in_poll) = mpsc::channel();
+        let (go_on, goes_on) = mpsc::channel::<()>();
+        let first = Peer::new(&multiplexer, B);
+        first.feed.push(5);
+        first.stream.on(Moment::Poll, move || {
+            polled.send(()).unwrap();
+            goes_on.recv_timeout(Duration::from_secs(60)).unwrap();
+        });
+        let receiving = multiplexer.clone();
+        let receiver = thread::spawn(move || receiving.try_recv(B));
+        in_poll.recv_timeout(Duration::from_secs(60)).unwrap();
+        // It comes into the channel, and the one that panics is next to it.
+        multiplexer.change_stream_channel(first.id, A).unwrap();
+        bang(|| multiplexer.try_recv(A));
+        go_on.send(()).unwrap();
+        assert_eq!(receiver.join().unwrap(), Ok((first.id, Some(5))));
+        assert_eq!(events(&multiplexer, B), [(first.id, Moved(A))]);
+        let told = events(&multiplexer, A);
+        assert!(told.contains(&(peer.id, Removed)) && told.contains(&(other.id, Item(1))), "{told:?}");
+        first.feed.push(6);
+        assert_eq!(events(&multiplexer, A), [(first.id, Item(6))]);
+    }
+}
+
+/// What was done to the stream in the poll that panics.
+mod streams_that_left_in_the_poll {
+    use super::*;
+
+    fn panic_after(change: impl FnOnce(&Pairs, StreamId) + Send + 'static) -> (Pairs, Peer) {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        let (handle, id) = (multiplexer.clone(), peer.id);
+        peer.stream.on(Moment::Poll, move || {
+            change(&handle, id);
+            drop(handle);
+            panic_any(Bang);
+        });
+        bang(|| multiplexer.try_recv(A));
+        assert_gone(&multiplexer, &peer);
+        (multiplexer, peer)
+    }
+
+    #[test]
+    fn moved() {
+        let (multiplexer, peer) = panic_after(|multiplexer, id| {
+            multiplexer.change_stream_channel(id, B).unwrap();
+        });
+        assert_eq!(events(&multiplexer, A), [(peer.id, Moved(B))]);
+        assert_eq!(events(&multiplexer, B), [(peer.id, Removed)]);
+        assert_eq!(multiplexer.channel_len(B), Some(0));
+    }
+
+    #[test]
+    fn moved_to_where_somebody_sleeps() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        let mut sleeper = multiplexer.receiver(B).unwrap();
+        let (wakes, waker) = Wakes::new();
+        assert_eq!(poll_with(&mut sleeper, &waker), Poll::Pending);
+        let (handle, id) = (multiplexer.clone(), peer.id);
+        peer.stream.on(Moment::Poll, move || {
+            handle.change_stream_channel(id, B).unwrap();
+            panic_any(Bang);
+        });
+        bang(|| multiplexer.try_recv(A));
+        assert_eq!(wakes.take(), 1);
+        assert_eq!(poll(&mut sleeper), Poll::Ready(Some((peer.id, Removed))));
+    }
+
+    #[test]
+    fn moved_back() {
+        let (multiplexer, peer) = panic_after(|multiplexer, id| {
+            multiplexer.change_stream_channel(id, B).unwrap();
+            multiplexer.change_stream_channel(id, A).unwrap();
+        });
+        let mut told = events(&multiplexer, A);
+        told.sort_by_key(|(_, event)| *event == Removed);
+        assert_eq!(told, [(peer.id, Moved(B)), (peer.id, Removed)]);
+        assert_eq!(events(&multiplexer, B), [(peer.id, Moved(A))]);
+    }
+
+    #[test]
+    fn removed() {
+        let (multiplexer, peer) = panic_after(|multiplexer, id| drop(multiplexer.remove_stream(id)));
+        assert_eq!(events(&multiplexer, A), [(peer.id, Removed)]);
+    }
+
+    #[test]
+    fn whose_channel_was_removed() {
+        let (multiplexer, _) = panic_after(|multiplexer, _| drop(multiplexer.remove_channel(A)));
+        multiplexer.add_channel(A).unwrap();
+        assert_goes_on(&multiplexer, &Peer::new(&multiplexer, A));
+    }
+
+    #[test]
+    fn moved_to_a_channel_that_was_removed() {
+        let (multiplexer, peer) = panic_after(|multiplexer, id| {
+            multiplexer.change_stream_channel(id, B).unwrap();
+            drop(multiplexer.remove_channel(B));
+        });
+        assert_eq!(events(&multiplexer, A), [(peer.id, Moved(B))]);
+    }
+
+    #[test]
+    fn whose_multiplexer_was_closed() {
+        let (multiplexer, peer) = panic_after(|multiplexer, _| multiplexer.close());
+        let mut receiver = multiplexer.receiver(A).unwrap();
+        assert_eq!(poll(&mut receiver), Poll::Ready(Some((peer.id, Removed))));
+        assert_eq!(poll(&mut receiver), Poll::Ready(None));
+    }
+}
+
+mod sinks {
+    use super::*;
+
+    /// `use_sink` comes to the moment at which the sink of `peer` panics.
+    fn assert_costs_that_pair_alone<R>(moment: Moment, use_sink: impl FnOnce(&Pairs, StreamId) -> R) {
+        let multiplexer = multiplexer();
+        let [peer, other] = [Peer::new(&multiplexer, A), Peer::new(&multiplexer, A)];
+        peer.sink.panic_on(moment);
+        bang(|| use_sink(&multiplexer, peer.id));
+        assert_gone(&multiplexer, &peer);
+        assert_eq!(multiplexer.channel_len(A), Some(1));
+        assert_eq!(events(&multiplexer, A), [(peer.id, Removed)]);
+        assert_goes_on(&multiplexer, &other);
+    }
+
+    const IN_A_SEND: [Moment; 3] = [Moment::Ready, Moment::StartSend, Moment::Flush];
+
+    #[test]
+    fn that_panic_in_send_one() {
+        for moment in IN_A_SEND {
+            assert_costs_that_pair_alone(moment, |multiplexer, id| {
+                now(multiplexer.send_one(id, 1))
+            });
+        }
+    }
+
+    #[test]
+    fn that_panic_in_send() {
+        for moment in IN_A_SEND {
+            assert_costs_that_pair_alone(moment, |multiplexer, id| {
+                now(multiplexer.send([id], 1))
+            });
+        }
+    }
+
+    #[test]
+    fn that_panic_in_a_sender() {
+        for moment in IN_A_SEND {
+            assert_costs_that_pair_alone(moment, |multiplexer, id| {
+                let mut sender = multiplexer.sender(id).unwrap();
+                now(sender.send(1))
+            });
+        }
+    }
+
+    #[test]
+    fn that_panic_in_close_stream() {
+        assert_costs_that_pair_alone(Moment::Close, |multiplexer, id| {
+            now(multiplexer.close_stream::<u32>(id))
+        });
+    }
+
+    #[test]
+    fn wake_who_waits_for_them() {
+        let multiplexer = multiplexer();
+        let peer = Peer::with_room(&multiplexer, A, 0);
+        let (wakes, waker) = Wakes::new();
+        let mut waiting = multiplexer.send_one(peer.id, 1);
+        assert!(poll_future(&mut waiting, &waker).is_pending());
+        peer.sink.panic_on(Moment::Ready);
+        bang(|| now(multiplexer.send_one(peer.id, 2)));
+        assert_eq!(wakes.take(), 1);
+        let unknown = SendError::UnknownStream(peer.id);
+        assert_eq!(poll_future(&mut waiting, &waker), Poll::Ready(Err(unknown)));
+    }
+
+    /// The pair is gone, and the sink is there for the sends in flight only.
+    #[test]
+    fn wake_who_waits_for_them_though_the_stream_ended() {
+        let multiplexer = multiplexer();
+        let peer = Peer::with_room(&multiplexer, A, 0);
+        let (wakes, waker) = Wakes::new();
+        let mut panics = multiplexer.send_one(peer.id, 1);
+        let mut waiting = multiplexer.send_one(peer.id, 2);
+        assert!(poll_future(&mut panics, Waker::noop()).is_pending());
+        assert!(poll_future(&mut waiting, &waker).is_pending());
+        peer.feed.end();
+        assert_eq!(events(&multiplexer, A), [(peer.id, Ended)]);
+        assert!(poll_future(&mut waiting, &waker).is_pending());
+        wakes.take();
+        peer.sink.panic_on(Moment::Ready);
+        bang(|| poll_future(&mut panics, Waker::noop()));
+        assert_eq!(wakes.take(), 1);
+        assert!(peer.is_dropped());
+        let unknown = SendError::UnknownStream(peer.id);
+        assert_eq!(poll_future(&mut waiting, &waker), Poll::Ready(Err(unknown)));
+    }
+
+    #[test]
+    fn wake_who_receives_from_their_stream() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        let mut receiver = multiplexer.receiver(A).unwrap();
+        let (wakes, waker) = Wakes::new();
+        assert_eq!(poll_with(&mut receiver, &waker), Poll::Pending);
+        peer.sink.panic_on(Moment::Ready);
+        bang(|| now(multiplexer.send_one(peer.id, 2)));
+        assert_eq!(wakes.take(), 1);
+        assert_eq!(poll(&mut receiver), Poll::Ready(Some((peer.id, Removed))));
+    }
+
+    #[test]
+    fn among_many_leave_the_others_what_they_had() {
+        let multiplexer = multiplexer();
+        let peers: Vec<_> = (0..3).map(|_| Peer::new(&multiplexer, A)).collect();
+        peers[1].sink.panic_on(Moment::StartSend);
+        let ids: Vec<_> = peers.iter().map(|peer| peer.id).collect();
+        bang(|| now(multiplexer.send(ids.clone(), 1)));
+        assert_gone(&multiplexer, &peers[1]);
+        let sent = now(multiplexer.send(ids.clone(), 2));
+        assert_eq!(sent, [Ok(ids[0]), Err(SendError::UnknownStream(ids[1])), Ok(ids[2])]);
+        assert_eq!(peers[0].keeper.take_items(), [1, 2]);
+        assert_eq!(peers[2].keeper.take_items().last(), Some(&2));
+    }
+
+    /// A broadcast that waits for several goes on when it is polled again.
+    #[test]
+    fn that_panic_later_leave_the_broadcast_to_the_others() {
+        let multiplexer = multiplexer();
+        let peers: Vec<_> = (0..3).map(|_| Peer::with_room(&multiplexer, A, 0)).collect();
+        let ids: Vec<_> = peers.iter().map(|peer| peer.id).collect();
+        let mut send = multiplexer.send(ids.clone(), 1);
+        let (wakes, waker) = Wakes::new();
+        assert!(poll_future(&mut send, &waker).is_pending());
+        peers[1].sink.panic_on(Moment::Ready);
+        peers.iter().for_each(|peer| peer.keeper.make_room(1));
+        assert_ne!(wakes.take(), 0);
+        bang(|| poll_future(&mut send, &waker));
+        let sent = vec![Ok(ids[0]), Err(SendError::UnknownStream(ids[1])), Ok(ids[2])];
+        assert_eq!(poll_future(&mut send, &waker), Poll::Ready(sent));
+        assert_eq!((peers[0].keeper.take_items(), peers[2].keeper.take_items()), (vec![1], vec![1]));
+    }
+}
+
+mod drops {
+    use super::*;
+
+    #[test]
+    fn of_a_stream_that_ended() {
+        let multiplexer = multiplexer();
+        let [peer, other] = [Peer::new(&multiplexer, A), Peer::new(&multiplexer, A)];
+        peer.feed.push(1);
+        peer.feed.end();
+        peer.stream.panic_on(Moment::Drop);
+        assert_eq!(multiplexer.try_recv(A), Ok((peer.id, Some(1))));
+        bang(|| multiplexer.try_recv(A));
+        assert_eq!(events(&multiplexer, A), [(peer.id, Ended)]);
+        assert_gone(&multiplexer, &peer);
+        assert_goes_on(&multiplexer, &other);
+    }
+
+    #[test]
+    fn of_the_sink_of_a_stream_that_ended() {
+        let multiplexer = multiplexer();
+        let [peer, other] = [Peer::new(&multiplexer, A), Peer::new(&multiplexer, A)];
+        peer.feed.end();
+        peer.sink.panic_on(Moment::Drop);
+        bang(|| multiplexer.try_recv(A));
+        assert_eq!(events(&multiplexer, A), [(peer.id, Ended)]);
+        assert_gone(&multiplexer, &peer);
+        assert_goes_on(&multiplexer, &other);
+    }
+
+    /// The last one of a closed channel: its end is told before the channel's.
+    #[test]
+    fn of_the_last_stream() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        let mut receiver = multiplexer.receiver(A).unwrap();
+        multiplexer.close();
+        peer.feed.end();
+        peer.stream.panic_on(Moment::Drop);
+        bang(|| poll(&mut receiver));
+        assert_eq!(poll(&mut receiver), Poll::Ready(Some((peer.id, Ended))));
+        assert_eq!(poll(&mut receiver), Poll::Ready(None));
+    }
+
+    #[test]
+    fn of_a_stream_that_ended_where_it_was_moved_in_that_poll() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        peer.feed.end();
+        let (handle, id) = (multiplexer.clone(), peer.id);
+        peer.stream.on(Moment::Poll, move || handle.change_stream_channel(id, B).unwrap());
+        peer.stream.panic_on(Moment::Drop);
+        bang(|| multiplexer.try_recv(A));
+        assert_eq!(events(&multiplexer, A), [(peer.id, Moved(B))]);
+        assert_eq!(events(&multiplexer, B), [(peer.id, Ended)]);
+        assert_gone(&multiplexer, &peer);
+    }
+
+    #[test]
+    fn of_a_stream_that_was_removed_in_its_poll() {
+        for item in [None, Some(1)] {
+            let multiplexer = multiplexer();
+            let [peer, other] = [Peer::new(&multiplexer, A), Peer::new(&multiplexer, A)];
+            item.into_iter().for_each(|item| peer.feed.push(item));
+            let (handle, id) = (multiplexer.clone(), peer.id);
+            peer.stream.on(Moment::Poll, move || drop(handle.remove_stream(id)));
+            peer.stream.panic_on(Moment::Drop);
+            bang(|| multiplexer.try_recv(A));
+            assert_eq!(events(&multiplexer, A), [(peer.id, Removed)], "{item:?}");
+            assert_gone(&multiplexer, &peer);
+            assert_goes_on(&multiplexer, &other);
+        }
+    }
+
+    #[test]
+    fn of_the_sink_after_the_last_send_in_flight() {
+        let multiplexer = multiplexer();
+        let [peer, other] = [Peer::with_room(&multiplexer, A, 0), Peer::new(&multiplexer, A)];
+        let mut send = multiplexer.send_one(peer.id, 1);
+        assert!(poll_future(&mut send, Waker::noop()).is_pending());
+        peer.feed.end();
+        assert_eq!(events(&multiplexer, A), [(peer.id, Ended)]);
+        peer.sink.panic_on(Moment::Drop);
+        peer.keeper.make_room(1);
+        bang(|| poll_future(&mut send, Waker::noop()));
+        assert_eq!(peer.keeper.take_items(), [1]);
+        assert!(peer.is_dropped());
+        assert_goes_on(&multiplexer, &other);
+    }
+
+    #[test]
+    fn of_the_sink_when_it_was_closed() {
+        let multiplexer = multiplexer();
+        let [peer, other] = [Peer::new(&multiplexer, A), Peer::new(&multiplexer, A)];
+        peer.sink.panic_on(Moment::Drop);
+        bang(|| now(multiplexer.close_stream::<u32>(peer.id)));
+        assert_gone(&multiplexer, &peer);
+        assert_eq!(events(&multiplexer, A), [(peer.id, Removed)]);
+        assert_goes_on(&multiplexer, &other);
+    }
+
+    #[test]
+    fn of_the_stream_when_its_sink_was_closed() {
+        let multiplexer = multiplexer();
+        let [peer, other] = [Peer::new(&multiplexer, A), Peer::new(&multiplexer, A)];
+        peer.stream.panic_on(Moment::Drop);
+        bang(|| now(multiplexer.close_stream::<u32>(peer.id)));
+        assert_gone(&multiplexer, &peer);
+        assert_eq!(events(&multiplexer, A), [(peer.id, Removed)]);
+        assert_goes_on(&multiplexer, &other);
+    }
+
+    #[test]
+    fn of_the_sink_that_was_removed_in_its_poll() {
+        let multiplexer = multiplexer();
+        let [peer, other] = [Peer::new(&multiplexer, A), Peer::new(&multiplexer, A)];
+        let (handle, id) = (multiplexer.clone(), peer.id);
+        peer.sink.on(Moment::Ready, move || drop(handle.remove_stream(id)));
+        peer.sink.panic_on(Moment::Drop);
+        bang(|| now(multiplexer.send_one(peer.id, 1)));
+        assert_gone(&multiplexer, &peer);
+        assert_eq!(events(&multiplexer, A), [(peer.id, Removed)]);
+        assert_goes_on(&multiplexer, &other);
+    }
+
+    /// Of the handles and receivers that are left, all are as before.
+    #[test]
+    fn of_a_task_that_waited() {
+        struct Task;
+
+        impl Wake for Task {
+            fn wake(self: Arc<Self>) {}
+        }
+
+        impl Drop for Task {
+            fn drop(&mut self) {
+                panic_any(Bang);
+            }
+        }
+
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        let mut receiver = multiplexer.receiver(A).unwrap();
+        let task = Waker::from(Arc::new(Task));
+        assert_eq!(poll_with(&mut receiver, &task), Poll::Pending);
+        drop(task);
+        // The task that waits now replaces it.
+        let (wakes, waker) = Wakes::new();
+        bang(|| poll_with(&mut receiver, &waker));
+        assert_eq!(poll_with(&mut receiver, &waker), Poll::Pending);
+        assert_goes_on(&multiplexer, &peer);
+        assert_ne!(wakes.take(), 0);
+
+        let task = Waker::from(Arc::new(Task));
+        let mut recv = multiplexer.recv(A);
+        assert!(poll_future(&mut recv, &task).is_pending());
+        drop(task);
+        bang(|| drop(recv));
+        assert_goes_on(&multiplexer, &peer);
+    }
+}
+
+/// A task's waker that panics when it is woken. Whoever wakes hears of it; all other tasks are woken all the same, and what
+/// was to be done is done.
+mod wakers {
+    use super::*;
+
+    struct Task;
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            panic_any(Bang);
+        }
+    }
+
+    fn panicking() -> Waker {
+        Waker::from(Arc::new(Task))
+    }
+
+    /// `happens` wakes who waits at these channels, though the waker of another one at `A` panics.
+    fn assert_wakes_the_others(at: &[ChannelId], happens: impl FnOnce(&Pairs, &Peer)) {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        let mut panics = multiplexer.receiver(A).unwrap();
+        assert_eq!(poll_with(&mut panics, &panicking()), Poll::Pending);
+        let (wakes, waker) = Wakes::new();
+        let mut sleepers = Vec::new();
+        for channel in at {
+            let mut sleeper = multiplexer.receiver(*channel).unwrap();
+            assert_eq!(poll_with(&mut sleeper, &waker), Poll::Pending);
+            sleepers.push(sleeper);
+        }
+        bang(|| happens(&multiplexer, &peer));
+        assert_eq!(wakes.take(), at.len());
+        assert!(poll(&mut sleepers[0]).is_ready());
+    }
+
+    #[test]
+    fn when_an_item_comes() {
+        assert_wakes_the_others(&[A, A], |_, peer| peer.feed.push(1));
+    }
+
+    #[test]
+    fn when_a_stream_is_added() {
+        assert_wakes_the_others(&[A, A], |multiplexer, _| {
+            let (feed, stream) = pipe();
+            feed.push(1);
+            let stream = Hooked { inner: stream, hooks: Hooks::default() };
+            let sink = Hooked { inner: gate(0).1, hooks: Hooks::default() };
+            drop(multiplexer.add_stream_pair(sink, stream, A));
+        });
+    }
+
+    #[test]
+    fn when_a_stream_is_moved() {
+        assert_wakes_the_others(&[A, B], |multiplexer, peer| {
+            multiplexer.change_stream_channel(peer.id, B).unwrap();
+        });
+    }
+
+    #[test]
+    fn when_a_stream_is_removed() {
+        assert_wakes_the_others(&[A], |multiplexer, peer| drop(multiplexer.remove_stream(peer.id)));
+    }
+
+    #[test]
+    fn when_the_channel_is_removed() {
+        assert_wakes_the_others(&[A], |multiplexer, _| drop(multiplexer.remove_channel(A)));
+    }
+
+    #[test]
+    fn when_the_multiplexer_is_closed() {
+        let multiplexer = multiplexer();
+        let mut panics = multiplexer.receiver(A).unwrap();
+        let mut sleeper = multiplexer.receiver(B).unwrap();
+        let (wakes, waker) = Wakes::new();
+        assert_eq!(poll_with(&mut panics, &panicking()), Poll::Pending);
+        assert_eq!(poll_with(&mut sleeper, &waker), Poll::Pending);
+        bang(|| multiplexer.close());
+        assert_eq!(wakes.take(), 1);
+        assert_eq!((poll(&mut panics), poll(&mut sleeper)), (Poll::Ready(None), Poll::Ready(None)));
+    }
+
+    /// A send that waits for the sink of a pair that is removed does not wait for ever.
+    #[test]
+    fn when_a_pair_is_removed_its_senders_are_told() {
+        for remove in [
+            |multiplexer: &Pairs, id| drop(multiplexer.remove_stream(id)),
+            |multiplexer: &Pairs, _| drop(multiplexer.remove_channel(A)),
+        ] {
+            let multiplexer = multiplexer();
+            let peer = Peer::with_room(&multiplexer, A, 0);
+            let (wakes, waker) = Wakes::new();
+            let mut send = multiplexer.send_one(peer.id, 1);
+            assert!(poll_future(&mut send, &waker).is_pending());
+            let mut panics = multiplexer.receiver(A).unwrap();
+            assert_eq!(poll_with(&mut panics, &panicking()), Poll::Pending);
+            bang(|| remove(&multiplexer, peer.id));
+            assert_eq!(wakes.take(), 1);
+            let unknown = SendError::UnknownStream(peer.id);
+            assert_eq!(poll_future(&mut send, &waker), Poll::Ready(Err(unknown)));
+            assert!(peer.is_dropped());
+        }
+    }
+
+    /// In the poll of the stream, something happens first, and then a receiver falls asleep whose waker panics.
+    fn fall_asleep_in_its_poll(
+        multiplexer: &Pairs,
+        peer: &Peer,
+        first: impl FnOnce(&Pairs, StreamId) + Send + 'static,
+    ) {
+        let mut panics = multiplexer.receiver(A).unwrap();
+        let (handle, id) = (multiplexer.clone(), peer.id);
+        peer.stream.on(Moment::Poll, move || {
+            first(&handle, id);
+            assert_eq!(poll_with(&mut panics, &panicking()), Poll::Pending);
+            // Or it would not be there to be woken.
+            std::mem::forget(panics);
+        });
+    }
+
+    /// The stream arrives where it was moved to.
+    #[test]
+    fn when_a_stream_was_moved_in_its_poll() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        fall_asleep_in_its_poll(&multiplexer, &peer, |multiplexer, id| {
+            multiplexer.change_stream_channel(id, B).unwrap();
+        });
+        bang(|| multiplexer.try_recv(A));
+        assert_eq!(multiplexer.channel_of(peer.id), Some(B));
+        assert_eq!(events(&multiplexer, A), [(peer.id, Moved(B))]);
+        peer.feed.push(1);
+        assert_eq!(events(&multiplexer, B), [(peer.id, Item(1))]);
+    }
+
+    /// Nobody sleeps where it was moved to.
+    #[test]
+    fn when_a_stream_ended_where_it_was_moved_in_that_poll() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        let mut sleeper = multiplexer.receiver(B).unwrap();
+        let (wakes, waker) = Wakes::new();
+        assert_eq!(poll_with(&mut sleeper, &waker), Poll::Pending);
+        peer.feed.end();
+        fall_asleep_in_its_poll(&multiplexer, &peer, |multiplexer, id| {
+            multiplexer.change_stream_channel(id, B).unwrap();
+        });
+        bang(|| multiplexer.try_recv(A));
+        assert_eq!(wakes.take(), 1);
+        assert_eq!(poll(&mut sleeper), Poll::Ready(Some((peer.id, Ended))));
+        assert_gone(&multiplexer, &peer);
+    }
+
+    /// The end that was found is told.
+    #[test]
+    fn when_the_last_stream_of_a_closed_channel_ended() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        multiplexer.close();
+        fall_asleep_in_its_poll(&multiplexer, &peer, |_, _| {});
+        peer.feed.end();
+        bang(|| multiplexer.try_recv(A));
+        assert!(peer.is_dropped());
+        assert_eq!(events(&multiplexer, A), [(peer.id, Ended)]);
+    }
+
+    #[test]
+    fn when_a_sink_is_ready() {
+        let multiplexer = multiplexer();
+        let peer = Peer::with_room(&multiplexer, A, 0);
+        let mut panics = multiplexer.send_one(peer.id, 1);
+        let mut waits = multiplexer.send_one(peer.id, 2);
+        let (wakes, waker) = Wakes::new();
+        assert!(poll_future(&mut panics, &panicking()).is_pending());
+        assert!(poll_future(&mut waits, &waker).is_pending());
+        bang(|| peer.keeper.make_room(2));
+        assert_eq!(wakes.take(), 1);
+        assert_eq!(poll_future(&mut waits, &waker), Poll::Ready(Ok(())));
+        assert_eq!(poll_future(&mut panics, &waker), Poll::Ready(Ok(())));
+    }
+}

@@ -1,0 +1,911 @@
+//! From within: a stream's poll, a sink's poll, a task's waker, and the drop of anything may call any method of the same
+//! multiplexer. Nothing deadlocks.
+//!
+//! Each test is one place in which foreign code runs; in each, every method is called, and the stream concerned is moved,
+//! removed, closed, loses its channel or sees the multiplexer closed.
+
+mod support;
+
+use futures::{Sink, SinkExt, Stream, StreamExt};
+use pollster::block_on;
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+use std::time::Duration;
+use stream_multiplexer::{ChannelId, Multiplexer, StreamId, StreamSender};
+use support::{Broken, Feed, Gate, Gatekeeper, Pipe, gate, pipe, poll, poll_future, poll_with};
+
+const A: ChannelId = 1;
+const B: ChannelId = 2;
+
+type Pairs = Multiplexer<Hooked<Pipe<Parcel>>, Hooked<Gate<Parcel>>>;
+type Sender = StreamSender<Hooked<Pipe<Parcel>>, Hooked<Gate<Parcel>>, Parcel>;
+
+/// When foreign code runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Moment {
+    Poll,
+    Ready,
+    StartSend,
+    Flush,
+    Close,
+    Wake,
+    Clone,
+    Drop,
+}
+
+/// What is to happen in something, once.
+#[derive(Clone, Default)]
+struct Hooks(Arc<Mutex<HashMap<Moment, Action>>>);
+
+type Action = Box<dyn FnOnce() + Send>;
+
+impl Hooks {
+    fn on(&self, moment: Moment, action: impl FnOnce() + Send + 'static) {
+        self.0.lock().unwrap().insert(moment, Box::new(action));
+    }
+
+    fn run(&self, moment: Moment) {
+        let action = self.0.lock().unwrap().remove(&moment);
+        if let Some(action) = action {
+            action();
+        }
+    }
+}
+
+/// A stream or sink with hooks.
+struct Hooked<T> {
+    inner: T,
+    hooks: Hooks,
+}
+
+impl<T> Drop for Hooked<T> {
+    fn drop(&mut self) {
+        self.hooks.run(Moment::Drop);
+    }
+}
+
+impl Stream for Hooked<Pipe<Parcel>> {
+    type Item = Parcel;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Parcel>> {
+        self.hooks.run(Moment::Poll);
+        Pin::new(&mut self.inner).poll_next(cx)
+    }
+}
+
+impl Sink<Parcel> for Hooked<Gate<Parcel>> {
+    type Error = Broken;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.hooks.run(Moment::Ready);
+        Pin::new(&mut self.inner).poll_ready(cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, item: Parcel) -> Result<(), Broken> {
+        self.hooks.run(Moment::StartSend);
+        Pin::new(&mut self.inner).start_send(item)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.hooks.run(Moment::Flush);
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.hooks.run(Moment::Close);
+        Pin::new(&mut self.inner).poll_close(cx)
+    }
+}
+
+/// An item with hooks.
+#[derive(Default)]
+struct Parcel(Hooks);
+
+impl Clone for Parcel {
+    fn clone(&self) -> Self {
+        self.0.run(Moment::Clone);
+        Self::default()
+    }
+}
+
+impl Drop for Parcel {
+    fn drop(&mut self) {
+        self.0.run(Moment::Drop);
+    }
+}
+
+fn parcel(moment: Moment, action: Action) -> Parcel {
+    let parcel = Parcel::default();
+    parcel.0.on(moment, action);
+    parcel
+}
+
+/// A task with hooks.
+struct Task(Hooks);
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        self.0.run(Moment::Wake);
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.run(Moment::Drop);
+    }
+}
+
+fn task(moment: Moment, action: Action) -> Waker {
+    let hooks = Hooks::default();
+    hooks.on(moment, action);
+    Waker::from(Arc::new(Task(hooks)))
+}
+
+/// What a test holds of a pair.
+struct Peer {
+    id: StreamId,
+    feed: Feed<Parcel>,
+    stream: Hooks,
+    keeper: Gatekeeper<Parcel>,
+    sink: Hooks,
+}
+
+impl Peer {
+    /// Unless the multiplexer admits none.
+    fn add(multiplexer: &Pairs, channel: ChannelId, room: usize) -> Option<Self> {
+        let (feed, pipe) = pipe();
+        let (keeper, gate) = gate(room);
+        let (stream, sink) = (Hooks::default(), Hooks::default());
+        let pipe = Hooked { inner: pipe, hooks: stream.clone() };
+        let gate = Hooked { inner: gate, hooks: sink.clone() };
+        let id = multiplexer.add_stream_pair(gate, pipe, channel).ok()?;
+        Some(Self { id, feed, stream, keeper, sink })
+    }
+}
+
+/// A pair in channel `A`, among others.
+struct Scene {
+    multiplexer: Pairs,
+    peer: Peer,
+    neighbour: Peer,
+}
+
+impl Scene {
+    fn new(room: usize) -> Self {
+        let multiplexer = Multiplexer::new();
+        multiplexer.add_channel(A).unwrap();
+        multiplexer.add_channel(B).unwrap();
+        let peer = Peer::add(&multiplexer, A, room).unwrap();
+        let neighbour = Peer::add(&multiplexer, A, room).unwrap();
+        neighbour.feed.push(Parcel::default());
+        Peer::add(&multiplexer, B, room).unwrap().feed.push(Parcel::default());
+        Self { multiplexer, peer, neighbour }
+    }
+
+    /// Receives whatever there is in channel `A`.
+    fn receive(&self) {
+        while self.multiplexer.try_recv(A).is_ok() {}
+    }
+
+    /// Waits in channel `A` as a task.
+    fn wait_as(&self, task: &Waker, then: impl FnOnce(&Self)) {
+        self.receive();
+        let mut receiver = self.multiplexer.receiver(A).unwrap();
+        assert!(poll_with(&mut receiver, task).is_pending());
+        then(self);
+    }
+
+    /// A sender that keeps an item, for another came between; with a sink that had room for one.
+    fn sender_that_keeps(&self, parcel: Parcel) -> Sender {
+        let mut sender = self.multiplexer.sender(self.peer.id).unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(sender.poll_ready_unpin(&mut cx).is_ready());
+        block_on(self.multiplexer.send_one(self.peer.id, Parcel::default())).unwrap();
+        sender.start_send_unpin(parcel).unwrap();
+        sender
+    }
+
+    /// Waits in channel `A` as a task, from the next poll of the stream on.
+    fn fall_asleep_in_its_poll(&self, task: Waker) {
+        let mut receiver = self.multiplexer.receiver(A).unwrap();
+        self.peer.stream.on(Moment::Poll, move || {
+            assert!(poll_with(&mut receiver, &task).is_pending());
+            // Or it would not be there to be woken.
+            std::mem::forget(receiver);
+        });
+    }
+
+    /// Waits for the sink as a task.
+    fn wait_for_sink_as(&self, task: &Waker, then: impl FnOnce(&Self)) {
+        let mut send = self.multiplexer.send_one(self.peer.id, Parcel::default());
+        assert!(poll_future(&mut send, task).is_pending());
+        then(self);
+    }
+}
+
+/// What is done from within. The multiplexer may be in any state.
+type Use = fn(&Pairs, StreamId);
+
+const USES: [(&str, Use); 6] = [
+    ("every method", use_every_method),
+    ("moved", |multiplexer, id| {
+        let _ = multiplexer.change_stream_channel(id, B);
+    }),
+    ("removed", |multiplexer, id| drop(multiplexer.remove_stream(id))),
+    ("closed", |multiplexer, id| {
+        let _ = poll_future(&mut multiplexer.close_stream::<Parcel>(id), Waker::noop());
+    }),
+    ("channel removed", |multiplexer, _| drop(multiplexer.remove_channel(A))),
+    ("multiplexer closed", |multiplexer, _| multiplexer.close()),
+];
+
+fn use_every_method(multiplexer: &Pairs, id: StreamId) {
+    const NEW: ChannelId = 77;
+    let _ = multiplexer.add_channel(NEW);
+    let new = Peer::add(multiplexer, NEW, 1).map_or(id, |peer| peer.id);
+    ask(&multiplexer.clone(), id);
+    receive(multiplexer);
+    send(multiplexer, [id, new]);
+    let _ = multiplexer.change_stream_channel(id, NEW);
+    let _ = multiplexer.change_stream_channel(id, A);
+    let _ = multiplexer.change_stream_channel(new, A);
+    let _ = poll_future(&mut multiplexer.close_stream::<Parcel>(new), Waker::noop());
+    drop(multiplexer.remove_stream(new));
+    drop(multiplexer.remove_channel(NEW));
+}
+
+fn ask(multiplexer: &Pairs, id: StreamId) {
+    let asked = (multiplexer.channels(), multiplexer.has_channel(A), multiplexer.channel_len(A));
+    let _ = (asked, multiplexer.channel_of(id), multiplexer.is_closed(), format!("{multiplexer:?}"));
+}
+
+fn receive(multiplexer: &Pairs) {
+    drop(multiplexer.try_recv(A));
+    drop(poll_future(&mut multiplexer.recv(A), Waker::noop()));
+    if let Ok(mut receiver) = multiplexer.receiver(A) {
+        drop(poll(&mut receiver));
+        let _ = poll_future(&mut receiver.recv_many(&mut Vec::new(), 3), Waker::noop());
+    }
+}
+
+fn send(multiplexer: &Pairs, ids: [StreamId; 2]) {
+    drop(poll_future(&mut multiplexer.send(ids, Parcel::default()), Waker::noop()));
+    let _ = poll_future(&mut multiplexer.send_one(ids[0], Parcel::default()), Waker::noop());
+    if let Some(mut sender) = multiplexer.sender(ids[0]) {
+        let _ = poll_future(&mut sender.send(Parcel::default()), Waker::noop());
+        let _ = poll_future(&mut sender.close(), Waker::noop());
+    }
+}
+
+/// Goes to a place where foreign code runs, and uses the multiplexer from within; in every way. The sink has room for
+/// `room` items.
+fn from_within(room: usize, place: fn(&Scene, Action)) {
+    for (what, use_it) in USES {
+        finishes(what, move || {
+            let scene = Scene::new(room);
+            let ran = Arc::new(AtomicBool::new(false));
+            let (multiplexer, id, runs) = (scene.multiplexer.clone(), scene.peer.id, Arc::clone(&ran));
+            let action = move || {
+                use_it(&multiplexer, id);
+                runs.store(true, Ordering::SeqCst);
+            };
+            place(&scene, Box::new(action));
+            assert!(ran.load(Ordering::SeqCst), "{what}: it did not come to it");
+            assert_goes_on(&scene);
+        });
+    }
+}
+
+const ROOM: usize = 100;
+const FULL: usize = 0;
+
+/// Runs a test in a thread of its own, and fails if it hangs.
+fn finishes(what: &str, test: impl FnOnce() + Send + 'static) {
+    let (done, finished) = mpsc::channel();
+    let running = thread::spawn(move || {
+        test();
+        done.send(()).unwrap();
+    });
+    if finished.recv_timeout(Duration::from_secs(60)) == Err(mpsc::RecvTimeoutError::Timeout) {
+        panic!("a deadlock: {what}");
+    }
+    if let Err(panic) = running.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn assert_goes_on(Scene { multiplexer, peer, .. }: &Scene) {
+    use_every_method(multiplexer, peer.id);
+    if !multiplexer.is_closed() {
+        multiplexer.add_channel(99).unwrap();
+        let peer = Peer::add(multiplexer, 99, 1).unwrap();
+        peer.feed.push(Parcel::default());
+        assert!(matches!(multiplexer.try_recv(99), Ok((id, Some(_))) if id == peer.id));
+        assert_eq!(block_on(multiplexer.send([peer.id], Parcel::default())), [Ok(peer.id)]);
+    }
+}
+
+mod in_the_poll_of_a_stream {
+    use super::*;
+
+    #[test]
+    fn that_has_an_item() {
+        from_within(ROOM, |scene, action| {
+            scene.peer.stream.on(Moment::Poll, action);
+            scene.peer.feed.push(Parcel::default());
+            scene.receive();
+        });
+    }
+
+    #[test]
+    fn that_has_none() {
+        from_within(ROOM, |scene, action| {
+            scene.peer.stream.on(Moment::Poll, action);
+            scene.receive();
+        });
+    }
+
+    #[test]
+    fn that_ends() {
+        from_within(ROOM, |scene, action| {
+            scene.peer.stream.on(Moment::Poll, action);
+            scene.peer.feed.end();
+            scene.receive();
+        });
+    }
+
+    #[test]
+    fn in_recv() {
+        from_within(ROOM, |scene, action| {
+            scene.receive();
+            scene.peer.stream.on(Moment::Poll, action);
+            scene.peer.feed.push(Parcel::default());
+            drop(block_on(scene.multiplexer.recv(A)));
+        });
+    }
+
+    #[test]
+    fn in_next() {
+        from_within(ROOM, |scene, action| {
+            scene.receive();
+            scene.peer.stream.on(Moment::Poll, action);
+            scene.peer.feed.push(Parcel::default());
+            drop(block_on(scene.multiplexer.receiver(A).unwrap().next()));
+        });
+    }
+
+    #[test]
+    fn in_recv_many() {
+        from_within(ROOM, |scene, action| {
+            scene.peer.stream.on(Moment::Poll, action);
+            let mut buffer = Vec::new();
+            block_on(scene.multiplexer.receiver(A).unwrap().recv_many(&mut buffer, 10));
+        });
+    }
+}
+
+mod in_the_poll_of_a_sink {
+    use super::*;
+
+    #[test]
+    fn for_readiness() {
+        from_within(ROOM, |scene, action| {
+            scene.peer.sink.on(Moment::Ready, action);
+            let _ = block_on(scene.multiplexer.send_one(scene.peer.id, Parcel::default()));
+        });
+    }
+
+    #[test]
+    fn that_takes_an_item() {
+        from_within(ROOM, |scene, action| {
+            scene.peer.sink.on(Moment::StartSend, action);
+            drop(block_on(scene.multiplexer.send([scene.peer.id], Parcel::default())));
+        });
+    }
+
+    #[test]
+    fn to_flush() {
+        from_within(ROOM, |scene, action| {
+            scene.peer.sink.on(Moment::Flush, action);
+            let mut sender = scene.multiplexer.sender(scene.peer.id).unwrap();
+            let _ = block_on(sender.send(Parcel::default()));
+        });
+    }
+
+    #[test]
+    fn to_close() {
+        from_within(ROOM, |scene, action| {
+            scene.peer.sink.on(Moment::Close, action);
+            let _ = block_on(scene.multiplexer.close_stream::<Parcel>(scene.peer.id));
+        });
+    }
+
+    #[test]
+    fn of_a_broadcast() {
+        from_within(ROOM, |scene, action| {
+            scene.peer.sink.on(Moment::Ready, action);
+            let other = Peer::add(&scene.multiplexer, B, FULL).unwrap();
+            let mut send = scene.multiplexer.send([other.id, scene.peer.id], Parcel::default());
+            assert!(poll_future(&mut send, Waker::noop()).is_pending());
+            other.keeper.make_room(1);
+            assert!(poll_future(&mut send, Waker::noop()).is_ready());
+        });
+    }
+
+    #[test]
+    fn of_a_broadcast_that_waited() {
+        from_within(FULL, |scene, action| {
+            let other = Peer::add(&scene.multiplexer, B, FULL).unwrap();
+            let mut send = scene.multiplexer.send([other.id, scene.peer.id], Parcel::default());
+            assert!(poll_future(&mut send, Waker::noop()).is_pending());
+            scene.peer.sink.on(Moment::Ready, action);
+            scene.peer.keeper.make_room(1);
+            assert!(poll_future(&mut send, Waker::noop()).is_pending());
+        });
+    }
+}
+
+mod in_the_waker_of_a_receiver {
+    use super::*;
+
+    #[test]
+    fn when_an_item_comes() {
+        from_within(ROOM, |scene, action| {
+            scene.wait_as(&task(Moment::Wake, action), |scene| scene.peer.feed.push(Parcel::default()));
+        });
+    }
+
+    #[test]
+    fn when_a_stream_is_added() {
+        from_within(ROOM, |scene, action| {
+            scene.wait_as(&task(Moment::Wake, action), |scene| {
+                Peer::add(&scene.multiplexer, A, ROOM);
+            });
+        });
+    }
+
+    #[test]
+    fn when_a_stream_is_moved_in() {
+        from_within(ROOM, |scene, action| {
+            let other = Peer::add(&scene.multiplexer, B, ROOM).unwrap();
+            scene.wait_as(&task(Moment::Wake, action), |scene| {
+                scene.multiplexer.change_stream_channel(other.id, A).unwrap();
+            });
+        });
+    }
+
+    #[test]
+    fn when_the_stream_is_moved_out() {
+        from_within(ROOM, |scene, action| {
+            scene.wait_as(&task(Moment::Wake, action), |scene| {
+                scene.multiplexer.change_stream_channel(scene.peer.id, B).unwrap();
+            });
+        });
+    }
+
+    #[test]
+    fn when_the_stream_is_removed() {
+        from_within(ROOM, |scene, action| {
+            scene.wait_as(&task(Moment::Wake, action), |scene| {
+                drop(scene.multiplexer.remove_stream(scene.peer.id));
+            });
+        });
+    }
+
+    #[test]
+    fn when_the_channel_is_removed() {
+        from_within(ROOM, |scene, action| {
+            scene.wait_as(&task(Moment::Wake, action), |scene| drop(scene.multiplexer.remove_channel(A)));
+        });
+    }
+
+    #[test]
+    fn when_the_multiplexer_is_closed() {
+        from_within(ROOM, |scene, action| {
+            scene.wait_as(&task(Moment::Wake, action), |scene| scene.multiplexer.close());
+        });
+    }
+
+    /// It fell asleep in the poll, and the stream has more when that returns.
+    #[test]
+    fn when_a_poll_returns() {
+        from_within(ROOM, |scene, action| {
+            scene.receive();
+            scene.fall_asleep_in_its_poll(task(Moment::Wake, action));
+            scene.peer.feed.push(Parcel::default());
+            drop(scene.multiplexer.try_recv(A));
+        });
+    }
+
+    /// Its poll yields: too many streams had nothing.
+    #[test]
+    fn when_its_poll_yields() {
+        from_within(ROOM, |scene, action| {
+            scene.receive();
+            for _ in 0..64 {
+                Peer::add(&scene.multiplexer, A, ROOM);
+            }
+            let mut receiver = scene.multiplexer.receiver(A).unwrap();
+            assert!(poll_with(&mut receiver, &task(Moment::Wake, action)).is_pending());
+        });
+    }
+
+    /// Of the receivers of a closed channel, one finds that the last stream has ended, and the other is to end.
+    #[test]
+    fn when_the_channel_has_ended() {
+        from_within(ROOM, |scene, action| {
+            drop(scene.multiplexer.remove_stream(scene.neighbour.id));
+            scene.receive();
+            scene.multiplexer.close();
+            scene.fall_asleep_in_its_poll(task(Moment::Wake, action));
+            scene.peer.feed.end();
+            drop(scene.multiplexer.try_recv(A));
+        });
+    }
+}
+
+mod in_the_waker_of_a_sender {
+    use super::*;
+
+    #[test]
+    fn when_the_sink_is_ready() {
+        from_within(FULL, |scene, action| {
+            scene.wait_for_sink_as(&task(Moment::Wake, action), |scene| scene.peer.keeper.make_room(1));
+        });
+    }
+
+    #[test]
+    fn when_the_stream_is_removed() {
+        from_within(FULL, |scene, action| {
+            scene.wait_for_sink_as(&task(Moment::Wake, action), |scene| {
+                drop(scene.multiplexer.remove_stream(scene.peer.id));
+            });
+        });
+    }
+
+    #[test]
+    fn when_the_channel_is_removed() {
+        from_within(FULL, |scene, action| {
+            scene.wait_for_sink_as(&task(Moment::Wake, action), |scene| {
+                drop(scene.multiplexer.remove_channel(A));
+            });
+        });
+    }
+
+    #[test]
+    fn when_the_stream_ended() {
+        from_within(FULL, |scene, action| {
+            scene.wait_for_sink_as(&task(Moment::Wake, action), |scene| {
+                scene.peer.feed.end();
+                scene.receive();
+            });
+        });
+    }
+
+    #[test]
+    fn when_the_stream_is_closed() {
+        from_within(FULL, |scene, action| {
+            scene.wait_for_sink_as(&task(Moment::Wake, action), |scene| {
+                let _ = block_on(scene.multiplexer.close_stream::<Parcel>(scene.peer.id));
+            });
+        });
+    }
+
+    /// It came while another polled the sink, and is told when the sink is back.
+    #[test]
+    fn when_the_sink_is_back() {
+        from_within(ROOM, |scene, action| {
+            let (multiplexer, id) = (scene.multiplexer.clone(), scene.peer.id);
+            let task = task(Moment::Wake, action);
+            scene.peer.sink.on(Moment::Flush, move || {
+                let mut sender = multiplexer.sender(id).unwrap();
+                assert!(poll_future(&mut sender.send(Parcel::default()), &task).is_pending());
+                // Or it would not be there to be woken.
+                std::mem::forget(sender);
+            });
+            let _ = block_on(scene.multiplexer.send_one(id, Parcel::default()));
+        });
+    }
+}
+
+mod in_the_drop_of_a_stream {
+    use super::*;
+
+    #[test]
+    fn that_ended() {
+        from_within(ROOM, |scene, action| {
+            scene.peer.stream.on(Moment::Drop, action);
+            scene.peer.feed.end();
+            scene.receive();
+        });
+    }
+
+    #[test]
+    fn that_was_removed_in_its_poll() {
+        from_within(ROOM, |scene, action| {
+            let (multiplexer, id) = (scene.multiplexer.clone(), scene.peer.id);
+            scene.peer.stream.on(Moment::Poll, move || drop(multiplexer.remove_stream(id)));
+            scene.peer.stream.on(Moment::Drop, action);
+            scene.receive();
+        });
+    }
+
+    #[test]
+    fn that_was_removed_in_its_poll_with_an_item() {
+        from_within(ROOM, |scene, action| {
+            let (multiplexer, id) = (scene.multiplexer.clone(), scene.peer.id);
+            scene.peer.stream.on(Moment::Poll, move || drop(multiplexer.remove_stream(id)));
+            scene.peer.stream.on(Moment::Drop, action);
+            scene.peer.feed.push(Parcel::default());
+            scene.receive();
+        });
+    }
+
+    #[test]
+    fn whose_channel_was_removed_in_its_poll() {
+        from_within(ROOM, |scene, action| {
+            let multiplexer = scene.multiplexer.clone();
+            scene.peer.stream.on(Moment::Poll, move || drop(multiplexer.remove_channel(A)));
+            scene.peer.stream.on(Moment::Drop, action);
+            scene.receive();
+        });
+    }
+
+    #[test]
+    fn whose_sink_was_closed() {
+        from_within(ROOM, |scene, action| {
+            scene.peer.stream.on(Moment::Drop, action);
+            block_on(scene.multiplexer.close_stream::<Parcel>(scene.peer.id)).unwrap();
+        });
+    }
+
+    #[test]
+    fn whose_sink_panicked() {
+        from_within(ROOM, |scene, action| {
+            scene.peer.stream.on(Moment::Drop, action);
+            scene.peer.keeper.panic();
+            let send = || block_on(scene.multiplexer.send_one(scene.peer.id, Parcel::default()));
+            assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(send)).is_err());
+        });
+    }
+
+    #[test]
+    fn that_panicked() {
+        from_within(ROOM, |scene, action| {
+            scene.peer.stream.on(Moment::Drop, action);
+            scene.peer.feed.panic();
+            let receive = || scene.receive();
+            assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(receive)).is_err());
+        });
+    }
+}
+
+mod in_the_drop_of_a_sink {
+    use super::*;
+
+    #[test]
+    fn whose_stream_ended() {
+        from_within(ROOM, |scene, action| {
+            scene.peer.sink.on(Moment::Drop, action);
+            scene.peer.feed.end();
+            scene.receive();
+        });
+    }
+
+    #[test]
+    fn after_the_last_send_in_flight() {
+        from_within(FULL, |scene, action| {
+            scene.peer.sink.on(Moment::Drop, action);
+            scene.wait_for_sink_as(Waker::noop(), |scene| {
+                scene.peer.feed.end();
+                scene.receive();
+            });
+        });
+    }
+
+    #[test]
+    fn that_was_removed_in_its_poll() {
+        from_within(ROOM, |scene, action| {
+            let (multiplexer, id) = (scene.multiplexer.clone(), scene.peer.id);
+            scene.peer.sink.on(Moment::Ready, move || drop(multiplexer.remove_stream(id)));
+            scene.peer.sink.on(Moment::Drop, action);
+            let _ = block_on(scene.multiplexer.send_one(scene.peer.id, Parcel::default()));
+        });
+    }
+
+    /// And it is used by one who had something on its way.
+    #[test]
+    fn that_was_removed_in_its_poll_and_is_waited_for() {
+        from_within(1, |scene, action| {
+            let mut sender = scene.sender_that_keeps(Parcel::default());
+            let (multiplexer, id) = (scene.multiplexer.clone(), scene.peer.id);
+            scene.peer.sink.on(Moment::Ready, move || drop(multiplexer.remove_stream(id)));
+            scene.peer.sink.on(Moment::Drop, move || {
+                assert!(block_on(sender.flush()).is_err());
+                action();
+            });
+            let _ = poll_future(&mut scene.multiplexer.send_one(id, Parcel::default()), Waker::noop());
+        });
+    }
+
+    #[test]
+    fn that_was_closed() {
+        from_within(ROOM, |scene, action| {
+            scene.peer.sink.on(Moment::Drop, action);
+            block_on(scene.multiplexer.close_stream::<Parcel>(scene.peer.id)).unwrap();
+        });
+    }
+
+    #[test]
+    fn that_panicked() {
+        from_within(ROOM, |scene, action| {
+            scene.peer.sink.on(Moment::Drop, action);
+            scene.peer.keeper.panic();
+            let send = || block_on(scene.multiplexer.send_one(scene.peer.id, Parcel::default()));
+            assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(send)).is_err());
+        });
+    }
+}
+
+mod in_an_item {
+    use super::*;
+
+    #[test]
+    fn that_is_cloned() {
+        from_within(ROOM, |scene, action| {
+            let ids = [scene.peer.id; 2];
+            block_on(scene.multiplexer.send(ids, parcel(Moment::Clone, action)));
+        });
+    }
+
+    #[test]
+    fn that_is_dropped_for_nobody_takes_it() {
+        from_within(ROOM, |scene, action| {
+            block_on(scene.multiplexer.send([], parcel(Moment::Drop, action)));
+        });
+    }
+
+    #[test]
+    fn that_is_dropped_for_the_stream_is_unknown() {
+        from_within(ROOM, |scene, action| {
+            drop(scene.multiplexer.remove_stream(scene.peer.id));
+            let _ = block_on(scene.multiplexer.send_one(scene.peer.id, parcel(Moment::Drop, action)));
+        });
+    }
+
+    #[test]
+    fn that_is_dropped_with_its_send() {
+        from_within(FULL, |scene, action| {
+            let mut send = scene.multiplexer.send_one(scene.peer.id, parcel(Moment::Drop, action));
+            assert!(poll_future(&mut send, Waker::noop()).is_pending());
+        });
+    }
+
+    #[test]
+    fn that_is_dropped_with_its_broadcast() {
+        from_within(FULL, |scene, action| {
+            let other = Peer::add(&scene.multiplexer, B, FULL).unwrap();
+            let ids = [other.id, scene.peer.id];
+            let mut send = scene.multiplexer.send(ids, parcel(Moment::Drop, action));
+            assert!(poll_future(&mut send, Waker::noop()).is_pending());
+        });
+    }
+
+    #[test]
+    fn that_is_dropped_for_the_stream_is_removed_while_it_waits() {
+        from_within(FULL, |scene, action| {
+            let mut send = scene.multiplexer.send_one(scene.peer.id, parcel(Moment::Drop, action));
+            assert!(poll_future(&mut send, Waker::noop()).is_pending());
+            drop(scene.multiplexer.remove_stream(scene.peer.id));
+            assert!(poll_future(&mut send, Waker::noop()).is_ready());
+        });
+    }
+
+    #[test]
+    fn that_is_dropped_with_the_sender_that_keeps_it() {
+        from_within(1, |scene, action| {
+            drop(scene.sender_that_keeps(parcel(Moment::Drop, action)));
+        });
+    }
+
+    #[test]
+    fn that_a_sender_gives_up() {
+        from_within(1, |scene, action| {
+            let mut sender = scene.sender_that_keeps(parcel(Moment::Drop, action));
+            drop(scene.multiplexer.remove_stream(scene.peer.id));
+            assert!(block_on(sender.flush()).is_err());
+        });
+    }
+}
+
+mod in_the_drop_of_a_task {
+    use super::*;
+
+    #[test]
+    fn that_is_woken() {
+        from_within(ROOM, |scene, action| {
+            scene.receive();
+            let mut receiver = scene.multiplexer.receiver(A).unwrap();
+            let task = task(Moment::Drop, action);
+            assert!(poll_with(&mut receiver, &task).is_pending());
+            drop(task);
+            scene.peer.feed.push(Parcel::default());
+        });
+    }
+
+    #[test]
+    fn that_another_replaces() {
+        from_within(ROOM, |scene, action| {
+            scene.receive();
+            let mut receiver = scene.multiplexer.receiver(A).unwrap();
+            let task = task(Moment::Drop, action);
+            assert!(poll_with(&mut receiver, &task).is_pending());
+            drop(task);
+            assert!(poll(&mut receiver).is_pending());
+            std::mem::forget(receiver);
+        });
+    }
+
+    #[test]
+    fn whose_receiver_is_dropped() {
+        from_within(ROOM, |scene, action| {
+            scene.receive();
+            let mut receiver = scene.multiplexer.receiver(A).unwrap();
+            let task = task(Moment::Drop, action);
+            assert!(poll_with(&mut receiver, &task).is_pending());
+            drop(task);
+            drop(receiver);
+        });
+    }
+
+    #[test]
+    fn whose_recv_is_dropped() {
+        from_within(ROOM, |scene, action| {
+            scene.receive();
+            let mut recv = scene.multiplexer.recv(A);
+            let task = task(Moment::Drop, action);
+            assert!(poll_future(&mut recv, &task).is_pending());
+            drop(task);
+            drop(recv);
+        });
+    }
+
+    #[test]
+    fn whose_send_is_dropped() {
+        from_within(FULL, |scene, action| {
+            let mut send = scene.multiplexer.send_one(scene.peer.id, Parcel::default());
+            let task = task(Moment::Drop, action);
+            assert!(poll_future(&mut send, &task).is_pending());
+            drop(task);
+            drop(send);
+        });
+    }
+
+    #[test]
+    fn whose_broadcast_is_dropped() {
+        from_within(FULL, |scene, action| {
+            let other = Peer::add(&scene.multiplexer, B, FULL).unwrap();
+            let mut send = scene.multiplexer.send([other.id, scene.peer.id], Parcel::default());
+            let task = task(Moment::Drop, action);
+            assert!(poll_future(&mut send, &task).is_pending());
+            drop(task);
+            drop(send);
+        });
+    }
+
+    #[test]
+    fn that_closes_a_stream() {
+        from_within(ROOM, |scene, action| {
+            scene.peer.keeper.set_closes(false);
+            let mut close = scene.multiplexer.close_stream::<Parcel>(scene.peer.id);
+            let task = task(Moment::Drop, action);
+            assert!(poll_future(&mut close, &task).is_pending());
+            drop(task);
+            scene.peer.keeper.set_closes(true);
+        });
+    }
+}

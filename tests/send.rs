@@ -1,0 +1,1474 @@
+//! Sending: each sink gets the item at most once and whole and makes only its own senders wait, a wake costs what it is
+//! for, and a send that was dropped did what its documentation says.
+
+mod support;
+
+use futures::future::LocalBoxFuture;
+use futures::{FutureExt, Sink, SinkExt};
+use pollster::block_on;
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::Duration;
+use stream_multiplexer::{ChannelOptions, Multiplexer, SendError, StreamId};
+use support::{Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, gate, pipe, poll_future};
+
+const CHANNEL: usize = 1;
+
+type Pairs<Si = Gate<u32>> = Multiplexer<Pipe<u32>, Si>;
+type Sent<E = Broken> = Result<StreamId, SendError<E>>;
+
+/// What a test holds of a pair.
+struct Peer {
+    id: StreamId,
+    feed: Feed<u32>,
+    gate: Gatekeeper<u32>,
+}
+
+impl Peer {
+    /// A pair whose sink has room for `room` items.
+    fn new(multiplexer: &Pairs, room: usize) -> Self {
+        let (gate, sink) = gate(room);
+        let (id, feed) = add(multiplexer, sink);
+        Self { id, feed, gate }
+    }
+
+    fn sent(&self) -> Sent {
+        Ok(self.id)
+    }
+
+    fn failed(&self) -> Sent {
+        Err(SendError::Sink { id: self.id, error: Broken })
+    }
+
+    fn unknown(&self) -> Sent {
+        Err(SendError::UnknownStream(self.id))
+    }
+}
+
+fn multiplexer<Si>() -> Pairs<Si> {
+    let multiplexer = Multiplexer::new();
+    multiplexer.add_channel(CHANNEL).unwrap();
+    multiplexer
+}
+
+fn add<Si>(multiplexer: &Pairs<Si>, sink: Si) -> (StreamId, Feed<u32>) {
+    let (feed, pipe) = pipe();
+    (multiplexer.add_stream_pair(sink, pipe, CHANNEL).unwrap(), feed)
+}
+
+/// Pairs whose sinks have room for so many items each.
+fn peers<const N: usize>(rooms: [usize; N]) -> (Pairs, [Peer; N]) {
+    let multiplexer = multiplexer();
+    let peers = rooms.map(|room| Peer::new(&multiplexer, room));
+    (multiplexer, peers)
+}
+
+fn ids(peers: &[Peer]) -> Vec<StreamId> {
+    peers.iter().map(|peer| peer.id).collect()
+}
+
+/// Ends the stream, and has its channel find out.
+fn end(multiplexer: &Pairs, peer: &Peer) {
+    peer.feed.end();
+    while multiplexer.try_recv(CHANNEL).is_ok() {}
+    assert_eq!(multiplexer.channel_of(peer.id), None);
+}
+
+/// The ways to send to a stream.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum By {
+    SendOne,
+    Send,
+    /// `send` to it and to another one, which is ready.
+    SendToMany,
+    Sender,
+}
+
+const WAYS: [By; 4] = [By::SendOne, By::Send, By::SendToMany, By::Sender];
+
+/// Sends to the first of two streams.
+fn send<Si: Sink<u32> + Unpin>(
+    by: By,
+    multiplexer: &Pairs<Si>,
+    to: [StreamId; 2],
+    item: u32,
+) -> LocalBoxFuture<'_, Result<(), SendError<Si::Error>>> {
+    let first = |mut sent: Vec<Sent<Si::Error>>| sent.swap_remove(0).map(drop);
+    match by {
+        By::SendOne => multiplexer.send_one(to[0], item).boxed_local(),
+        By::Send => multiplexer.send([to[0]], item).map(first).boxed_local(),
+        By::SendToMany => multiplexer.send(to, item).map(first).boxed_local(),
+        By::Sender => async move {
+            let sender = multiplexer.sender(to[0]);
+            sender.ok_or(SendError::UnknownStream(to[0]))?.send(item).await
+        }
+        .boxed_local(),
+    }
+}
+
+/// Sends an item in each of the ways to a peer whose sink has room for `room`.
+fn in_each_way(room: usize, test: impl Fn(&Pairs, &Peer, Sending<'_>)) {
+    for by in WAYS {
+        println!("by {by:?}");
+        let (multiplexer, [peer, other]) = peers([room, usize::MAX]);
+        let send = Sending { by, multiplexer: &multiplexer, to: [peer.id, other.id] };
+        test(&multiplexer, &peer, send);
+    }
+}
+
+/// One of the ways to send to a peer.
+#[derive(Clone, Copy)]
+struct Sending<'a> {
+    by: By,
+    multiplexer: &'a Pairs,
+    to: [StreamId; 2],
+}
+
+impl<'a> Sending<'a> {
+    fn send(self, item: u32) -> LocalBoxFuture<'a, Result<(), SendError<Broken>>> {
+        send(self.by, self.multiplexer, self.to, item)
+    }
+}
+
+/// Runs a test in a thread of its own, and fails if it hangs.
+fn finishes(test: impl FnOnce() + Send + 'static) {
+    let (done, finished) = mpsc::channel();
+    let running = thread::spawn(move || {
+        test();
+        done.send(()).unwrap();
+    });
+    if finished.recv_timeout(Duration::from_secs(60)) == Err(mpsc::RecvTimeoutError::Timeout) {
+        panic!("the test hangs");
+    }
+    if let Err(panic) = running.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Each id's sink gets the item at most once, whole; the others are neither delayed nor failed by it.
+mod each_sink {
+    use super::*;
+
+    #[test]
+    fn gets_the_item_once_and_is_flushed() {
+        in_each_way(2, |_, peer, sending| {
+            assert_eq!(sending.send(5).now_or_never(), Some(Ok(())));
+            assert_eq!(peer.gate.flushed(), 1);
+            assert_eq!(peer.gate.take_items(), [5]);
+        });
+    }
+
+    #[test]
+    fn of_many_gets_the_item_once() {
+        let (multiplexer, peers) = peers([2; 100]);
+        let sent = multiplexer.send(ids(&peers), 5).now_or_never();
+        assert_eq!(sent.unwrap(), peers.each_ref().map(Peer::sent));
+        for peer in &peers {
+            assert_eq!(peer.gate.flushed(), 1);
+            assert_eq!(peer.gate.take_items(), [5]);
+        }
+    }
+
+    /// And nobody else keeps a clone.
+    #[test]
+    fn gets_a_clone_of_its_own() {
+        let multiplexer: Pairs<Gate<Arc<str>>> = multiplexer();
+        let (open, sink) = gate(1);
+        let (first, _) = add(&multiplexer, sink);
+        let (shut, sink) = gate(0);
+        let (second, _) = add(&multiplexer, sink);
+
+        let item: Arc<str> = Arc::from("whole");
+        let mut sending = multiplexer.send([first, second], Arc::clone(&item));
+        assert!(poll_future(&mut sending, Waker::noop()).is_pending());
+        assert_eq!(Arc::strong_count(&item), 3, "the test's, the first sink's, and one that waits");
+        shut.make_room(1);
+        assert!(poll_future(&mut sending, Waker::noop()).is_ready());
+        assert_eq!(Arc::strong_count(&item), 3);
+        assert_eq!(open.take_items(), [Arc::clone(&item)]);
+        assert_eq!(shut.take_items(), [Arc::clone(&item)]);
+        assert_eq!(Arc::strong_count(&item), 1);
+    }
+
+    #[test]
+    fn has_it_flushed_before_it_is_told_so() {
+        in_each_way(1, |_, peer, sending| {
+            let (wakes, waker) = Wakes::new();
+            peer.gate.set_flushes(false);
+            let mut sending = sending.send(5);
+            assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
+            assert_eq!(wakes.take(), 0);
+            peer.gate.set_flushes(true);
+            assert_ne!(wakes.take(), 0);
+            assert_eq!(poll_future(&mut sending, &waker), Poll::Ready(Ok(())));
+            assert_eq!(peer.gate.flushed(), 1);
+            assert_eq!(peer.gate.take_items(), [5]);
+        });
+    }
+
+    #[test]
+    fn is_not_delayed_by_a_slow_one() {
+        let (multiplexer, peers) = peers([0, 1, 0, 1]);
+        let mut sending = multiplexer.send(ids(&peers), 5);
+        assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Pending);
+        for peer in [&peers[1], &peers[3]] {
+            assert_eq!(peer.gate.flushed(), 1);
+            assert_eq!(peer.gate.take_items(), [5]);
+        }
+        peers[2].gate.make_room(1);
+        assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Pending);
+        assert_eq!(peers[2].gate.flushed(), 1, "not delayed by the first, either");
+        peers[0].gate.make_room(1);
+        assert_eq!(
+            poll_future(&mut sending, Waker::noop()),
+            Poll::Ready(peers.map(|peer| peer.sent()).into())
+        );
+    }
+
+    #[test]
+    fn is_not_delayed_by_one_that_is_slow_to_flush() {
+        let (multiplexer, peers) = peers([1; 3]);
+        peers[0].gate.set_flushes(false);
+        let mut sending = multiplexer.send(ids(&peers), 5);
+        assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Pending);
+        assert_eq!(peers.each_ref().map(|peer| peer.gate.flushed()), [0, 1, 1]);
+        peers[0].gate.set_flushes(true);
+        assert_eq!(
+            poll_future(&mut sending, Waker::noop()),
+            Poll::Ready(peers.map(|peer| peer.sent()).into())
+        );
+    }
+
+    /// What a failing sink got before it failed.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Fails {
+        Never,
+        BeforeIt,
+        AtIt,
+        AfterIt,
+    }
+
+    impl Fails {
+        fn at(self, now: Self) -> Result<(), Broken> {
+            if self == now { Err(Broken) } else { Ok(()) }
+        }
+    }
+
+    impl Sink<u32> for Fails {
+        type Error = Broken;
+
+        fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+            Poll::Ready(self.at(Self::BeforeIt))
+        }
+
+        fn start_send(self: Pin<&mut Self>, _: u32) -> Result<(), Broken> {
+            self.at(Self::AtIt)
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+            Poll::Ready(self.at(Self::AfterIt))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Wherever they fail, each says so in its place; and their pairs stay.
+    #[test]
+    fn is_not_failed_by_those_that_fail() {
+        let multiplexer = multiplexer();
+        let sinks = [Fails::Never, Fails::BeforeIt, Fails::Never, Fails::AtIt, Fails::AfterIt, Fails::Never];
+        let peers = sinks.map(|sink| (add(&multiplexer, sink).0, sink));
+        let expected = |(id, fails)| {
+            if fails == Fails::Never { Ok(id) } else { Err(SendError::Sink { id, error: Broken }) }
+        };
+        let sent = multiplexer.send(peers.map(|(id, _)| id), 5).now_or_never();
+        assert_eq!(sent, Some(peers.map(expected).into()));
+
+        for (id, fails) in peers {
+            for by in WAYS {
+                let sent = send(by, &multiplexer, [id, peers[0].0], 5).now_or_never().unwrap();
+                assert_eq!(sent.map(|()| id), expected((id, fails)), "{fails:?} by {by:?}");
+            }
+            assert_eq!(multiplexer.channel_of(id), Some(CHANNEL));
+        }
+    }
+
+    #[test]
+    fn is_not_failed_by_one_that_fails_while_it_waits() {
+        let (multiplexer, peers) = peers([0; 3]);
+        let (wakes, waker) = Wakes::new();
+        let mut sending = multiplexer.send(ids(&peers), 5);
+        assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
+        wakes.take();
+        peers[1].gate.fail();
+        assert_ne!(wakes.take(), 0);
+        assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
+        peers[0].gate.make_room(1);
+        peers[2].gate.make_room(1);
+        let expected = vec![peers[0].sent(), peers[1].failed(), peers[2].sent()];
+        assert_eq!(poll_future(&mut sending, &waker), Poll::Ready(expected));
+        assert_eq!(peers.map(|peer| peer.gate.take_items().len()), [1, 0, 1]);
+    }
+
+    #[test]
+    fn that_fails_while_it_waits_tells_the_sender() {
+        in_each_way(0, |_, peer, sending| {
+            let (wakes, waker) = Wakes::new();
+            let mut sending = sending.send(5);
+            assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
+            wakes.take();
+            peer.gate.fail();
+            assert_ne!(wakes.take(), 0);
+            let failed = Err(SendError::Sink { id: peer.id, error: Broken });
+            assert_eq!(poll_future(&mut sending, &waker), Poll::Ready(failed));
+        });
+    }
+}
+
+/// They are in the order of the ids, and what is unknown is told in its place.
+mod results {
+    use super::*;
+
+    /// More than are looked up at a time, with unknown ones wherever a batch begins or ends.
+    #[test]
+    fn are_in_the_order_of_the_ids() {
+        const COUNT: usize = 200;
+        let (multiplexer, peers) = peers([2; COUNT]);
+        let is_unknown = |at: usize| at % 7 == 0 || matches!(at % 32, 0 | 31) || at == COUNT - 1;
+        for peer in (0..COUNT).filter(|at| is_unknown(*at)).map(|at| &peers[at]) {
+            multiplexer.remove_stream(peer.id).unwrap();
+        }
+        let expected = |at: usize| if is_unknown(at) { peers[at].unknown() } else { peers[at].sent() };
+
+        let upwards = (0..COUNT).map(|at| peers[at].id);
+        let sent = multiplexer.send(upwards.clone(), 5).now_or_never().unwrap();
+        assert_eq!(sent, (0..COUNT).map(expected).collect::<Vec<_>>());
+        let sent = multiplexer.send(upwards.rev(), 6).now_or_never().unwrap();
+        assert_eq!(sent, (0..COUNT).rev().map(expected).collect::<Vec<_>>());
+        for (at, peer) in peers.iter().enumerate().filter(|(at, _)| !is_unknown(*at)) {
+            assert_eq!(peer.gate.take_items(), [5, 6], "{at}");
+        }
+    }
+
+    #[test]
+    fn are_in_the_order_of_the_ids_whoever_is_ready_first() {
+        let (multiplexer, peers) = peers([0, 1, 0, 0, 1, 0]);
+        multiplexer.remove_stream(peers[2].id).unwrap();
+        let mut sending = multiplexer.send(ids(&peers), 5);
+        for at in [5, 0, 3] {
+            assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Pending);
+            peers[at].gate.make_room(1);
+        }
+        let mut expected: Vec<_> = peers.iter().map(Peer::sent).collect();
+        expected[2] = peers[2].unknown();
+        assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Ready(expected));
+    }
+
+    #[test]
+    fn of_an_id_that_is_given_twice_are_two() {
+        let (multiplexer, [peer, other]) = peers([1, 1]);
+        let mut sending = multiplexer.send([peer.id, other.id, peer.id], 5);
+        assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Pending);
+        peer.gate.make_room(1);
+        let expected = vec![peer.sent(), other.sent(), peer.sent()];
+        assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Ready(expected));
+        assert_eq!(peer.gate.take_items(), [5, 5]);
+        assert_eq!(other.gate.take_items(), [5]);
+    }
+
+    #[test]
+    fn of_no_ids_are_none() {
+        let (multiplexer, []) = peers([]);
+        assert_eq!(multiplexer.send([], 5).now_or_never(), Some(vec![]));
+    }
+
+    #[test]
+    fn of_streams_that_are_gone_are_unknown() {
+        in_each_way(1, |multiplexer, peer, sending| {
+            multiplexer.remove_stream(peer.id).unwrap();
+            assert_eq!(sending.send(5).now_or_never(), Some(Err(SendError::UnknownStream(peer.id))));
+        });
+        in_each_way(1, |multiplexer, peer, sending| {
+            end(multiplexer, peer);
+            assert_eq!(sending.send(5).now_or_never(), Some(Err(SendError::UnknownStream(peer.id))));
+            assert!(peer.gate.is_dropped());
+        });
+    }
+
+    /// An old id is not taken for that of the pair that has its place now.
+    #[test]
+    fn of_an_old_id_are_unknown_though_its_place_is_taken() {
+        in_each_way(1, |multiplexer, peer, sending| {
+            multiplexer.remove_stream(peer.id).unwrap();
+            let next = Peer::new(multiplexer, 1);
+            assert_eq!(sending.send(5).now_or_never(), Some(Err(SendError::UnknownStream(peer.id))));
+            assert!(next.gate.take_items().is_empty());
+        });
+    }
+}
+
+/// What one caller sends to one stream arrives in that order.
+mod order {
+    use super::*;
+
+    #[test]
+    fn of_one_caller_is_kept() {
+        in_each_way(1, |_, peer, sending| {
+            for item in 0..10 {
+                let mut sending = sending.send(item);
+                if item > 0 {
+                    assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Pending);
+                    peer.gate.make_room(1);
+                }
+                assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Ready(Ok(())));
+            }
+            assert_eq!(peer.gate.take_items(), (0..10).collect::<Vec<_>>());
+        });
+    }
+
+    /// Whichever way is used for which item, while another thread makes room now and then.
+    #[test]
+    fn of_one_caller_is_kept_in_all_ways_together() {
+        const ITEMS: u32 = 400;
+        finishes(|| {
+            let (multiplexer, [peer, other]) = peers([0, usize::MAX]);
+            let gate = peer.gate.clone();
+            let makes_room = thread::spawn(move || {
+                for _ in 0..ITEMS {
+                    gate.make_room(1);
+                    thread::yield_now();
+                }
+            });
+            block_on(async {
+                for (item, by) in (0..ITEMS).zip(WAYS.into_iter().cycle()) {
+                    send(by, &multiplexer, [peer.id, other.id], item).await.unwrap();
+                }
+            });
+            makes_room.join().unwrap();
+            assert_eq!(peer.gate.take_items(), (0..ITEMS).collect::<Vec<_>>());
+        });
+    }
+
+    /// An item that its sender has handed over comes before what anybody sends later, flushed or not.
+    #[test]
+    fn is_that_in_which_items_are_handed_over() {
+        let (multiplexer, [peer]) = peers([3]);
+        peer.gate.set_flushes(false);
+        let mut sends = [1, 2, 3].map(|item| multiplexer.send_one(peer.id, item));
+        for at in [1, 0, 2] {
+            assert_eq!(poll_future(&mut sends[at], Waker::noop()), Poll::Pending);
+        }
+        peer.gate.set_flushes(true);
+        for sending in &mut sends {
+            assert_eq!(poll_future(sending, Waker::noop()), Poll::Ready(Ok(())));
+        }
+        assert_eq!(peer.gate.take_items(), [2, 1, 3]);
+    }
+}
+
+/// A sink that is not ready makes only its own senders wait; nobody else holds them up.
+mod waiting {
+    use super::*;
+
+    #[test]
+    fn is_for_the_sink_to_be_ready() {
+        in_each_way(0, |_, peer, sending| {
+            let (wakes, waker) = Wakes::new();
+            let mut sending = sending.send(5);
+            assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
+            assert_eq!(wakes.take(), 0, "it sleeps");
+            assert!(peer.gate.take_items().is_empty());
+            peer.gate.make_room(1);
+            assert_ne!(wakes.take(), 0);
+            assert_eq!(poll_future(&mut sending, &waker), Poll::Ready(Ok(())));
+            assert_eq!(peer.gate.take_items(), [5]);
+        });
+    }
+
+    #[test]
+    fn is_not_for_the_sinks_of_others() {
+        in_each_way(1, |multiplexer, peer, sending| {
+            let slow = Peer::new(multiplexer, 0);
+            let mut stuck = WAYS.map(|by| send(by, multiplexer, [slow.id, slow.id], 4));
+            for stuck in &mut stuck {
+                assert_eq!(poll_future(stuck, Waker::noop()), Poll::Pending);
+            }
+            assert_eq!(sending.send(5).now_or_never(), Some(Ok(())));
+            assert_eq!(peer.gate.take_items(), [5]);
+        });
+    }
+
+    #[test]
+    fn ends_for_all_who_wait_for_one_sink() {
+        in_each_way(0, |_, peer, sending| {
+            let mut waiting: Vec<_> = (0..10).map(|item| (sending.send(item), Wakes::new())).collect();
+            for (sending, (_, waker)) in &mut waiting {
+                assert_eq!(poll_future(sending, waker), Poll::Pending);
+            }
+            for (_, (wakes, _)) in &waiting {
+                wakes.take();
+            }
+            peer.gate.make_room(10);
+            for (sending, (wakes, waker)) in &mut waiting {
+                assert_ne!(wakes.take(), 0);
+                assert_eq!(poll_future(sending, waker), Poll::Ready(Ok(())));
+            }
+            assert_eq!(peer.gate.take_items(), (0..10).collect::<Vec<_>>());
+        });
+    }
+
+    /// With room for one at a time each of them has its turn in the end.
+    #[test]
+    fn goes_on_for_those_who_find_no_room() {
+        in_each_way(0, |_, peer, sending| {
+            let mut waiting: Vec<_> = (0..5).map(|item| (sending.send(item), Wakes::new())).collect();
+            for (sending, (_, waker)) in &mut waiting {
+                assert_eq!(poll_future(sending, waker), Poll::Pending);
+            }
+            while !waiting.is_empty() {
+                peer.gate.make_room(1);
+                let before = waiting.len();
+                waiting.retain_mut(|(sending, (wakes, waker))| {
+                    assert_ne!(wakes.take(), 0, "all are told");
+                    poll_future(sending, waker).is_pending()
+                });
+                assert_eq!(waiting.len(), before - 1);
+            }
+            assert_eq!(peer.gate.take_items(), (0..5).collect::<Vec<_>>());
+        });
+    }
+
+    #[test]
+    fn wakes_the_task_that_polled_last() {
+        in_each_way(0, |_, peer, sending| {
+            let (before, first) = Wakes::new();
+            let (wakes, second) = Wakes::new();
+            let mut sending = sending.send(5);
+            assert_eq!(poll_future(&mut sending, &first), Poll::Pending);
+            assert_eq!(poll_future(&mut sending, &second), Poll::Pending);
+            before.take();
+            wakes.take();
+            peer.gate.make_room(1);
+            assert_eq!(before.take(), 0);
+            assert_ne!(wakes.take(), 0);
+        });
+    }
+
+    #[test]
+    fn is_not_for_a_sender_that_is_not_polled() {
+        in_each_way(0, |_, peer, sending| {
+            let mut aside = sending.send(4);
+            assert_eq!(poll_future(&mut aside, Waker::noop()), Poll::Pending);
+            let (wakes, waker) = Wakes::new();
+            let mut next = sending.send(5);
+            assert_eq!(poll_future(&mut next, &waker), Poll::Pending);
+            wakes.take();
+            peer.gate.make_room(1);
+            assert_ne!(wakes.take(), 0);
+            assert_eq!(poll_future(&mut next, &waker), Poll::Ready(Ok(())));
+
+            peer.gate.make_room(1);
+            assert_eq!(poll_future(&mut aside, Waker::noop()), Poll::Ready(Ok(())));
+            assert_eq!(peer.gate.take_items(), [5, 4]);
+        });
+    }
+
+    #[test]
+    fn is_not_for_a_sender_that_handed_over_and_does_not_flush() {
+        in_each_way(1, |_, peer, sending| {
+            peer.gate.set_flushes(false);
+            let mut aside = sending.send(4);
+            assert_eq!(poll_future(&mut aside, Waker::noop()), Poll::Pending);
+            let (wakes, waker) = Wakes::new();
+            let mut next = sending.send(5);
+            assert_eq!(poll_future(&mut next, &waker), Poll::Pending);
+            wakes.take();
+            peer.gate.set_flushes(true);
+            peer.gate.make_room(1);
+            assert_ne!(wakes.take(), 0);
+            assert_eq!(poll_future(&mut next, &waker), Poll::Ready(Ok(())));
+            assert_eq!(peer.gate.flushed(), 2);
+            assert_eq!(peer.gate.take_items(), [4, 5]);
+            assert_eq!(poll_future(&mut aside, Waker::noop()), Poll::Ready(Ok(())));
+        });
+    }
+
+    #[test]
+    fn is_not_for_a_sender_that_was_woken_and_dropped() {
+        in_each_way(0, |_, peer, sending| {
+            let mut dropped = sending.send(4);
+            assert_eq!(poll_future(&mut dropped, Waker::noop()), Poll::Pending);
+            let (wakes, waker) = Wakes::new();
+            let mut next = sending.send(5);
+            assert_eq!(poll_future(&mut next, &waker), Poll::Pending);
+            wakes.take();
+            peer.gate.make_room(1);
+            drop(dropped);
+            assert_ne!(wakes.take(), 0);
+            assert_eq!(poll_future(&mut next, &waker), Poll::Ready(Ok(())));
+            assert_eq!(peer.gate.take_items(), [5]);
+        });
+    }
+
+    #[test]
+    fn is_over_for_a_sender_that_was_dropped() {
+        in_each_way(0, |_, peer, sending| {
+            let (wakes, waker) = Wakes::new();
+            let mut dropped = sending.send(4);
+            assert_eq!(poll_future(&mut dropped, &waker), Poll::Pending);
+            drop(dropped);
+            wakes.take();
+            peer.gate.make_room(1);
+            assert_eq!(wakes.take(), 0);
+            drop(waker);
+            assert_eq!(Arc::strong_count(&wakes), 1, "nothing keeps the task");
+        });
+    }
+
+    /// Nothing is kept for a sink that is not ready but the item that its sender holds.
+    #[test]
+    fn buffers_nothing() {
+        let multiplexer: Pairs<Gate<Arc<str>>> = multiplexer();
+        let (_gate, sink) = gate(0);
+        let (id, _) = add(&multiplexer, sink);
+        let item: Arc<str> = Arc::from("mine");
+        let mut sends: Vec<_> = (0..4).map(|_| multiplexer.send_one(id, Arc::clone(&item))).collect();
+        for sending in &mut sends {
+            assert!(poll_future(sending, Waker::noop()).is_pending());
+        }
+        assert_eq!(Arc::strong_count(&item), 5);
+        drop(sends);
+        assert_eq!(Arc::strong_count(&item), 1);
+    }
+}
+
+type Action = Box<dyn FnOnce() + Send>;
+
+/// A sink whose next poll does something first.
+struct Hooked {
+    sink: Gate<u32>,
+    hook: Arc<Mutex<Option<Action>>>,
+}
+
+impl Hooked {
+    fn gate(&mut self) -> Pin<&mut Gate<u32>> {
+        let action = self.hook.lock().unwrap().take();
+        if let Some(action) = action {
+            action();
+        }
+        Pin::new(&mut self.sink)
+    }
+}
+
+impl Sink<u32> for Hooked {
+    type Error = Broken;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.gate().poll_ready(cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, item: u32) -> Result<(), Broken> {
+        Pin::new(&mut self.sink).start_send(item)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.gate().poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.gate().poll_close(cx)
+    }
+}
+
+/// A sink that is being polled at that moment is waited for, and told of when it is back.
+mod a_sink_that_another_thread_polls {
+    use super::*;
+
+    /// Runs `meanwhile` while another thread sends 1 and its sink is in the midst of being polled; and `after` when that thread
+    /// has returned. Between them goes a send of 2 by each of the ways, which has been polled in vain.
+    fn in_each_way(
+        room: usize,
+        after: impl Fn(&Gatekeeper<u32>, &mut LocalBoxFuture<'_, Result<(), SendError<Broken>>>, &Wakes, &Waker)
+        + Clone
+        + Send
+        + 'static,
+    ) {
+        finishes(move || {
+            for by in WAYS {
+                println!("by {by:?}");
+                let multiplexer = multiplexer();
+                let (gate, sink) = gate(room);
+                let hook = Arc::new(Mutex::new(None));
+                let (id, _) = add(&multiplexer, Hooked { sink, hook: Arc::clone(&hook) });
+                let (_other, sink) = support::gate(usize::MAX);
+                let (other, _) = add(&multiplexer, Hooked { sink, hook: Arc::default() });
+
+                let (entered, enters) = mpsc::channel();
+                let (goes_on, go_on) = mpsc::channel::<()>();
+                *hook.lock().unwrap() = Some(Box::new(move || {
+                    entered.send(()).unwrap();
+                    go_on.recv().unwrap();
+                }));
+                let (wakes, waker) = Wakes::new();
+                let mut sending = send(by, &multiplexer, [id, other], 2);
+                thread::scope(|scope| {
+                    let first = scope.spawn(|| multiplexer.send_one(id, 1).now_or_never());
+                    enters.recv().unwrap();
+                    assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
+                    assert_eq!(wakes.take(), 0, "it sleeps");
+                    goes_on.send(()).unwrap();
+                    assert_eq!(first.join().unwrap(), Some(Ok(())));
+                });
+                after(&gate, &mut sending, &wakes, &waker);
+            }
+        });
+    }
+
+    #[test]
+    fn is_waited_for_and_told_of_when_it_is_back() {
+        in_each_way(2, |gate, sending, wakes, waker| {
+            assert_ne!(wakes.take(), 0);
+            assert_eq!(poll_future(sending, waker), Poll::Ready(Ok(())));
+            assert_eq!(gate.take_items(), [1, 2]);
+        });
+    }
+
+    #[test]
+    fn is_waited_for_again_when_it_is_back_and_not_ready() {
+        in_each_way(1, |gate, sending, wakes, waker| {
+            assert_ne!(wakes.take(), 0);
+            assert_eq!(poll_future(sending, waker), Poll::Pending);
+            assert_eq!(wakes.take(), 0, "it sleeps");
+            gate.make_room(1);
+            assert_ne!(wakes.take(), 0);
+            assert_eq!(poll_future(sending, waker), Poll::Ready(Ok(())));
+            assert_eq!(gate.take_items(), [1, 2]);
+        });
+    }
+
+    /// A wake of the sink that comes in its very poll, before the sender is among those who wait, is not lost.
+    #[test]
+    fn is_not_missed_when_it_wakes_before_its_poll_returns() {
+        for by in WAYS {
+            println!("by {by:?}");
+            let multiplexer = multiplexer();
+            let (keeper, sink) = gate(0);
+            let (id, _) = add(&multiplexer, WakesLate { sink, gate: keeper.clone() });
+            let (other_keeper, sink) = gate(usize::MAX);
+            let (other, _) = add(&multiplexer, WakesLate { sink, gate: other_keeper });
+            let (wakes, waker) = Wakes::new();
+            let mut sending = send(by, &multiplexer, [id, other], 2);
+            let polled = poll_future(&mut sending, &waker);
+            if polled.is_pending() {
+                assert_ne!(wakes.take(), 0, "there is room");
+                assert_eq!(poll_future(&mut sending, &waker), Poll::Ready(Ok(())));
+            }
+            assert_eq!(keeper.take_items(), [2]);
+        }
+    }
+
+    /// A sink for which there is room just after it said that there is none.
+    struct WakesLate {
+        sink: Gate<u32>,
+        gate: Gatekeeper<u32>,
+    }
+
+    impl Sink<u32> for WakesLate {
+        type Error = Broken;
+
+        fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+            let polled = Pin::new(&mut self.sink).poll_ready(cx);
+            if polled.is_pending() {
+                self.gate.make_room(1);
+            }
+            polled
+        }
+
+        fn start_send(mut self: Pin<&mut Self>, item: u32) -> Result<(), Broken> {
+            Pin::new(&mut self.sink).start_send(item)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+            Pin::new(&mut self.sink).poll_flush(cx)
+        }
+
+        fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+            Pin::new(&mut self.sink).poll_close(cx)
+        }
+    }
+}
+
+/// A sink that wakes itself in its own poll, as all do when tokio's cooperative budget is used up.
+mod a_restless_sink {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Not ready as long as the budget is used up, and wakes itself in each poll.
+    #[derive(Clone)]
+    struct Restless {
+        polls: Arc<AtomicUsize>,
+        polls_in_vain: usize,
+    }
+
+    impl Restless {
+        fn new(polls_in_vain: usize) -> Self {
+            Self { polls: Arc::default(), polls_in_vain }
+        }
+
+        fn take_polls(&self) -> usize {
+            self.polls.swap(0, Ordering::Relaxed)
+        }
+    }
+
+    impl Sink<u32> for Restless {
+        type Error = Broken;
+
+        fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+            self.polls.fetch_add(1, Ordering::Relaxed);
+            if self.polls_in_vain == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            self.polls_in_vain -= 1;
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+
+        fn start_send(self: Pin<&mut Self>, _: u32) -> Result<(), Broken> {
+            Ok(())
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn lets_others_run_between_its_polls() {
+        for by in WAYS {
+            println!("by {by:?}");
+            let multiplexer = multiplexer();
+            let restless = Restless::new(usize::MAX);
+            let (id, _) = add(&multiplexer, restless.clone());
+            let (other, _) = add(&multiplexer, Restless::new(0));
+            let (wakes, waker) = Wakes::new();
+            let mut sending = send(by, &multiplexer, [id, other], 2);
+            for _ in 0..100 {
+                assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
+                assert_ne!(wakes.take(), 0, "it wants to be polled again");
+                // When it is asked first, and as often as a slab asks in a row.
+                assert!(matches!(restless.take_polls(), 1..=3));
+            }
+        }
+    }
+
+    /// A hundred of them are not all polled again at each wake.
+    #[test]
+    fn among_many_lets_others_run_between_their_polls() {
+        const COUNT: usize = 100;
+        let multiplexer = multiplexer();
+        let restless = Restless::new(usize::MAX);
+        let ids: Vec<_> = (0..COUNT).map(|_| add(&multiplexer, restless.clone()).0).collect();
+        let (wakes, waker) = Wakes::new();
+        let mut sending = multiplexer.send(ids, 5);
+        assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
+        assert!(matches!(restless.take_polls(), COUNT..=102));
+        for _ in 0..COUNT {
+            assert_ne!(wakes.take(), 0, "it wants to be polled again");
+            assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
+            assert!(matches!(restless.take_polls(), 1..=2));
+        }
+    }
+
+    #[test]
+    fn gets_the_item_in_the_end() {
+        finishes(|| {
+            for by in WAYS {
+                let multiplexer = multiplexer();
+                let (id, _) = add(&multiplexer, Restless::new(50));
+                let (other, _) = add(&multiplexer, Restless::new(70));
+                assert_eq!(block_on(send(by, &multiplexer, [id, other], 2)), Ok(()));
+            }
+        });
+    }
+}
+
+/// A broadcast polls the sinks that are ready, and not all of them at each wake.
+mod a_broadcast {
+    use super::*;
+
+    const COUNT: usize = 1_000;
+
+    /// Polls until it sleeps.
+    fn settle(mut sending: impl Future + Unpin, wakes: &Wakes, waker: &Waker) {
+        for _ in 0..COUNT {
+            assert!(poll_future(&mut sending, waker).is_pending());
+            if wakes.take() == 0 {
+                return;
+            }
+        }
+        panic!("it does not sleep, though no sink is ready");
+    }
+
+    fn polls(peers: &[Peer]) -> usize {
+        peers.iter().map(|peer| peer.gate.take_polls()).sum()
+    }
+
+    /// Each peer once, in an order that is neither up nor down.
+    fn all_over(peers: &[Peer]) -> impl Iterator<Item = &Peer> {
+        (0..peers.len()).map(|at| &peers[at * 389 % peers.len()])
+    }
+
+    /// For readiness, and to flush.
+    #[test]
+    fn polls_ready_sinks_twice() {
+        let (multiplexer, peers) = peers([1; COUNT]);
+        let sent = multiplexer.send(ids(&peers), 5).now_or_never().unwrap();
+        assert!(sent.iter().all(Result::is_ok));
+        assert_eq!(polls(&peers), 2 * COUNT);
+    }
+
+    #[test]
+    fn polls_one_of_a_thousand_sinks_when_one_is_ready() {
+        let (multiplexer, peers) = peers([0; COUNT]);
+        let (wakes, waker) = Wakes::new();
+        let mut sending = multiplexer.send(ids(&peers), 5);
+        settle(&mut sending, &wakes, &waker);
+        polls(&peers);
+
+        let mut polled = Poll::Pending;
+        for peer in all_over(&peers) {
+            assert_eq!(polled, Poll::Pending);
+            peer.gate.make_room(1);
+            assert_eq!(wakes.take(), 1);
+            polled = poll_future(&mut sending, &waker);
+            assert_eq!(peer.gate.take_items(), [5]);
+            assert_eq!(polls(std::slice::from_ref(peer)), 2);
+            assert_eq!(polls(&peers), 0, "nobody else is asked");
+        }
+        assert_eq!(polled, Poll::Ready(peers.iter().map(Peer::sent).collect()));
+    }
+
+    #[test]
+    fn polls_one_of_a_thousand_sinks_when_one_has_flushed() {
+        let (multiplexer, peers) = peers([1; COUNT]);
+        peers.iter().for_each(|peer| peer.gate.set_flushes(false));
+        let (wakes, waker) = Wakes::new();
+        let mut sending = multiplexer.send(ids(&peers), 5);
+        settle(&mut sending, &wakes, &waker);
+        polls(&peers);
+
+        let mut polled = Poll::Pending;
+        for peer in all_over(&peers) {
+            assert_eq!(polled, Poll::Pending);
+            peer.gate.set_flushes(true);
+            assert_eq!(wakes.take(), 1);
+            polled = poll_future(&mut sending, &waker);
+            assert_eq!(polls(std::slice::from_ref(peer)), 1);
+            assert_eq!(polls(&peers), 0, "nobody else is asked");
+        }
+        assert_eq!(polled, Poll::Ready(peers.iter().map(Peer::sent).collect()));
+    }
+
+    #[test]
+    fn polls_those_that_are_ready_together_in_one_go() {
+        let (multiplexer, peers) = peers([0; COUNT]);
+        let (wakes, waker) = Wakes::new();
+        let mut sending = multiplexer.send(ids(&peers), 5);
+        settle(&mut sending, &wakes, &waker);
+        polls(&peers);
+        for peer in all_over(&peers).take(100) {
+            peer.gate.make_room(1);
+        }
+        assert_ne!(wakes.take(), 0);
+        assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
+        assert_eq!(polls(&peers), 200);
+        assert_eq!(wakes.take(), 0, "it sleeps");
+    }
+
+    #[test]
+    fn does_not_ask_sinks_when_it_is_polled_for_nothing() {
+        let (multiplexer, peers) = peers([0; COUNT]);
+        let (wakes, waker) = Wakes::new();
+        let mut sending = multiplexer.send(ids(&peers), 5);
+        settle(&mut sending, &wakes, &waker);
+        polls(&peers);
+        assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
+        assert_eq!(polls(&peers), 0);
+    }
+}
+
+/// What a send may have sent that was dropped.
+mod cancelled {
+    use super::*;
+
+    #[test]
+    fn before_its_first_poll_it_has_sent_nothing() {
+        in_each_way(1, |_, peer, sending| {
+            drop(sending.send(5));
+            assert_eq!(peer.gate.take_polls(), 0);
+            assert!(peer.gate.take_items().is_empty());
+        });
+    }
+
+    /// It waits for that first poll, too: what is gone by then is unknown.
+    #[test]
+    fn before_its_first_poll_it_has_not_asked_for_the_stream() {
+        let (multiplexer, [peer, other]) = peers([1, 1]);
+        let one = multiplexer.send_one(peer.id, 5);
+        let many = multiplexer.send([peer.id, other.id], 5);
+        multiplexer.remove_stream(peer.id).unwrap();
+        assert_eq!(one.now_or_never(), Some(peer.unknown().map(drop)));
+        assert_eq!(many.now_or_never(), Some(vec![peer.unknown(), other.sent()]));
+    }
+
+    #[test]
+    fn while_the_sink_is_not_ready_it_has_sent_nothing_and_sends_nothing() {
+        in_each_way(0, |_, peer, sending| {
+            let mut sending = sending.send(5);
+            assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Pending);
+            drop(sending);
+            peer.gate.make_room(1);
+            assert!(peer.gate.take_items().is_empty());
+        });
+    }
+
+    #[test]
+    fn when_it_was_woken_and_not_polled_it_has_sent_nothing() {
+        in_each_way(0, |_, peer, sending| {
+            let mut sending = sending.send(5);
+            assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Pending);
+            peer.gate.make_room(1);
+            drop(sending);
+            assert!(peer.gate.take_items().is_empty());
+        });
+    }
+
+    #[test]
+    fn when_the_sink_was_ready_that_has_the_item_and_was_maybe_not_flushed() {
+        in_each_way(1, |_, peer, sending| {
+            peer.gate.set_flushes(false);
+            let mut sending = sending.send(5);
+            assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Pending);
+            drop(sending);
+            assert_eq!(peer.gate.flushed(), 0);
+            assert_eq!(peer.gate.take_items(), [5]);
+        });
+    }
+
+    #[test]
+    fn when_the_sink_became_ready_in_a_later_poll_that_has_the_item() {
+        in_each_way(0, |_, peer, sending| {
+            peer.gate.set_flushes(false);
+            let mut sending = sending.send(5);
+            assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Pending);
+            peer.gate.make_room(1);
+            assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Pending);
+            drop(sending);
+            assert_eq!(peer.gate.take_items(), [5]);
+        });
+    }
+
+    #[test]
+    fn those_of_many_that_were_ready_have_the_item_and_the_others_do_not_get_it() {
+        let (multiplexer, peers) = peers([0, 1, 0, 1, 0]);
+        peers[3].gate.set_flushes(false);
+        let mut sending = multiplexer.send(ids(&peers), 5);
+        assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Pending);
+        peers[2].gate.make_room(1);
+        assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Pending);
+        drop(sending);
+        peers.iter().for_each(|peer| peer.gate.make_room(1));
+        assert_eq!(peers.each_ref().map(|peer| peer.gate.flushed()), [0, 1, 1, 0, 0]);
+        assert_eq!(peers.map(|peer| peer.gate.take_items().len()), [0, 1, 1, 1, 0]);
+    }
+
+    #[test]
+    fn it_drops_the_item() {
+        let multiplexer: Pairs<Gate<Arc<str>>> = multiplexer();
+        let (_gate, sink) = gate(0);
+        let (id, _) = add(&multiplexer, sink);
+        let item: Arc<str> = Arc::from("mine");
+        for ids in [vec![], vec![id], vec![id, id, id]] {
+            let mut sending = multiplexer.send(ids, Arc::clone(&item));
+            let _ = poll_future(&mut sending, Waker::noop());
+            drop(sending);
+            assert_eq!(Arc::strong_count(&item), 1);
+        }
+    }
+}
+
+/// What becomes of a send whose pair goes before it is done.
+mod when_the_pair_goes {
+    use super::*;
+
+    /// How it goes.
+    #[derive(Clone, Copy, Debug)]
+    enum Going {
+        Removed,
+        WithItsChannel,
+    }
+
+    impl Going {
+        fn go(self, multiplexer: &Pairs, peer: &Peer) {
+            match self {
+                Self::Removed => drop(multiplexer.remove_stream(peer.id).unwrap()),
+                Self::WithItsChannel => drop(multiplexer.remove_channel(CHANNEL).unwrap()),
+            }
+        }
+    }
+
+    #[test]
+    fn it_is_told_and_fails_if_its_item_was_not_handed_over() {
+        for going in [Going::Removed, Going::WithItsChannel] {
+            in_each_way(0, |multiplexer, peer, sending| {
+                let (wakes, waker) = Wakes::new();
+                let mut sending = sending.send(5);
+                assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
+                wakes.take();
+                going.go(multiplexer, peer);
+                assert_ne!(wakes.take(), 0, "{going:?}");
+                let unknown = Err(SendError::UnknownStream(peer.id));
+                assert_eq!(poll_future(&mut sending, &waker), Poll::Ready(unknown));
+                assert!(peer.gate.is_dropped());
+            });
+        }
+    }
+
+    #[test]
+    fn it_is_told_and_fails_if_its_item_was_not_flushed() {
+        for going in [Going::Removed, Going::WithItsChannel] {
+            in_each_way(1, |multiplexer, peer, sending| {
+                peer.gate.set_flushes(false);
+                let (wakes, waker) = Wakes::new();
+                let mut sending = sending.send(5);
+                assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
+                wakes.take();
+                going.go(multiplexer, peer);
+                assert_ne!(wakes.take(), 0, "{going:?}");
+                let unflushed = Err(SendError::Unflushed(peer.id));
+                assert_eq!(poll_future(&mut sending, &waker), Poll::Ready(unflushed));
+                assert!(peer.gate.is_dropped(), "a send does not keep a sink that was removed");
+            });
+        }
+    }
+
+    /// A sender's `send` is in flight when its item was handed over, the others from their first poll on.
+    #[test]
+    fn it_goes_on_if_the_stream_ended() {
+        in_each_way(0, |multiplexer, peer, sending| {
+            if sending.by == By::Sender {
+                return;
+            }
+            let (wakes, waker) = Wakes::new();
+            let mut sending = sending.send(5);
+            assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
+            end(multiplexer, peer);
+            assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
+            wakes.take();
+            peer.gate.make_room(1);
+            assert_ne!(wakes.take(), 0);
+            assert_eq!(poll_future(&mut sending, &waker), Poll::Ready(Ok(())));
+            assert_eq!(peer.gate.flushed(), 1);
+            assert_eq!(peer.gate.take_items(), [5]);
+        });
+    }
+
+    #[test]
+    fn its_sink_is_flushed_before_it_is_dropped_if_the_stream_ended() {
+        in_each_way(1, |multiplexer, peer, sending| {
+            peer.gate.set_flushes(false);
+            let mut sending = sending.send(5);
+            assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Pending);
+            end(multiplexer, peer);
+            assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Pending);
+            assert!(!peer.gate.is_dropped());
+            peer.gate.set_flushes(true);
+            assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Ready(Ok(())));
+            assert_eq!(peer.gate.flushed(), 1);
+            assert!(peer.gate.is_dropped());
+        });
+    }
+
+    #[test]
+    fn its_sink_is_dropped_with_the_last_send_in_flight_if_the_stream_ended() {
+        in_each_way(1, |multiplexer, peer, sending| {
+            peer.gate.set_flushes(false);
+            let mut first = multiplexer.send_one(peer.id, 4);
+            assert_eq!(poll_future(&mut first, Waker::noop()), Poll::Pending);
+            peer.gate.make_room(1);
+            let mut last = sending.send(5);
+            assert_eq!(poll_future(&mut last, Waker::noop()), Poll::Pending);
+            end(multiplexer, peer);
+            drop(first);
+            assert!(!peer.gate.is_dropped());
+            drop(last);
+            assert!(peer.gate.is_dropped());
+            assert_eq!(peer.gate.take_items(), [4, 5]);
+        });
+    }
+
+    #[test]
+    fn its_sink_is_there_though_the_stream_ended_where_channels_half_close() {
+        let multiplexer: Pairs = Multiplexer::new();
+        multiplexer.add_channel_with(CHANNEL, ChannelOptions::new().half_close(true)).unwrap();
+        let [peer, other] = [4, 4].map(|room| Peer::new(&multiplexer, room));
+        end(&multiplexer, &peer);
+        for (item, by) in (1..).zip(WAYS) {
+            let sent = send(by, &multiplexer, [peer.id, other.id], item).now_or_never();
+            assert_eq!(sent, Some(Ok(())), "by {by:?}");
+        }
+        assert_eq!(peer.gate.take_items(), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn the_others_of_many_get_the_item_all_the_same() {
+        let (multiplexer, peers) = peers([0, 0, 0, 0]);
+        let (wakes, waker) = Wakes::new();
+        let mut sending = multiplexer.send(ids(&peers), 5);
+        assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
+        wakes.take();
+        multiplexer.remove_stream(peers[1].id).unwrap();
+        assert_ne!(wakes.take(), 0);
+        assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
+        end(&multiplexer, &peers[2]);
+        for at in [0, 2, 3] {
+            peers[at].gate.make_room(1);
+        }
+        let expected = vec![peers[0].sent(), peers[1].unknown(), peers[2].sent(), peers[3].sent()];
+        assert_eq!(poll_future(&mut sending, &waker), Poll::Ready(expected));
+        assert_eq!(peers.map(|peer| peer.gate.take_items().len()), [1, 0, 1, 1]);
+    }
+
+    #[test]
+    fn moving_it_changes_nothing() {
+        in_each_way(0, |multiplexer, peer, sending| {
+            multiplexer.add_channel(2).unwrap();
+            let mut sending = sending.send(5);
+            assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Pending);
+            multiplexer.change_stream_channel(peer.id, 2).unwrap();
+            peer.gate.make_room(1);
+            assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Ready(Ok(())));
+            assert_eq!(peer.gate.take_items(), [5]);
+        });
+    }
+
+    #[test]
+    fn closing_the_multiplexer_changes_nothing() {
+        in_each_way(1, |multiplexer, peer, sending| {
+            multiplexer.close();
+            assert_eq!(sending.send(5).now_or_never(), Some(Ok(())));
+            assert_eq!(peer.gate.take_items(), [5]);
+        });
+    }
+}
+
+/// Whatever happens to sinks and pairs while sends are under way: each sink gets each item at most once, each result is
+/// true, and who is polled when it is woken, and only then, comes to an end.
+mod whatever_happens {
+    use super::*;
+
+    const PEERS: usize = 4;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Send(Vec<usize>),
+        SendOne(usize),
+        SendByASender(usize),
+        CloseStream(usize),
+        Poll(prop::sample::Index),
+        Drop(prop::sample::Index),
+        MakeRoom(usize, usize),
+        SetFlushes(usize, bool),
+        SetCloses(usize, bool),
+        Fail(usize),
+        End(usize),
+        Remove(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let peer = 0..PEERS;
+        prop_oneof![
+            4 => prop::collection::vec(peer.clone(), 0..6).prop_map(Step::Send),
+            3 => peer.clone().prop_map(Step::SendOne),
+            3 => peer.clone().prop_map(Step::SendByASender),
+            1 => peer.clone().prop_map(Step::CloseStream),
+            12 => any::<prop::sample::Index>().prop_map(Step::Poll),
+            2 => any::<prop::sample::Index>().prop_map(Step::Drop),
+            4 => (peer.clone(), 1..3_usize).prop_map(|(peer, room)| Step::MakeRoom(peer, room)),
+            3 => (peer.clone(), any::<bool>()).prop_map(|(peer, flushes)| Step::SetFlushes(peer, flushes)),
+            2 => (peer.clone(), any::<bool>()).prop_map(|(peer, closes)| Step::SetCloses(peer, closes)),
+            1 => peer.clone().prop_map(Step::Fail),
+            1 => peer.clone().prop_map(Step::End),
+            1 => peer.prop_map(Step::Remove),
+        ]
+    }
+
+    /// A send or a closing under way, polled as a task of its own.
+    struct Task<'a> {
+        item: u32,
+        to: Vec<usize>,
+        future: Option<LocalBoxFuture<'a, Vec<Result<(), SendError<Broken>>>>>,
+        wakes: Arc<Wakes>,
+        waker: Waker,
+        results: Option<Vec<Result<(), SendError<Broken>>>>,
+    }
+
+    impl Task<'_> {
+        fn poll(&mut self) {
+            self.wakes.take();
+            let Some(future) = &mut self.future else { return };
+            if let Poll::Ready(results) = poll_future(future, &self.waker) {
+                assert_eq!(results.len(), self.to.len());
+                self.results = Some(results);
+                self.future = None;
+            }
+        }
+
+        /// How often a sink may have got the item, at least and at most.
+        fn owes(&self, peer: usize) -> (usize, usize) {
+            let at = |(at, to): (usize, &usize)| (*to == peer).then_some(at);
+            let mut owed = (0, 0);
+            for at in self.to.iter().enumerate().filter_map(at) {
+                let (least, most) = match self.results.as_ref().map(|results| results[at]) {
+                    Some(Ok(()) | Err(SendError::Unflushed(_))) => (1, 1),
+                    Some(Err(SendError::Sink { .. })) | None => (0, 1),
+                    Some(Err(_)) => (0, 0),
+                };
+                owed = (owed.0 + least, owed.1 + most);
+            }
+            owed
+        }
+
+        /// How often it was told that a sink has got the item and is flushed.
+        fn told_as_sent(&self, peer: usize) -> usize {
+            let results = self.results.iter().flatten();
+            self.to.iter().zip(results).filter(|(to, result)| **to == peer && result.is_ok()).count()
+        }
+    }
+
+    struct Scene<'a> {
+        multiplexer: &'a Pairs,
+        peers: &'a [Peer; PEERS],
+        tasks: Vec<Task<'a>>,
+    }
+
+    impl<'a> Scene<'a> {
+        /// The item is the task's number.
+        fn start<F>(&mut self, to: Vec<usize>, future: impl FnOnce(&'a Pairs, Vec<StreamId>, u32) -> F)
+        where
+            F: Future<Output = Vec<Result<(), SendError<Broken>>>> + 'a,
+        {
+            let item = u32::try_from(self.tasks.len()).unwrap();
+            let ids = to.iter().map(|at| self.peers[*at].id).collect();
+            let future = Some(future(self.multiplexer, ids, item).boxed_local());
+            let (wakes, waker) = Wakes::new();
+            // A new task is polled once.
+            waker.wake_by_ref();
+            self.tasks.push(Task { item, to, future, wakes, waker, results: None });
+        }
+
+        fn run(&mut self, step: Step) {
+            let peers = self.peers;
+            match step {
+                Step::Send(to) => self.start(to, |multiplexer, ids, item| {
+                    let sending = multiplexer.send(ids, item);
+                    sending.map(|sent| sent.into_iter().map(|sent| sent.map(drop)).collect())
+                }),
+                Step::SendOne(to) => self.start(vec![to], |multiplexer, ids, item| {
+                    multiplexer.send_one(ids[0], item).map(|sent| vec![sent])
+                }),
+                Step::SendByASender(to) => self.start(vec![to], |multiplexer, ids, item| {
+                    send(By::Sender, multiplexer, [ids[0]; 2], item).map(|sent| vec![sent])
+                }),
+                Step::CloseStream(peer) => self.start(vec![], |multiplexer, _, _| {
+                    multiplexer.close_stream(peers[peer].id).map(|_| vec![])
+                }),
+                Step::Poll(_) | Step::Drop(_) if self.tasks.is_empty() => {}
+                Step::Poll(task) => {
+                    let at = task.index(self.tasks.len());
+                    self.tasks[at].poll();
+                }
+                Step::Drop(task) => {
+                    let at = task.index(self.tasks.len());
+                    self.tasks[at].future = None;
+                }
+                Step::MakeRoom(peer, room) => peers[peer].gate.make_room(room),
+                Step::SetFlushes(peer, flushes) => peers[peer].gate.set_flushes(flushes),
+                Step::SetCloses(peer, closes) => peers[peer].gate.set_closes(closes),
+                Step::Fail(peer) => peers[peer].gate.fail(),
+                Step::End(peer) => {
+                    peers[peer].feed.end();
+                    while self.multiplexer.try_recv(CHANNEL).is_ok() {}
+                }
+                Step::Remove(peer) => drop(self.multiplexer.remove_stream(peers[peer].id)),
+            }
+        }
+
+        /// Lets all sinks go on, and polls each task as often as it is woken.
+        fn finish(&mut self) {
+            for Peer { gate, .. } in self.peers {
+                gate.make_room(1_000);
+                gate.set_flushes(true);
+                gate.set_closes(true);
+            }
+            let mut woken = true;
+            while woken {
+                woken = false;
+                for task in self.tasks.iter_mut().filter(|task| task.wakes.take() > 0) {
+                    task.poll();
+                    woken = true;
+                }
+            }
+            assert!(self.tasks.iter().all(|task| task.future.is_none()), "nobody waits for nothing");
+        }
+
+        fn check(&self) {
+            for (at, peer) in self.peers.iter().enumerate() {
+                let flushed = peer.gate.flushed();
+                let items = peer.gate.take_items();
+                for task in &self.tasks {
+                    let got = items.iter().filter(|item| **item == task.item).count();
+                    let (least, most) = task.owes(at);
+                    let (item, results) = (task.item, &task.results);
+                    assert!((least..=most).contains(&got), "{item} came {got} times: {results:?}");
+                }
+                for task in &self.tasks {
+                    let told = task.told_as_sent(at);
+                    let ours = items.iter().enumerate().filter(|(_, item)| **item == task.item);
+                    let flushed = ours.filter(|(index, _)| *index < flushed || peer.gate.is_closed());
+                    assert!(flushed.count() >= told, "{} was flushed", task.item);
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 400,
+            failure_persistence: None,
+            rng_seed: RngSeed::Fixed(17),
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn each_item_comes_at_most_once_and_each_result_is_true(
+            steps in prop::collection::vec(step(), 1..80),
+        ) {
+            let (multiplexer, peers) = peers([1, 0, 2, 0]);
+            let mut scene = Scene { multiplexer: &multiplexer, peers: &peers, tasks: Vec::new() };
+            steps.into_iter().for_each(|step| scene.run(step));
+            scene.finish();
+            scene.check();
+        }
+    }
+}
