@@ -1,0 +1,104 @@
+//! What sending costs beyond the sink's own part: to one, and to many of whom some are slow.
+//!
+//! Each benchmark checks that every sink got what was sent.
+
+#![allow(missing_docs, reason = "criterion_group makes a function without any")]
+
+mod parts;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use futures::stream::{Pending, pending};
+use futures::{FutureExt, Sink};
+use parts::{Count, Counting};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+use stream_multiplexer::{Multiplexer, StreamId};
+
+const SIZES: [usize; 5] = [1, 10, 100, 1_000, 10_000];
+
+type Mux = Multiplexer<Pending<()>, Counting>;
+
+fn filled(sinks: usize) -> (Mux, Vec<StreamId>, Vec<Rc<Count>>) {
+    let multiplexer = Mux::new();
+    multiplexer.add_channel(0).unwrap();
+    let counts: Vec<Rc<Count>> = (0..sinks).map(|_| Rc::default()).collect();
+    let add =
+        |count: &Rc<Count>| multiplexer.add_stream_pair(Counting(Rc::clone(count)), pending(), 0).unwrap();
+    let ids = counts.iter().map(add).collect();
+    (multiplexer, ids, counts)
+}
+
+fn one(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("send to one of 1,000");
+    let (multiplexer, ids, counts) = filled(1_000);
+    let mut sent = 0;
+    group.bench_function("the sink alone", |bencher| {
+        let mut sink = Counting(Rc::clone(&counts[500]));
+        let mut cx = Context::from_waker(Waker::noop());
+        bencher.iter(|| {
+            assert!(Pin::new(&mut sink).poll_ready(&mut cx).is_ready());
+            Pin::new(&mut sink).start_send(1).unwrap();
+            assert!(Pin::new(&mut sink).poll_flush(&mut cx).is_ready());
+            sent += 1;
+        });
+    });
+    group.bench_function("send_one", |bencher| {
+        bencher.iter(|| {
+            multiplexer.send_one(ids[500], 1).now_or_never().unwrap().unwrap();
+            sent += 1;
+        });
+    });
+    group.bench_function("send", |bencher| {
+        bencher.iter(|| {
+            assert!(multiplexer.send([ids[500]], 1).now_or_never().unwrap()[0].is_ok());
+            sent += 1;
+        });
+    });
+    group.bench_function("StreamSender", |bencher| {
+        let mut sender = multiplexer.sender(ids[500]).unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        bencher.iter(|| {
+            assert!(Pin::new(&mut sender).poll_ready(&mut cx).is_ready());
+            Pin::new(&mut sender).start_send(1).unwrap();
+            assert!(Pin::new(&mut sender).poll_flush(&mut cx).is_ready());
+            sent += 1;
+        });
+    });
+    assert_eq!(counts[500].items.get(), sent);
+    group.finish();
+}
+
+fn broadcast(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("broadcast, per sink");
+    for sinks in SIZES {
+        let (multiplexer, ids, counts) = filled(sinks);
+        let mut sent = 0;
+        group.throughput(Throughput::Elements(sinks as u64));
+        group.bench_function(BenchmarkId::new("all are ready", sinks), |bencher| {
+            bencher.iter(|| {
+                let results = multiplexer.send(ids.iter().copied(), 1).now_or_never().unwrap();
+                assert_eq!(results.len(), sinks);
+                sent += 1;
+            });
+        });
+        group.bench_function(BenchmarkId::new("one in ten is slow", sinks), |bencher| {
+            let slow: Vec<_> = counts.iter().step_by(10).collect();
+            let mut cx = Context::from_waker(Waker::noop());
+            bencher.iter(|| {
+                slow.iter().for_each(|count| count.is_shut.set(true));
+                let mut send = multiplexer.send(ids.iter().copied(), 1);
+                assert!(send.poll_unpin(&mut cx).is_pending());
+                slow.iter().for_each(|count| count.open());
+                // It yields when many were not ready.
+                while send.poll_unpin(&mut cx).is_pending() {}
+                sent += 1;
+            });
+        });
+        assert!(counts.iter().all(|count| count.items.get() == sent), "each sink got each item once");
+    }
+    group.finish();
+}
+
+criterion_group!(benches, one, broadcast);
+criterion_main!(benches);
