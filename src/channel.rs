@@ -22,7 +22,8 @@
 //! in it.
 //!
 //! Departures wait in the order in which they came, and are told before any turn is taken. So when a stream
-//! leaves and comes back, the end of its first stay is told before anything of the second.
+//! leaves and comes back, the end of its first stay is told before anything of the second. If it leaves
+//! again before the poll of its first stay returned, that departure waits for the first one.
 //!
 //! # Who wakes the receivers
 //!
@@ -57,6 +58,8 @@ struct State<St> {
     slots: Rotation<Slot<St>>,
     /// Those that left and of whom this is still to be told.
     departures: VecDeque<(StreamId, Departure)>,
+    /// Those of streams in `Leaving` slots: held back until the poll returns, in the order of their stays.
+    held: Vec<(StreamId, Departure)>,
     /// The streams whose stay here goes on.
     members: usize,
     phase: Phase,
@@ -74,7 +77,7 @@ enum Phase {
 enum Slot<St> {
     Present(Box<Member<St>>),
     Away { id: StreamId, woken: bool },
-    Leaving(Departure),
+    Leaving,
     Expected(StreamId),
 }
 
@@ -299,7 +302,8 @@ impl<St> Channel<St> {
     pub(crate) fn new(id: ChannelId, half_close: bool) -> Self {
         let slots = Rotation::with_capacity(0);
         let tasks = Arc::clone(slots.tasks());
-        let state = State { slots, departures: VecDeque::new(), members: 0, phase: Phase::Open };
+        let state =
+            State { slots, departures: VecDeque::new(), held: Vec::new(), members: 0, phase: Phase::Open };
         Self { id, half_close, tasks, state: Mutex::new(state) }
     }
 
@@ -397,14 +401,14 @@ impl<St> State<St> {
                 self.slots.clear_ready(key);
                 match self.slots.slots_mut().get_mut(key) {
                     Some(slot @ Slot::Present(_)) => {
-                        let before = std::mem::replace(slot, Slot::Leaving(Departure::Removed));
+                        let before = std::mem::replace(slot, Slot::Leaving);
                         let Slot::Present(member) = before else { unreachable!("matched above") };
                         *slot = Slot::Away { id: member.id, woken: false };
                         return (Turn::Poll(key, member), Wake::NONE);
                     }
                     Some(Slot::Away { woken, .. }) => *woken = true,
                     // Made ready when its stream comes.
-                    Some(Slot::Leaving(_) | Slot::Expected(_)) => {}
+                    Some(Slot::Leaving | Slot::Expected(_)) => {}
                     // A stale wake of a vacant slot.
                     None => {}
                 }
@@ -436,7 +440,7 @@ impl<St> State<St> {
                 self.slots.set_ready(key);
                 (None, self.wake())
             }
-            Slot::Leaving(_) => {
+            Slot::Leaving => {
                 let mut member = member;
                 let (_, wake) = self.retire(key, &mut member, Departure::Removed);
                 (Some(member), wake)
@@ -460,8 +464,9 @@ impl<St> State<St> {
     fn depart(&mut self, key: usize, departure: Departure) -> (Option<Box<Member<St>>>, Wake) {
         self.members -= 1;
         let slot = &mut self.slots.slots_mut()[key];
-        if let Slot::Away { .. } = slot {
-            *slot = Slot::Leaving(departure);
+        if let Slot::Away { id, .. } = *slot {
+            *slot = Slot::Leaving;
+            self.held.push((id, departure));
             return (None, Wake::NONE);
         }
         let (id, member) = match self.slots.vacate(key) {
@@ -472,34 +477,49 @@ impl<St> State<St> {
             Some(Slot::Expected(id)) => (id, None),
             _ => unreachable!("its stay was over already"),
         };
+        if self.held.iter().any(|(of, _)| *of == id) {
+            self.held.push((id, departure));
+            return (member, Wake::NONE);
+        }
         self.departures.push_back((id, departure));
         (member, self.wake())
     }
 
     fn retire(&mut self, key: usize, member: &mut Member<St>, departure: Departure) -> (bool, Wake) {
         self.slots.give_back(key, member.take_waker());
-        let (lasted, departure) = match self.slots.vacate(key) {
-            Some(Slot::Away { .. }) => (true, departure),
-            Some(Slot::Leaving(departure)) => (false, departure),
-            _ => unreachable!("the slot of a stream that is being polled"),
-        };
-        if lasted {
-            self.members -= 1;
-            if departure == Departure::Ended {
-                return (true, self.wake_if_ended());
+        match self.slots.vacate(key) {
+            Some(Slot::Away { .. }) => {
+                self.members -= 1;
+                if departure == Departure::Ended {
+                    return (true, self.wake_if_ended());
+                }
+                self.departures.push_back((member.id, departure));
+                (true, self.wake())
             }
+            Some(Slot::Leaving) => {
+                self.release(member.id);
+                (false, self.wake())
+            }
+            _ => unreachable!("the slot of a stream that is being polled"),
         }
-        if self.phase != Phase::Removed {
-            self.departures.push_back((member.id, departure));
-        }
-        (lasted, self.wake())
+    }
+
+    /// Lets the departures of a stream be told that were held back.
+    fn release(&mut self, id: StreamId) {
+        let Self { held, departures, .. } = self;
+        held.retain(|&(of, departure)| {
+            if of == id {
+                departures.push_back((of, departure));
+            }
+            of != id
+        });
     }
 
     fn remove(&mut self) -> Vec<(StreamId, Option<Box<Member<St>>>)> {
         self.phase = Phase::Removed;
         let mut streams = Vec::with_capacity(self.members);
         self.slots.slots_mut().retain(|_, slot| {
-            match std::mem::replace(slot, Slot::Leaving(Departure::Removed)) {
+            match std::mem::replace(slot, Slot::Leaving) {
                 Slot::Present(member) => {
                     streams.push((member.id, Some(member)));
                     false
@@ -513,10 +533,11 @@ impl<St> State<St> {
                     streams.push((id, None));
                     true
                 }
-                Slot::Leaving(_) => true,
+                Slot::Leaving => true,
             }
         });
         self.departures.clear();
+        self.held.clear();
         self.members = 0;
         streams
     }
