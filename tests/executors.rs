@@ -15,8 +15,6 @@ mod net;
 mod on_pollster;
 #[path = "executors/smol.rs"]
 mod on_smol;
-#[path = "executors/thread_pool.rs"]
-mod thread_pool;
 #[path = "executors/tokio_current_thread.rs"]
 mod tokio_current_thread;
 #[path = "executors/tokio_multi_thread.rs"]

@@ -358,9 +358,9 @@ fn members_woken_in_the_poll_of_another_have_their_turn_in_the_same_round() {
 #[test]
 fn the_bound_holds_across_the_words_of_the_set() {
     Scene::each(|scene| {
-        let busy = [0, 31, 32, 33, 95, 96, 1_055, 1_056, 1_099];
-        let sleepers = [1, 34, 1_000, 1_057];
-        scene.insert_idle(1_100);
+        let busy = [0, 31, 32, 33, 95, 96, 1_055, 1_056, 2_000, 2_001, 4_400];
+        let sleepers = [1, 34, 1_000, 1_057, 2_002, 4_399];
+        scene.insert_idle(4_401);
         scene.feed_all(&busy, ENDLESS);
         for waking in busy {
             scene.wake_in_poll_of(waking, &sleepers);
@@ -408,6 +408,39 @@ fn members_woken_right_behind_the_cursor_do_not_starve_those_ahead() {
         let turns = scene.take_turns();
         for member in odd {
             assert!(turns.iter().filter(|turn| **turn == member).count() >= 64 / 8);
+        }
+    });
+}
+
+#[test]
+fn a_call_takes_64_turns_in_vain_at_most() {
+    for _ in 0..4 {
+        Scene::each(|scene| {
+            scene.insert_many(130, 0);
+            for turns in [64, 64, 2, 0] {
+                scene.poll(1);
+                assert_eq!(scene.take_turns().len(), turns);
+            }
+        });
+    }
+}
+
+#[test]
+fn a_call_takes_two_turns_in_a_row_of_members_that_wake_themselves() {
+    Scene::each(|scene| {
+        scene.insert_idle(6);
+        for _ in 0..4 {
+            for member in [1, 2, 4, 5] {
+                scene.wake_in_poll_of(member, &[member]);
+                scene.wake(member);
+            }
+            scene.wake(3);
+            scene.poll(1);
+            assert_eq!(scene.take_turns(), [1, 2]);
+            scene.poll(1);
+            assert_eq!(scene.take_turns(), [3, 4, 5]);
+            scene.poll(1);
+            assert_eq!(scene.take_turns(), [1, 2, 4, 5]);
         }
     });
 }

@@ -4,7 +4,7 @@
 mod model;
 mod support;
 
-use model::{Operation, operations, run_multiplexer, run_slab};
+use model::{Operation, Trick, operations, run_multiplexer, run_slab};
 use proptest::prelude::*;
 use std::collections::HashSet;
 use std::mem::discriminant;
@@ -30,16 +30,43 @@ proptest! {
     }
 }
 
+/// What random operations seldom hit.
+#[test]
+fn another_receiver_parks_in_the_middle_of_the_last_poll() {
+    let before = [
+        Operation::AddReceiver { receiver: 2, channel: 0 },
+        Operation::Insert { channel: 0 },
+        Operation::Receive { receiver: 0 },
+    ];
+    let [push, wake, end] =
+        [Operation::Push { stream: 0 }, Operation::Wake { stream: 0 }, Operation::End { stream: 0 }];
+    let receive = || Operation::Receive { receiver: 2 };
+    for (operations, last) in [
+        (vec![push.clone(), receive()], None),
+        (vec![wake, receive(), push.clone()], None),
+        (vec![receive(), push], None),
+        (vec![receive()], Some(end)),
+    ] {
+        for trick in [Trick::BeforeLook(operations.clone()), Trick::AfterLook(operations)] {
+            let mut all = before.to_vec();
+            all.extend([Operation::Trick { stream: 0, trick }, Operation::Close]);
+            all.extend(last.clone());
+            all.extend([Operation::Receive { receiver: 0 }, receive(), receive()]);
+            run_multiplexer(&all);
+        }
+    }
+}
+
 /// So that no operation is lost when the bytes' meaning changes.
 #[test]
 fn every_operation_is_decoded() {
-    let decoded = (0..=u8::MAX).flat_map(|code| [[code, 0, 0, 0], [code, 255, code, 255]]);
+    let decoded = (0..=u8::MAX).flat_map(|code| [[code, 0, 9, 0], [code, 255, code, 255]]);
     let operations: Vec<_> = decoded.flat_map(|bytes| operations(&bytes).into_iter().take(1)).collect();
     let tricks = operations.iter().filter_map(|operation| match operation {
         Operation::Trick { trick, .. } => Some(discriminant(trick)),
         _ => None,
     });
-    assert_eq!(tricks.collect::<HashSet<_>>().len(), 4);
+    assert_eq!(tricks.collect::<HashSet<_>>().len(), 5);
     assert_eq!(operations.iter().map(discriminant).collect::<HashSet<_>>().len(), 19);
 }
 

@@ -464,18 +464,14 @@ mod sinks {
     #[test]
     fn that_panic_in_send_one() {
         for moment in IN_A_SEND {
-            assert_costs_that_pair_alone(moment, |multiplexer, id| {
-                now(multiplexer.send_one(id, 1))
-            });
+            assert_costs_that_pair_alone(moment, |multiplexer, id| now(multiplexer.send_one(id, 1)));
         }
     }
 
     #[test]
     fn that_panic_in_send() {
         for moment in IN_A_SEND {
-            assert_costs_that_pair_alone(moment, |multiplexer, id| {
-                now(multiplexer.send([id], 1))
-            });
+            assert_costs_that_pair_alone(moment, |multiplexer, id| now(multiplexer.send([id], 1)));
         }
     }
 

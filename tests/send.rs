@@ -1317,11 +1317,13 @@ mod whatever_happens {
     struct Task<'a> {
         item: u32,
         to: Vec<usize>,
-        future: Option<LocalBoxFuture<'a, Vec<Result<(), SendError<Broken>>>>>,
+        future: Option<LocalBoxFuture<'a, Results>>,
         wakes: Arc<Wakes>,
         waker: Waker,
-        results: Option<Vec<Result<(), SendError<Broken>>>>,
+        results: Option<Results>,
     }
+
+    type Results = Vec<Result<(), SendError<Broken>>>;
 
     impl Task<'_> {
         fn poll(&mut self) {

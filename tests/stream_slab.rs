@@ -249,6 +249,15 @@ fn a_member_removed_while_it_was_ready_is_not_told() {
     assert_eq!((feeds[0].take_polls(), feeds[1].take_polls()), (1, 1));
 }
 
+/// They are no turns in vain: the call does not yield for them.
+#[test]
+fn many_members_removed_while_they_were_ready_cost_nothing() {
+    let (feeds, mut slab) = pipes(200);
+    (0..199).for_each(|key| drop(slab.remove(key)));
+    feeds[199].push(1);
+    assert_eq!(poll(&mut slab), Poll::Ready(Some((199, Some(1)))));
+}
+
 #[test]
 fn the_next_tenant_of_a_key_is_polled_and_woken_like_any() {
     let (feeds, mut slab) = idle_pipes(40);

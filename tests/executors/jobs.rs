@@ -5,34 +5,405 @@ use crate::net::Net;
 use futures::channel::oneshot;
 use futures::future::{Either, join_all, select};
 use futures::stream::{SplitSink, SplitStream};
-use futures::{FutureExt, Sink, SinkExt, StreamExt, poll, stream};
+use futures::{SinkExt, StreamExt, future, poll, stream};
 use std::collections::HashMap;
 use std::sync::Arc;
-use stream_multiplexer::StreamEvent::{self, Ended, Item, Moved};
-use stream_multiplexer::{ChannelOptions, Multiplexer, MultiplexerError, SendError, StreamId};
-use tokio::io::AsyncWriteExt;
+use stream_multiplexer::StreamEvent::{self, Ended, Item, Moved, Removed};
+use stream_multiplexer::{
+    ChannelOptions, ChannelReceiver, Multiplexer, MultiplexerError, SendError, StreamId,
+};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 
 const CHANNEL_ONE: usize = 1;
 const CHANNEL_TWO: usize = 2;
 
 type Lines<N> = Framed<<N as Net>::Connection, LinesCodec>;
-type Server<N> = Multiplexer<SplitStream<Lines<N>>, SplitSink<Lines<N>, String>>;
+type Inward<N> = SplitStream<Lines<N>>;
+type Outward<N> = SplitSink<Lines<N>, String>;
+type Server<N> = Multiplexer<Inward<N>, Outward<N>>;
+type Receiver<N> = ChannelReceiver<Inward<N>, Outward<N>>;
+type Event = (StreamId, StreamEvent<Result<String, LinesCodecError>>);
+
+/// A test of each job, over both kinds of sockets.
+macro_rules! test_each {
+    ($run:ident, $tcp:ty, $unix:ty) => {
+        #[test]
+        fn echo_and_move() {
+            $run(crate::jobs::echo_and_move::<$tcp, _>);
+            $run(crate::jobs::echo_and_move::<$unix, _>);
+        }
+
+        #[test]
+        fn broadcast() {
+            $run(crate::jobs::broadcast::<$tcp, _>);
+            $run(crate::jobs::broadcast::<$unix, _>);
+        }
+
+        #[test]
+        fn peer_vanishes() {
+            $run(crate::jobs::peer_vanishes::<$tcp, _>);
+            $run(crate::jobs::peer_vanishes::<$unix, _>);
+        }
+
+        #[test]
+        fn peer_half_closes() {
+            $run(crate::jobs::peer_half_closes::<$tcp, _>);
+            $run(crate::jobs::peer_half_closes::<$unix, _>);
+        }
+
+        #[test]
+        fn thousands_of_lines() {
+            $run(crate::jobs::thousands_of_lines::<$tcp, _>);
+            $run(crate::jobs::thousands_of_lines::<$unix, _>);
+        }
+
+        #[test]
+        fn peer_does_not_read() {
+            $run(crate::jobs::peer_does_not_read::<$tcp, _>);
+            $run(crate::jobs::peer_does_not_read::<$unix, _>);
+        }
+    };
+}
+pub(crate) use test_each;
+
+/// The main job: two channels, a task that accepts, one that answers the first line of each connection and moves it on, one
+/// that answers all others, and clients that say many lines before they listen.
+pub(crate) async fn echo_and_move<N: Net, E: Executor>(executor: E) {
+    const CLIENTS: usize = 12;
+    const LINES: usize = 100;
+    let (server, listener) = server::<N>(ChannelOptions::new()).await;
+    let accepted = executor.spawn(accept(server.clone(), Arc::clone(&listener), CLIENTS));
+    let moved = executor.spawn(answer_and_move::<N>(server.clone()));
+    let ended = executor.spawn(answer::<N>(server.clone(), server.receiver(CHANNEL_TWO).unwrap()));
+    let clients = (0..CLIENTS).map(|client| {
+        let listener = Arc::clone(&listener);
+        executor.spawn(async move {
+            let mut lines = connect(&*listener).await;
+            say(&mut lines, [format!("it is {client}")]).await;
+            assert_eq!(next(&mut lines).await, format!("one: it is {client}"));
+            say(&mut lines, (0..LINES).map(|line| format!("{client} says {line}"))).await;
+            for line in 0..LINES {
+                assert_eq!(next(&mut lines).await, format!("two: {client} says {line}"));
+            }
+        })
+    });
+
+    let clients: Vec<_> = clients.collect();
+    let ids = accepted.await;
+    join_all(clients).await;
+    server.close();
+    let moved = moved.await;
+    let ended = ended.await;
+    assert_eq!(moved.len(), CLIENTS);
+    assert_eq!(ended.len(), CLIENTS);
+    for id in ids {
+        assert_eq!(moved[&id], (1, 1), "one line and one departure");
+        assert_eq!(ended[&id], (LINES, 1), "all lines and one departure");
+        assert_eq!(server.channel_of(id), None);
+    }
+    assert_eq!(server.channel_len(CHANNEL_TWO), Some(0));
+}
+
+/// How many lines came of each stream, and how many departures.
+type Account = HashMap<StreamId, (usize, usize)>;
+
+async fn answer_and_move<N: Net>(server: Server<N>) -> Account {
+    let mut account = Account::new();
+    loop {
+        match server.recv(CHANNEL_ONE).await {
+            Ok((id, Some(line))) => {
+                account.entry(id).or_default().0 += 1;
+                let answer = format!("one: {}", line.unwrap());
+                for sent in server.send(vec![id], answer).await {
+                    assert_eq!(sent.unwrap(), id);
+                }
+                server.change_stream_channel(id, CHANNEL_TWO).unwrap();
+            }
+            Ok((id, None)) => account.entry(id).or_default().1 += 1,
+            Err(MultiplexerError::UnknownChannel(CHANNEL_ONE)) => return account,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+async fn answer<N: Net>(server: Server<N>, mut receiver: Receiver<N>) -> Account {
+    let mut account = Account::new();
+    while let Some((id, event)) = receiver.next().await {
+        let (lines, departures) = account.entry(id).or_default();
+        match event {
+            Item(line) => {
+                *lines += 1;
+                server.send_one(id, format!("two: {}", line.unwrap())).await.unwrap();
+            }
+            Ended => *departures += 1,
+            Moved(_) | Removed => panic!("nobody did that"),
+        }
+    }
+    account
+}
+
+/// Every line of each client is sent to all of them: all hear the same, and of each all in its order.
+pub(crate) async fn broadcast<N: Net, E: Executor>(executor: E) {
+    const CLIENTS: usize = 8;
+    const LINES: usize = 25;
+    let (server, listener) = server::<N>(ChannelOptions::new()).await;
+    let clients = (0..CLIENTS).map(|client| {
+        let listener = Arc::clone(&listener);
+        executor.spawn(async move {
+            let mut lines = connect(&*listener).await;
+            say(&mut lines, (0..LINES).map(|line| format!("{client}: {line}"))).await;
+            let mut heard = Vec::new();
+            while heard.len() < CLIENTS * LINES {
+                heard.push(next(&mut lines).await);
+            }
+            heard
+        })
+    });
+    let clients: Vec<_> = clients.collect();
+    let ids = accept(server.clone(), listener, CLIENTS).await;
+
+    let mut receiver = server.receiver(CHANNEL_ONE).unwrap();
+    for _ in 0..CLIENTS * LINES {
+        let line = line(receiver.next().await).1;
+        for (sent, id) in server.send(ids.clone(), line).await.into_iter().zip(&ids) {
+            assert_eq!(sent.unwrap(), *id);
+        }
+    }
+
+    let heard = join_all(clients).await;
+    assert!(heard.iter().all(|lines| *lines == heard[0]), "all hear the same");
+    for client in 0..CLIENTS {
+        let name = format!("{client}: ");
+        let said = heard[0].iter().filter(|line| line.starts_with(&name));
+        assert!(said.eq(&(0..LINES).map(|line| format!("{name}{line}")).collect::<Vec<_>>()));
+    }
+    server.close();
+    for _ in 0..CLIENTS {
+        assert!(matches!(receiver.next().await, Some((_, Ended))));
+    }
+    assert!(receiver.next().await.is_none());
+}
+
+/// A peer goes in the middle of a line, with something unread: it is told once that it is gone, and nobody else notices.
+pub(crate) async fn peer_vanishes<N: Net, E: Executor>(executor: E) {
+    let (server, listener) = server::<N>(ChannelOptions::new()).await;
+    let stays = executor.spawn({
+        let listener = Arc::clone(&listener);
+        async move {
+            let mut lines = connect(&*listener).await;
+            say(&mut lines, ["I stay".to_owned()]).await;
+            assert_eq!(next(&mut lines).await, "to both");
+            assert_eq!(next(&mut lines).await, "it is gone");
+            say(&mut lines, ["still here".to_owned()]).await;
+        }
+    });
+    let [stays_id] = accept(server.clone(), Arc::clone(&listener), 1).await[..] else { panic!("one") };
+    let (reads_nothing, was_sent) = oneshot::channel::<()>();
+    let vanishes = executor.spawn({
+        let listener = Arc::clone(&listener);
+        async move {
+            let mut connection = listener.connect().await;
+            connection.write_all(b"half a li").await.unwrap();
+            connection.flush().await.unwrap();
+            was_sent.await.unwrap();
+        }
+    });
+    let [vanishes_id] = accept(server.clone(), listener, 1).await[..] else { panic!("one") };
+
+    let mut receiver = server.receiver(CHANNEL_ONE).unwrap();
+    assert_eq!(line(receiver.next().await), (stays_id, "I stay".to_owned()));
+    for sent in server.send([stays_id, vanishes_id], "to both".to_owned()).await {
+        sent.unwrap();
+    }
+    reads_nothing.send(()).unwrap();
+    vanishes.await;
+    loop {
+        match receiver.next().await {
+            Some((id, Ended)) if id == vanishes_id => break,
+            // The rest of what it said, or that the connection was reset.
+            Some((id, Item(_))) if id == vanishes_id => {}
+            other => panic!("nobody else did anything: {other:?}"),
+        }
+    }
+    let sent = server.send([vanishes_id, stays_id], "it is gone".to_owned()).await;
+    assert!(matches!(sent[..], [Err(SendError::UnknownStream(gone)), Ok(_)] if gone == vanishes_id));
+    assert_eq!(line(receiver.next().await), (stays_id, "still here".to_owned()));
+    stays.await;
+    assert!(matches!(receiver.next().await, Some((id, Ended)) if id == stays_id));
+    assert_eq!(server.channel_len(CHANNEL_ONE), Some(0));
+}
+
+/// A peer that has shut down its writing side still gets the answer, in a channel that half-closes; and then the end.
+pub(crate) async fn peer_half_closes<N: Net, E: Executor>(executor: E) {
+    assert_eq!(ask_and_fall_silent::<N, E>(&executor, true).await, ["answer to 3 lines"]);
+    assert!(ask_and_fall_silent::<N, E>(&executor, false).await.is_empty());
+}
+
+/// What a peer hears that says three lines and shuts down its writing side.
+async fn ask_and_fall_silent<N: Net, E: Executor>(executor: &E, half_close: bool) -> Vec<String> {
+    let (server, listener) = server::<N>(ChannelOptions::new().half_close(half_close)).await;
+    let asks = executor.spawn({
+        let listener = Arc::clone(&listener);
+        async move {
+            let mut lines = connect(&*listener).await;
+            say(&mut lines, ["a", "b", "c"].map(str::to_owned)).await;
+            N::fall_silent(lines.get_mut()).await;
+            lines.map(Result::unwrap).collect().await
+        }
+    });
+    let ids = accept(server.clone(), listener, 1).await;
+
+    let mut receiver = server.receiver(CHANNEL_ONE).unwrap();
+    for said in ["a", "b", "c"] {
+        assert_eq!(line(receiver.next().await), (ids[0], said.to_owned()));
+    }
+    assert!(matches!(receiver.next().await, Some((id, Ended)) if id == ids[0]));
+    let sent = server.send_one(ids[0], "answer to 3 lines".to_owned()).await;
+    assert_eq!(sent.is_ok(), half_close);
+    let closed = server.close_stream::<String>(ids[0]).await;
+    assert_eq!(closed.is_ok(), half_close);
+    asks.await
+}
+
+/// Thousands of lines there and back again, at the pace of who is slower.
+pub(crate) async fn thousands_of_lines<N: Net, E: Executor>(executor: E) {
+    const LINES: usize = 5_000;
+    let (server, listener) = server::<N>(ChannelOptions::new()).await;
+    let client = executor.spawn({
+        let listener = Arc::clone(&listener);
+        async move {
+            let (mut says, hears) = connect(&*listener).await.split();
+            let mut lines = stream::iter(0..LINES).map(|line| Ok(line.to_string()));
+            let hears = hears.take(LINES).map(Result::unwrap).collect::<Vec<_>>();
+            let (said, heard) = future::join(says.send_all(&mut lines), hears).await;
+            said.unwrap();
+            assert!(heard.into_iter().eq((0..LINES).map(|line| line.to_string())));
+        }
+    });
+    let ids = accept(server.clone(), listener, 1).await;
+
+    let mut receiver = server.receiver(CHANNEL_ONE).unwrap();
+    let mut sender = server.sender(ids[0]).unwrap();
+    let mut events = Vec::new();
+    let mut lines = 0;
+    while lines < LINES {
+        lines += receiver.recv_many(&mut events, 64).await;
+        for event in events.drain(..) {
+            sender.feed(line(Some(event)).1).await.unwrap();
+        }
+        sender.flush().await.unwrap();
+    }
+    client.await;
+    assert!(matches!(receiver.next().await, Some((_, Ended))));
+    assert!(matches!(sender.feed(String::new()).await, Err(SendError::UnknownStream(_))));
+}
+
+/// A peer that reads nothing makes the broadcast wait, and does not delay what the other gets.
+pub(crate) async fn peer_does_not_read<N: Net, E: Executor>(executor: E) {
+    const LINE: usize = 256 * 1024;
+    let (server, listener) = server::<N>(ChannelOptions::new()).await;
+    let reads = executor.spawn({
+        let listener = Arc::clone(&listener);
+        async move {
+            let mut lines = connect(&*listener).await;
+            while let Some(line) = lines.next().await {
+                assert_eq!(line.unwrap().len(), LINE);
+                say(&mut lines, ["got it".to_owned()]).await;
+            }
+        }
+    });
+    let reads_id = accept(server.clone(), Arc::clone(&listener), 1).await[0];
+    let (begin, begins) = oneshot::channel::<()>();
+    let stuck = executor.spawn({
+        let listener = Arc::clone(&listener);
+        async move {
+            let mut lines = connect(&*listener).await;
+            begins.await.unwrap();
+            let mut count = 0;
+            while let Some(line) = lines.next().await {
+                assert_eq!(line.unwrap().len(), LINE);
+                count += 1;
+            }
+            count
+        }
+    });
+    let stuck_id = accept(server.clone(), listener, 1).await[0];
+
+    let mut receiver = server.receiver(CHANNEL_ONE).unwrap();
+    let mut count = 0;
+    let sent = loop {
+        assert!(count < 1_000, "the buffers of a socket are not that big");
+        count += 1;
+        let mut sending = server.send([stuck_id, reads_id], "x".repeat(LINE));
+        match select(&mut sending, receiver.next()).await {
+            Either::Left((sent, got_it)) => {
+                assert!(sent.iter().all(Result::is_ok), "{sent:?}");
+                assert_eq!(line(got_it.await), (reads_id, "got it".to_owned()));
+            }
+            // The other has all of it. Is it the stuck one that the broadcast waits for?
+            Either::Right((got_it, _)) => {
+                assert_eq!(line(got_it), (reads_id, "got it".to_owned()));
+                if poll!(&mut sending).is_pending() {
+                    begin.send(()).unwrap();
+                    break sending.await;
+                }
+            }
+        }
+    };
+    assert!(matches!(sent[..], [Ok(first), Ok(second)] if (first, second) == (stuck_id, reads_id)));
+    server.close_stream::<String>(stuck_id).await.unwrap();
+    server.close_stream::<String>(reads_id).await.unwrap();
+    assert_eq!(stuck.await, count, "nothing is lost");
+    reads.await;
+}
 
 /// A server with two channels, and its listener.
 async fn server<N: Net>(options: ChannelOptions) -> (Server<N>, Arc<N>) {
-    let multiplexer = Multiplexer::new();
-    multiplexer.add_channel_with(CHANNEL_ONE, options).unwrap();
-    multiplexer.add_channel_with(CHANNEL_TWO, options).unwrap();
-    (multiplexer, Arc::new(N::listen().await))
+    let server = Multiplexer::new();
+    server.add_channel_with(CHANNEL_ONE, options).unwrap();
+    server.add_channel_with(CHANNEL_TWO, options).unwrap();
+    (server, Arc::new(N::listen().await))
 }
 
 /// Accepts so many connections into the first channel.
-fn accept<N: Net>(
-    executor: &impl Executor,
-    server: &Server<N>,
-    listener: &Arc<N>,
-    count: usize,
-) -> impl Future<Output = Vec<StreamId>> + use<N, impl Executor> {
-    todo!()
+async fn accept<N: Net>(server: Server<N>, listener: Arc<N>, count: usize) -> Vec<StreamId> {
+    let mut ids = Vec::new();
+    while ids.len() < count {
+        let (sink, stream) = Framed::new(listener.accept().await, LinesCodec::new()).split();
+        ids.push(server.add_stream_pair(sink, stream, CHANNEL_ONE).unwrap());
+    }
+    ids
+}
+
+/// A client's side of a connection.
+async fn connect<N: Net>(listener: &N) -> Lines<N> {
+    Framed::new(listener.connect().await, LinesCodec::new())
+}
+
+/// Says some lines in one go.
+async fn say<C>(client: &mut Framed<C, LinesCodec>, lines: impl IntoIterator<Item = String>)
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+{
+    for line in lines {
+        client.feed(line).await.unwrap();
+    }
+    SinkExt::<String>::flush(client).await.unwrap();
+}
+
+/// What a client hears next.
+async fn next<C>(client: &mut Framed<C, LinesCodec>) -> String
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+{
+    client.next().await.expect("the server goes on").unwrap()
+}
+
+/// The line that a server received.
+fn line(event: Option<Event>) -> (StreamId, String) {
+    match event {
+        Some((id, Item(line))) => (id, line.unwrap()),
+        other => panic!("a line was expected: {other:?}"),
+    }
 }

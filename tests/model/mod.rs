@@ -14,5 +14,6 @@ mod slab;
 mod task;
 
 pub(crate) use multiplexer::run as run_multiplexer;
-pub(crate) use operation::{Operation, operations};
+#[allow(unused_imports, reason = "each user takes its part")]
+pub(crate) use operation::{Operation, Trick, operations};
 pub(crate) use slab::run as run_slab;

@@ -85,10 +85,12 @@ pub(crate) enum Trick {
     WakeItself,
     /// Its next poll panics.
     Panic,
-    /// Its next poll does this first.
-    InPoll(Box<Operation>),
+    /// Its next poll does this, and then looks whether there is an item.
+    BeforeLook(Vec<Operation>),
+    /// Its next poll looks whether there is an item, then does this, and then returns what it saw.
+    AfterLook(Vec<Operation>),
     /// Its drop does this.
-    InDrop(Box<Operation>),
+    InDrop(Vec<Operation>),
 }
 
 /// How many channels there may be; one more is named that never is.
@@ -125,7 +127,7 @@ impl Operation {
         match code {
             0 => Self::AddChannel { channel: first % CHANNELS, half_close: first >= 128 },
             1 if first >= 192 => Self::RemoveChannel { channel: channel(first) },
-            2 if first == 0 => Self::Close,
+            2 if first < 16 => Self::Close,
             3 if first < 64 => Self::InsertMany { channel: channel(first) },
             3..=8 => Self::Insert { channel: channel(first) },
             9..=10 => Self::Remove { stream: first },
@@ -147,17 +149,28 @@ impl Operation {
 
 impl Trick {
     fn decode(bytes: &mut impl Iterator<Item = u8>) -> Self {
+        let how = bytes.next().unwrap_or(0);
+        let operations = (0..=how % 3).map(|_| Self::decode_operation(bytes)).collect();
+        match how / 3 % 8 {
+            0..=2 => Self::BeforeLook(operations),
+            3..=5 => Self::AfterLook(operations),
+            _ => Self::InDrop(operations),
+        }
+    }
+
+    /// One that is worth doing at such a time, more often than not to the stream itself.
+    fn decode_operation(bytes: &mut impl Iterator<Item = u8>) -> Operation {
         let mut operand = || bytes.next().map_or(0, usize::from);
-        let how = operand();
-        let stream = if how % 4 == 0 { operand() } else { ITSELF };
-        let operation = match how / 4 % 8 {
-            0 => Operation::Remove { stream },
-            1..=3 => Operation::Move { stream, channel: channel(operand()) },
-            4 => Operation::Push { stream },
-            5 => Operation::Receive { receiver: operand() },
+        let code = operand();
+        let stream = if code % 4 == 0 { operand() } else { ITSELF };
+        match code / 4 % 16 {
+            0..=1 => Operation::Remove { stream },
+            2..=5 => Operation::Move { stream, channel: channel(operand()) },
+            6..=7 => Operation::Push { stream },
+            8 => Operation::Wake { stream },
+            9..=12 => Operation::Receive { receiver: operand() },
             _ => Operation::simple(bytes.next().unwrap_or(0) % 64, || bytes.next().map_or(0, usize::from)),
-        };
-        if how < 192 { Self::InPoll(Box::new(operation)) } else { Self::InDrop(Box::new(operation)) }
+        }
     }
 }
 

@@ -44,6 +44,15 @@ pub(crate) enum Received {
     Panicked,
 }
 
+/// What a stream found in its poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    Item(u32),
+    Nothing,
+    End,
+    Panic,
+}
+
 /// What came of a stream's poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -89,7 +98,7 @@ struct StreamAccount {
     items: VecDeque<u32>,
     ends: bool,
     trick: Option<Trick>,
-    in_drop: Option<Operation>,
+    in_drop: Vec<Operation>,
     /// Where it is, or will be when its poll returns.
     stay: Option<Stay>,
     polled: Option<Polled>,
@@ -111,8 +120,9 @@ struct Stay {
 /// The poll that a stream is in.
 struct Polled {
     stay: Stay,
-    /// Its stay was ended meanwhile: told after what this poll brings.
-    departure: Option<Departure>,
+    /// From that stay, which was ended meanwhile, and from later ones in the same channel: told in their
+    /// order, after what this poll brings.
+    departures: Vec<Departure>,
     self_woken: bool,
 }
 
@@ -249,17 +259,18 @@ impl Oracle {
         account.is_ready = true;
     }
 
-    /// Ends its stay. When it is in the poll of that very stay, the departure is told after that.
+    /// Ends its stay. When it is being polled in that channel, the departure is told after that.
     pub(crate) fn leave(&mut self, stream: usize, departure: Departure) {
         let account = &mut self.streams[stream];
         let stay = account.stay.take().expect("it is somewhere");
-        account.is_ready = false;
+        // A wake that it did not answer stays in its place, and may cost the next tenant's owner a look.
+        self.stale_wakes += usize::from(std::mem::take(&mut account.is_ready));
         if let Some((waker, _)) = &account.waker {
             self.stale_wakers.push_front(waker.clone());
             self.stale_wakers.truncate(STALE_WAKERS);
         }
         match &mut account.polled {
-            Some(polled) if polled.stay == stay => polled.departure = Some(departure),
+            Some(polled) if polled.stay.channel == stay.channel => polled.departures.push(departure),
             _ => self.owe(stay.channel, stream, departure),
         }
     }
@@ -301,9 +312,9 @@ impl Oracle {
     }
 
     /// What its drop does.
-    pub(crate) fn dropped(&mut self, stream: usize) -> Option<Operation> {
+    pub(crate) fn dropped(&mut self, stream: usize) -> Vec<Operation> {
         assert!(self.streams[stream].stay.is_none(), "stream {stream} was dropped and had not left");
-        self.streams[stream].in_drop.take()
+        std::mem::take(&mut self.streams[stream].in_drop)
     }
 
     fn owe(&mut self, channel: usize, stream: usize, departure: Departure) {
@@ -340,7 +351,7 @@ impl Oracle {
     pub(crate) fn trick(&mut self, stream: usize, trick: &Trick) -> Option<Waker> {
         let stream = self.pick(stream)?;
         match trick {
-            Trick::InDrop(operation) => self.streams[stream].in_drop = Some((**operation).clone()),
+            Trick::InDrop(operations) => self.streams[stream].in_drop.clone_from(operations),
             trick => self.streams[stream].trick = Some(trick.clone()),
         }
         self.wake(stream)
@@ -380,7 +391,7 @@ impl Oracle {
         }
         account.is_ready = false;
         account.waker = Some((waker.clone(), stay));
-        account.polled = Some(Polled { stay, departure: None, self_woken: false });
+        account.polled = Some(Polled { stay, departures: Vec::new(), self_woken: false });
         let trick = account.trick.take();
         let has_left = self.channels[stay.channel].untold.contains_key(&stream);
         assert!(!has_left || self.is_uncertain(stay.channel), "stream {stream} is back before it left");
@@ -388,27 +399,37 @@ impl Oracle {
         trick
     }
 
-    pub(crate) fn end_poll(&mut self, stream: usize, trick: Option<&Trick>) -> Outcome {
+    /// What a poll finds.
+    pub(crate) fn look(&mut self, stream: usize, trick: Option<&Trick>) -> Look {
+        let account = &mut self.streams[stream];
+        match trick {
+            Some(Trick::Panic) => Look::Panic,
+            Some(Trick::WakeItself) => Look::Nothing,
+            _ => match account.items.pop_front() {
+                Some(item) => Look::Item(item),
+                None if account.ends => Look::End,
+                None => Look::Nothing,
+            },
+        }
+    }
+
+    pub(crate) fn end_poll(&mut self, stream: usize, look: Look) -> Outcome {
         self.in_poll.pop();
         let account = &mut self.streams[stream];
         let polled = account.polled.take().expect("it began");
         let lasted = account.stay == Some(polled.stay);
-        let outcome = match account.items.front() {
-            _ if trick == Some(&Trick::Panic) => Outcome::Panicked,
-            _ if trick == Some(&Trick::WakeItself) => Outcome::Pending { self_woken: polled.self_woken },
-            Some(item) => Outcome::Item(*item),
-            None if account.ends => Outcome::Ended { told: lasted },
-            None => Outcome::Pending { self_woken: polled.self_woken },
+        let outcome = match look {
+            Look::Panic => Outcome::Panicked,
+            Look::Nothing => Outcome::Pending { self_woken: polled.self_woken },
+            Look::Item(item) => Outcome::Item(item),
+            Look::End => Outcome::Ended { told: lasted },
         };
-        if let Some(departure) = polled.departure {
+        for departure in polled.departures {
             self.owe(polled.stay.channel, stream, departure);
         }
         let account = &mut self.streams[stream];
         match outcome {
-            Outcome::Item(_) => {
-                account.items.pop_front();
-                account.is_ready = true;
-            }
+            Outcome::Item(_) => account.is_ready = true,
             // It arrives where it was moved meanwhile.
             Outcome::Pending { .. } => account.is_ready |= !lasted,
             Outcome::Ended { told } => self.finish(stream, (!told).then_some(Departure::Ended)),

@@ -25,9 +25,9 @@ pub(crate) struct Script {
 struct Tantrum;
 
 impl Script {
-    fn perform(&self, operation: &Operation) {
+    fn perform(&self, operations: &[Operation]) {
         if let Some(world) = self.world.upgrade() {
-            world.perform(operation);
+            operations.iter().for_each(|operation| world.perform(operation));
         }
     }
 }
@@ -42,10 +42,14 @@ impl Stream for Script {
                 self.oracle.borrow_mut().wake(self.number);
                 cx.waker().wake_by_ref();
             }
-            Some(Trick::InPoll(operation)) => self.perform(operation),
-            Some(Trick::Panic | Trick::InDrop(_)) | None => {}
+            Some(Trick::BeforeLook(operations)) => self.perform(operations),
+            Some(Trick::AfterLook(_) | Trick::Panic | Trick::InDrop(_)) | None => {}
         }
-        let outcome = self.oracle.borrow_mut().end_poll(self.number, trick.as_ref());
+        let look = self.oracle.borrow_mut().look(self.number, trick.as_ref());
+        if let Some(Trick::AfterLook(operations)) = &trick {
+            self.perform(operations);
+        }
+        let outcome = self.oracle.borrow_mut().end_poll(self.number, look);
         match outcome {
             Outcome::Item(item) => Poll::Ready(Some(item)),
             Outcome::Ended { .. } => Poll::Ready(None),
@@ -62,9 +66,7 @@ impl Drop for Script {
             return;
         }
         let in_drop = self.oracle.borrow_mut().dropped(self.number);
-        if let Some(operation) = in_drop {
-            self.perform(&operation);
-        }
+        self.perform(&in_drop);
     }
 }
 
