@@ -1,0 +1,79 @@
+//! What goes over a connection: lines of UTF-8.
+
+use std::fmt;
+use stream_multiplexer::{ChannelReceiver, Multiplexer};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio_util::bytes::BytesMut;
+use tokio_util::codec::{Decoder, FramedRead, FramedWrite, LinesCodec, LinesCodecError};
+
+/// In bytes, without the end of the line.
+const LONGEST_LINE: usize = 8 * 1024;
+/// In bytes.
+const LONGEST_NAME: usize = 32;
+
+pub(crate) type Incoming = FramedRead<OwnedReadHalf, Lines>;
+pub(crate) type Outgoing = FramedWrite<OwnedWriteHalf, LinesCodec>;
+pub(crate) type Connections = Multiplexer<Incoming, Outgoing>;
+pub(crate) type Receiver = ChannelReceiver<Incoming, Outgoing>;
+
+pub(crate) fn frame(connection: TcpStream) -> (Incoming, Outgoing) {
+    let (read, write) = connection.into_split();
+    let lines = Lines(LinesCodec::new_with_max_length(LONGEST_LINE));
+    (FramedRead::new(read, lines), FramedWrite::new(write, LinesCodec::new()))
+}
+
+/// Reads lines, and goes on after a bad one: here that is an item, for at an error [`FramedRead`] ends.
+#[derive(Debug)]
+pub(crate) struct Lines(LinesCodec);
+
+/// Why a line is none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum BadLine {
+    TooLong,
+    NotUtf8,
+}
+
+impl Decoder for Lines {
+    type Item = Result<String, BadLine>;
+    type Error = LinesCodecError;
+
+    fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Self::Item>, LinesCodecError> {
+        Ok(line_or_bad(self.0.decode(buffer)))
+    }
+
+    fn decode_eof(&mut self, buffer: &mut BytesMut) -> Result<Option<Self::Item>, LinesCodecError> {
+        Ok(line_or_bad(self.0.decode_eof(buffer)))
+    }
+}
+
+fn line_or_bad(decoded: Result<Option<String>, LinesCodecError>) -> Option<Result<String, BadLine>> {
+    match decoded {
+        Ok(line) => line.map(Ok),
+        Err(LinesCodecError::MaxLineLengthExceeded) => Some(Err(BadLine::TooLong)),
+        // Decoding does no I/O.
+        Err(LinesCodecError::Io(_)) => Some(Err(BadLine::NotUtf8)),
+    }
+}
+
+impl fmt::Display for BadLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong => write!(f, "a line has at most {LONGEST_LINE} bytes"),
+            Self::NotUtf8 => f.write_str("that was not UTF-8"),
+        }
+    }
+}
+
+/// The name that a newcomer wants, or what to answer.
+pub(crate) fn parse_login(line: &str) -> Result<&str, String> {
+    let name = match line.split_once(' ') {
+        Some(("LOGIN", name)) => name.trim(),
+        _ => return Err("ERR say LOGIN and your name first".to_owned()),
+    };
+    let odd = |char: char| char.is_whitespace() || char.is_control() || char == ':';
+    if name.is_empty() || name.len() > LONGEST_NAME || name.contains(odd) {
+        return Err(format!("ERR a name has 1 to {LONGEST_NAME} bytes and neither spaces nor colons"));
+    }
+    Ok(name)
+}
