@@ -1,0 +1,63 @@
+//! Counts instructions, with this very program under callgrind.
+
+use crate::cases::{self, Case, SIZES};
+use peers::table::three_digits;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// Instructions per item, of all columns.
+pub fn tables() -> String {
+    let cases = Case::all(&SIZES, |_| true);
+    let counts = count(&cases);
+    let tables = cases::tables(&cases, |at| counts[at].map_or("-".to_owned(), three_digits));
+    format!("## Instructions per item\n\n{tables}")
+}
+
+/// Instructions per item of each case; `None` where it would take too long.
+pub fn count(cases: &[Case]) -> Vec<Option<f64>> {
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let mut counted = Vec::new();
+        loop {
+            // Ordering: each number is handed out once, and that is all.
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(case) = cases.get(at) else { return counted };
+            counted.push((at, per_item(case)));
+        }
+    };
+    let mut counts = vec![None; cases.len()];
+    thread::scope(|scope| {
+        let workers = thread::available_parallelism().map_or(1, usize::from);
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
+        for worker in workers {
+            for (at, count) in worker.join().expect("it counts or says why not") {
+                counts[at] = count;
+            }
+        }
+    });
+    counts
+}
+
+/// The difference between two runs is free of what comes before and after.
+fn per_item(case: &Case) -> Option<f64> {
+    let rounds = case.rounds();
+    (rounds > 0).then(|| case.per_item(instructions(case, rounds), instructions(case, 2 * rounds)))
+}
+
+fn instructions(case: &Case, rounds: u64) -> u64 {
+    eprintln!("{} {} {} {rounds}", case.workload.name(), case.members, case.column.name);
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(std::env::current_exe().expect("it runs"))
+        .args(["--run", case.column.name, case.workload.name()])
+        .args([case.members.to_string(), rounds.to_string()])
+        .output()
+        .expect("valgrind is installed");
+    let report = String::from_utf8_lossy(&output.stderr);
+    let collected = report.lines().find_map(|line| line.split("Collected : ").nth(1));
+    match collected.and_then(|count| count.trim().parse().ok()) {
+        Some(count) if output.status.success() => count,
+        _ => panic!("callgrind failed:\n{report}"),
+    }
+}

@@ -1,0 +1,90 @@
+//! What is counted.
+
+use peers::peer::columns;
+use peers::table::{aligned, thousands};
+use peers::workload::{Column, Workload};
+
+/// The workloads whose counts do not depend on luck, and not on how large a member is.
+pub const WORKLOADS: [Workload; 7] = [
+    Workload::Dense,
+    Workload::Sparse,
+    Workload::Parked,
+    Workload::Burst,
+    Workload::Churn,
+    Workload::Remove,
+    Workload::Growth,
+];
+
+pub const SIZES: [usize; 4] = [1, 100, 10_000, 100_000];
+
+/// Items to count, unless they are costly.
+const ENOUGH: usize = 5_000;
+
+/// One number in one table.
+pub struct Case {
+    pub column: Column,
+    pub workload: Workload,
+    pub members: usize,
+}
+
+impl Case {
+    pub fn parse(column: &str, workload: &str, members: &str) -> Option<Self> {
+        let column = columns().into_iter().find(|candidate| candidate.name == column)?;
+        Some(Self { column, workload: Workload::named(workload)?, members: members.parse().ok()? })
+    }
+
+    /// All that the columns support, of these columns and sizes.
+    pub fn all(sizes: &[usize], wanted: impl Fn(&Column) -> bool) -> Vec<Self> {
+        let mut cases = Vec::new();
+        for workload in WORKLOADS {
+            for &members in sizes {
+                let supported =
+                    columns().into_iter().filter(|column| wanted(column) && column.supports(workload));
+                cases.extend(supported.map(|column| Self { column, workload, members }));
+            }
+        }
+        cases
+    }
+
+    /// How many rounds are enough for an average; none if even those would take too long.
+    pub fn rounds(&self) -> u64 {
+        let items = match self.workload {
+            Workload::Dense => ENOUGH,
+            // Filling it takes time quadratic in the members.
+            Workload::Growth if self.column.scans_all && self.members > 10_000 => return 0,
+            // Making an empty set may take long.
+            Workload::Growth => (20 * self.members).min(ENOUGH),
+            _ if self.column.scans_all => (1_000_000 / self.members).clamp(20, ENOUGH),
+            _ => ENOUGH,
+        };
+        items.div_ceil(self.workload.items_per_round(self.members)) as u64
+    }
+
+    /// From what `rounds` and twice as many rounds cost: what one item costs.
+    pub fn per_item(&self, once: u64, twice: u64) -> f64 {
+        let items = self.rounds() * self.workload.items_per_round(self.members) as u64;
+        (twice as f64 - once as f64) / items as f64
+    }
+}
+
+/// A table for each workload: a line for each column, with what `number` says of each case.
+pub fn tables(cases: &[Case], number: impl Fn(usize) -> String) -> String {
+    let mut text = String::new();
+    for workload in WORKLOADS {
+        let of_workload: Vec<usize> = (0..cases.len()).filter(|&at| cases[at].workload == workload).collect();
+        let mut rows = vec![std::iter::once("N".to_owned()).chain(SIZES.map(thousands)).collect::<Vec<_>>()];
+        for column in columns().iter().filter(|column| column.supports(workload)) {
+            let mut row = vec![column.name.to_owned()];
+            let of_column = of_workload.iter().filter(|&&at| cases[at].column.name == column.name);
+            row.extend(of_column.map(|&at| number(at)));
+            rows.push(row);
+        }
+        text.push_str(&format!(
+            "### {}: {}\n\n{}\n",
+            workload.name(),
+            workload.description(),
+            aligned(&rows)
+        ));
+    }
+    text
+}

@@ -1,0 +1,62 @@
+//! Counts what is allocated, by thread: another one may free what a peer left behind.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+#[global_allocator]
+static ALLOCATOR: Counter = Counter;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    static BYTES: Cell<i64> = const { Cell::new(0) };
+}
+
+/// Allocations that this thread made, ever.
+pub fn allocations() -> u64 {
+    ALLOCATIONS.get()
+}
+
+/// Bytes that this thread has allocated and not freed.
+pub fn bytes() -> i64 {
+    BYTES.get()
+}
+
+struct Counter;
+
+fn note_allocation(size: usize) {
+    ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+    BYTES.set(BYTES.get() + size as i64);
+}
+
+fn note_free(size: usize) {
+    BYTES.set(BYTES.get() - size as i64);
+}
+
+// SAFETY: every call is passed on to the system's allocator as it is; counting does not allocate.
+#[allow(unsafe_code)]
+unsafe impl GlobalAlloc for Counter {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note_allocation(layout.size());
+        // SAFETY: the caller's promises are the system allocator's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        note_free(layout.size());
+        // SAFETY: as in `alloc`.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        note_allocation(layout.size());
+        // SAFETY: as in `alloc`.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        note_free(layout.size());
+        note_allocation(new_size);
+        // SAFETY: as in `alloc`.
+        unsafe { System.realloc(memory, layout, new_size) }
+    }
+}

@@ -1,0 +1,52 @@
+//! Our instructions per item, as they were when the expected ones were last written.
+
+use crate::callgrind::count;
+use crate::cases::Case;
+use std::fmt::Write;
+use std::fs;
+use std::process::ExitCode;
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.expected");
+
+/// Enough to see what depends on the number of members, and quick.
+const SIZES: [usize; 3] = [1, 100, 10_000];
+
+/// What one may be above the expected, as a factor.
+const TOLERANCE: f64 = 1.03;
+
+/// Fails if a case takes more instructions than expected, or is not expected at all.
+pub fn check() -> ExitCode {
+    let expected = fs::read_to_string(FILE).unwrap_or_else(|error| panic!("{FILE}: {error}"));
+    let mut code = ExitCode::SUCCESS;
+    for (name, now) in counts() {
+        let line = expected.lines().find_map(|line| line.strip_prefix(&name)?.strip_prefix('\t'));
+        let verdict = match line.and_then(|number| number.trim().parse::<f64>().ok()) {
+            None => "not expected: run --update",
+            Some(then) if now > then * TOLERANCE => "MORE THAN EXPECTED",
+            Some(then) if now * TOLERANCE < then => "less than expected: run --update",
+            Some(_) => "as expected",
+        };
+        println!("{name}\t{now:.1}\t(expected {})\t{verdict}", line.unwrap_or("nothing"));
+        if verdict.contains("MORE") || line.is_none() {
+            code = ExitCode::FAILURE;
+        }
+    }
+    code
+}
+
+pub fn update() {
+    let mut text = format!("# Instructions per item; {}; written by --update\n", env!("RUSTC_VERSION"));
+    for (name, now) in counts() {
+        writeln!(text, "{name}\t{now:.1}").expect("a string takes it all");
+    }
+    fs::write(FILE, text).unwrap_or_else(|error| panic!("{FILE}: {error}"));
+}
+
+/// Our cases by name: column, workload and members.
+fn counts() -> Vec<(String, f64)> {
+    let cases = Case::all(&SIZES, |column| column.is_ours);
+    let counts = count(&cases);
+    let names =
+        cases.iter().map(|case| format!("{}\t{}\t{}", case.column.name, case.workload.name(), case.members));
+    names.zip(counts.into_iter().map(|count| count.expect("ours are quick"))).collect()
+}

@@ -1,0 +1,81 @@
+//! The columns, and what is asked of each.
+
+use crate::executor::run_alone;
+use crate::member::{Large, Small};
+use crate::workload::{Channel, Column};
+use futures::Stream;
+use std::fmt::Debug;
+use std::task::{Context, Poll};
+
+/// A set of streams.
+pub trait Peer<St: Stream<Item = u64>>: Sized {
+    const NAME: &'static str;
+
+    /// One of the two that the others are compared with.
+    const IS_OURS: bool = false;
+    /// Whether there may be more members than it was made for.
+    const CAN_GROW: bool = true;
+    const CAN_REMOVE: bool = false;
+    /// Whether each wake makes it look at all members, so that a few items are enough to count instructions.
+    const SCANS_ALL: bool = false;
+    /// Whether [`run`](Self::run) must be used.
+    const HAS_EXECUTOR: bool = false;
+
+    /// What it calls a member; `()` if it does not say which member gave an item.
+    type Key: Copy + PartialEq + Debug;
+
+    /// Room for `capacity` members, if that is not for the set to decide.
+    fn new(capacity: usize) -> Self;
+
+    fn insert(&mut self, stream: St) -> Self::Key;
+
+    fn remove(&mut self, _key: Self::Key) {
+        unreachable!("asked only where CAN_REMOVE")
+    }
+
+    /// The next item and who gave it; ends of members are skipped. `None` when there are no members.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Self::Key, u64)>>;
+
+    /// Runs a future that makes and uses such a set.
+    fn run<F: Future>(future: F) -> F::Output {
+        run_alone(future)
+    }
+
+    /// A set of these members, with room for `capacity`.
+    fn fill(capacity: usize, streams: impl Iterator<Item = St>) -> (Self, Vec<Self::Key>) {
+        let mut peer = Self::new(capacity);
+        let keys = streams.map(|stream| peer.insert(stream)).collect();
+        (peer, keys)
+    }
+}
+
+/// Each name is a file in `peer/` with an `Adapter` in it. (`cargo fmt` does not see these files; `rustfmt src/peer/*.rs` does.)
+macro_rules! columns {
+    ($($name:ident,)*) => {
+        $(mod $name;)*
+
+        /// All columns, in the order of the tables.
+        pub fn columns() -> Vec<Column> {
+            vec![$(Column::new::<
+                $name::Adapter<Small>,
+                $name::Adapter<Large>,
+                $name::Adapter<Channel>,
+            >(),)*]
+        }
+    };
+}
+
+columns! {
+    stream_slab,
+    channel_receiver,
+    stream_map,
+    select_all,
+    unicycle,
+    streamunordered,
+    merge_bounded,
+    merge_unbounded,
+    stream_group,
+    tasks_tokio_mpsc,
+    tasks_async_channel,
+    predecessor,
+}

@@ -1,0 +1,32 @@
+//! futures-buffered's `MergeBounded`.
+
+use super::Peer;
+use futures::Stream;
+use futures_buffered::MergeBounded;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+pub struct Adapter<St>(MergeBounded<St>);
+
+impl<St: Stream<Item = u64> + Unpin + Default> Peer<St> for Adapter<St> {
+    const NAME: &'static str = "MergeBounded";
+    const CAN_GROW: bool = false;
+    type Key = ();
+
+    fn new(capacity: usize) -> Self {
+        // It has as much room as the streams it is collected from. These have ended, and leave when polled.
+        let mut merge: MergeBounded<St> = (0..capacity).map(|_| St::default()).collect();
+        // It yields now and then.
+        while Pin::new(&mut merge).poll_next(&mut Context::from_waker(Waker::noop())).is_pending() {}
+        Self(merge)
+    }
+
+    fn insert(&mut self, stream: St) {
+        self.0.push(stream);
+    }
+
+    #[inline]
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<((), u64)>> {
+        Pin::new(&mut self.0).poll_next(cx).map(|item| Some(((), item?)))
+    }
+}
