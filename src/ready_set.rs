@@ -230,13 +230,17 @@ impl ReadySet {
     /// Whether `key` was woken since the last [`absorb`](Self::absorb).
     #[inline]
     pub(crate) fn is_woken(&self, key: usize) -> bool {
-        let number = OFFSET + key;
-        let node = match (number / BITS).checked_sub(1) {
-            None => &self.root,
-            Some(branch) => &self.branches[0][branch],
-        };
         // Ordering: only a hint; the wake itself is ordered by the swap that absorbs it.
-        node.bits.load(Ordering::Relaxed) & (1 << (number % BITS)) != 0
+        let root = self.root.bits.load(Ordering::Relaxed);
+        if root & !PARKED == 0 {
+            return false;
+        }
+        let number = OFFSET + key;
+        let bits = match (number / BITS).checked_sub(1) {
+            None => root,
+            Some(branch) => self.branches[0][branch].bits.load(Ordering::Relaxed),
+        };
+        bits & (1 << (number % BITS)) != 0
     }
 
     /// Takes all wakes into the owner's half.
@@ -256,25 +260,37 @@ impl ReadySet {
         if taken & MEMBERS != 0 {
             self.ready.merge(0, taken & MEMBERS);
         }
-        let mut branches = taken & !MEMBERS;
+        let mut branches = (taken & !MEMBERS) >> in_root(1);
         while branches != 0 {
-            let (level, index) = root_item(branches.trailing_zeros() as usize);
+            self.absorb_members(branches.trailing_zeros() as usize);
             branches &= branches - 1;
+        }
+        let mut higher = taken & ((1 << in_root(1)) - 1);
+        while higher != 0 {
+            let (level, index) = root_item(higher.trailing_zeros() as usize);
+            higher &= higher - 1;
             self.absorb_branch(level - 1, index);
         }
     }
 
+    /// Takes the wakes of one branch of members.
     #[inline]
-    fn absorb_branch(&mut self, level: usize, at: usize) {
+    fn absorb_members(&mut self, at: usize) {
         // Ordering: as in `absorb_root`.
-        let taken = self.branches[level][at].bits.swap(0, Ordering::Acquire);
+        let taken = self.branches[0][at].bits.swap(0, Ordering::Acquire);
         // Marked above once for each time it became non-empty, and emptied only here.
         debug_assert_ne!(taken, 0);
+        self.ready.merge(at + 1, taken);
+    }
+
+    fn absorb_branch(&mut self, level: usize, at: usize) {
         if level == 0 {
-            self.ready.merge(at + 1, taken);
-        } else {
-            self.absorb_below(level - 1, in_root(level) + at * BITS, taken);
+            return self.absorb_members(at);
         }
+        // Ordering: as in `absorb_root`.
+        let taken = self.branches[level][at].bits.swap(0, Ordering::Acquire);
+        debug_assert_ne!(taken, 0);
+        self.absorb_below(level - 1, in_root(level) + at * BITS, taken);
     }
 
     /// Absorbs the branches that are items `first + b` of the level above, for the bits `b`.

@@ -215,11 +215,8 @@ impl<St: Stream + Unpin> Stream for StreamSlab<St> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        if let Some(Untold { key, is_member }) = this.untold.take() {
-            if is_member {
-                this.drop_member(key);
-            }
-            return Poll::Ready(Some((key, None)));
+        if this.untold.is_some() {
+            return this.tell_untold();
         }
         let mut fruitless = 0;
         let mut self_wakes = 0;
@@ -266,6 +263,16 @@ impl<St: Stream + Unpin> Stream for StreamSlab<St> {
 }
 
 impl<St: Stream + Unpin> StreamSlab<St> {
+    /// Tells the end of a member that panicked.
+    #[cold]
+    fn tell_untold(&mut self) -> Poll<Option<(usize, Option<St::Item>)>> {
+        let Untold { key, is_member } = self.untold.take().expect("asked by who saw it");
+        if is_member {
+            self.drop_member(key);
+        }
+        Poll::Ready(Some((key, None)))
+    }
+
     #[inline]
     fn poll_member(&mut self, key: usize) -> Option<Poll<Option<St::Item>>> {
         let Member { stream, waker } = self.members.slots_mut().get_mut(key)?;
