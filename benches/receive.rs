@@ -1,4 +1,5 @@
-//! What an item costs: `StreamSlab` and `ChannelReceiver`, by the number of members and by how they are ready.
+//! What an item costs: `StreamSlab` and `ChannelReceiver`, by the number of members and by how they are
+//! ready.
 //!
 //! Each benchmark checks that what was pushed is what came out.
 

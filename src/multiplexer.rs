@@ -20,7 +20,8 @@ use std::sync::Arc;
 /// multiplexer is [closed](Self::close).
 ///
 /// `St` are the streams and `Si` the sinks; for streams without sinks leave `Si` out and use
-/// [`add_stream`](Multiplexer::add_stream). They are `Unpin`, for they are handed back; one that is not comes as `Pin<Box<_>>`.
+/// [`add_stream`](Multiplexer::add_stream). They are `Unpin`, for they are handed back; one that is not
+/// comes as `Pin<Box<_>>`.
 /// Streams of several types come as `Box<dyn Stream<Item = ...> + Unpin>`.
 ///
 /// ```
@@ -140,7 +141,8 @@ impl<St, Si> Multiplexer<St, Si> {
     /// Moves a stream to another channel.
     ///
     /// It is done when this returns, whether anybody receives from the channels or not. The old one tells
-    /// [`Moved`](crate::StreamEvent::Moved), after the items that were received there; the next item comes in the new one.
+    /// [`Moved`](crate::StreamEvent::Moved), after the items that were received there; the next item comes
+    /// in the new one.
     /// If the stream is being polled at this moment that poll's item still belongs to the old channel.
     /// A move to the channel it is in does nothing.
     ///
@@ -263,7 +265,8 @@ impl<St: Stream + Unpin, Si> Multiplexer<St, Si> {
     ///
     /// # Errors
     ///
-    /// [`Empty`](TryRecvError::Empty) if no stream has anything now; [`UnknownChannel`](TryRecvError::UnknownChannel) as for [`recv`](Self::recv).
+    /// [`Empty`](TryRecvError::Empty) if no stream has anything now;
+    /// [`UnknownChannel`](TryRecvError::UnknownChannel) as for [`recv`](Self::recv).
     ///
     /// # Panics
     ///
@@ -372,7 +375,8 @@ impl<St, Si> Multiplexer<St, Si> {
     ///
     /// # Errors
     ///
-    /// [`UnknownStream`](crate::SendError::UnknownStream) if it is not there; [`Sink`](crate::SendError::Sink) if its sink failed, and the pair is removed all the same.
+    /// [`UnknownStream`](crate::SendError::UnknownStream) if it is not there;
+    /// [`Sink`](crate::SendError::Sink) if its sink failed, and the pair is removed all the same.
     ///
     /// # Panics
     ///

@@ -108,8 +108,8 @@ impl<Si> SinkSlot<Si> {
         }
     }
 
-    /// Polls the sink with `poll`, and waits if that is pending or the sink is away: with `cx`, as `waiter`; not at
-    /// all without.
+    /// Polls the sink with `poll`, and waits if that is pending or the sink is away: with `cx`, as
+    /// `waiter`; not at all without.
     ///
     /// `poll` is told the phase, which it may advance, and gets `None` for the sink when that is gone.
     ///
@@ -152,8 +152,8 @@ impl<Si> SinkSlot<Si> {
         self.state.lock().phase
     }
 
-    /// Goes on to a later phase, and tells all who wait. A phase without a sink gives it to the caller, if it is
-    /// not being polled; else it is dropped when that poll returns.
+    /// Goes on to a later phase, and tells all who wait. A phase without a sink gives it to the caller, if
+    /// it is not being polled; else it is dropped when that poll returns.
     pub(crate) fn advance(&self, phase: Phase) -> Option<Si> {
         let mut state = self.state.lock();
         state.phase.advance(phase);

@@ -69,7 +69,8 @@ pub(crate) const SELF_WAKES: usize = 2;
 /// costs no atomic read-modify-write; a wake costs one, and one more for each level of the
 /// [bitset](crate#how-it-works) that was empty. Nothing is allocated per item, per wake and per wait, nor
 /// per
-/// [`insert`](Self::insert) and [`remove`](Self::remove) once the slab has grown: a slot keeps its waker for its next member.
+/// [`insert`](Self::insert) and [`remove`](Self::remove) once the slab has grown: a slot keeps its waker
+/// for its next member.
 ///
 /// # Yielding
 ///

@@ -14,7 +14,8 @@ use stream_multiplexer::{
     StreamPair, StreamSender, StreamSlab, TryRecvError,
 };
 
-/// Whether a type has a trait, as a constant: the inherent one is preferred, and is there only if the bound holds.
+/// Whether a type has a trait, as a constant: the inherent one is preferred, and is there only if the bound
+/// holds.
 macro_rules! has {
     ($type:ty: $trait:path) => {{
         #[allow(dead_code, reason = "one of the two constants is not used")]
@@ -44,8 +45,8 @@ macro_rules! assert_auto_traits {
 
 /// A part that may be sent and shared.
 type Free = Part<()>;
-/// A part that may be sent, and not shared: as most streams of sockets and channels are that keep a `Cell` or a boxed
-/// future.
+/// A part that may be sent, and not shared: as most streams of sockets and channels are that keep a `Cell`
+/// or a boxed future.
 type Unshared = Part<Cell<()>>;
 /// A part that stays in its thread.
 type Local = Part<Rc<()>>;

@@ -1,5 +1,5 @@
-//! Cancel safety of receiving: `recv`, `next` and `recv_many` may be dropped at any point, and nothing is lost, nothing
-//! told twice, and nothing left behind.
+//! Cancel safety of receiving: `recv`, `next` and `recv_many` may be dropped at any point, and nothing is
+//! lost, nothing told twice, and nothing left behind.
 
 mod support;
 
@@ -61,8 +61,8 @@ enum By {
     RecvMany,
 }
 
-/// Begins to receive from channel `A`, lets `happen` what there is to be received, and drops the future; when, says
-/// `dropped`.
+/// Begins to receive from channel `A`, lets `happen` what there is to be received, and drops the future;
+/// when, says `dropped`.
 fn cancel(multiplexer: &Streams, by: By, dropped: Dropped, happen: impl FnOnce()) {
     let mut receiver = multiplexer.receiver(A).unwrap();
     let mut buffer = Vec::new();

@@ -1,4 +1,5 @@
-//! Closing a stream: its sink is flushed and closed, and then the pair is removed; once, whoever else is at it.
+//! Closing a stream: its sink is flushed and closed, and then the pair is removed; once, whoever else is at
+//! it.
 
 mod support;
 
@@ -432,8 +433,8 @@ impl Hook {
     }
 }
 
-/// A sink that does something first when it is next polled for readiness or to close, and that counts how often it is polled when it was closed already: a sink
-/// is done for then.
+/// A sink that does something first when it is next polled for readiness or to close, and that counts how
+/// often it is polled when it was closed already: a sink is done for then.
 struct Watched {
     sink: Gate<u32>,
     closed: bool,

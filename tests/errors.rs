@@ -1,5 +1,5 @@
-//! Errors: each is an `Error + Send + Sync`, says in words what happened, names its source, and gives back what was handed
-//! in.
+//! Errors: each is an `Error + Send + Sync`, says in words what happened, names its source, and gives back
+//! what was handed in.
 
 mod support;
 

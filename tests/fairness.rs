@@ -1,5 +1,5 @@
-//! The bound on fairness, for the engine and for channels: between two turns of one member, every member that was
-//! ready at the first of them has one. A turn is one poll.
+//! The bound on fairness, for the engine and for channels: between two turns of one member, every member
+//! that was ready at the first of them has one. A turn is one poll.
 
 mod support;
 
@@ -63,8 +63,8 @@ struct Part {
     /// Whom its next poll wakes.
     wakes: Vec<usize>,
     waker: Option<Waker>,
-    /// It was inserted or woken, or had an item, and was not polled since. What its stream says of itself; not what the
-    /// library believes.
+    /// It was inserted or woken, or had an item, and was not polled since. What its stream says of itself;
+    /// not what the library believes.
     ready: bool,
 }
 

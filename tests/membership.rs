@@ -1,5 +1,6 @@
-//! Who is where: every stay in a channel ends with one departure after its last item, moves and removals are done when
-//! the call returns (or when the poll under way does), and a pair that is over leaves nothing behind.
+//! Who is where: every stay in a channel ends with one departure after its last item, moves and removals
+//! are done when the call returns (or when the poll under way does), and a pair that is over leaves nothing
+//! behind.
 
 mod support;
 
@@ -394,7 +395,8 @@ mod departures {
         assert_eq!(events_of(&multiplexer, A, peer.id), [Ended]);
     }
 
-    /// Or a receiver could not tell which stay an item belongs to, and would take the stream for gone when it is back.
+    /// Or a receiver could not tell which stay an item belongs to, and would take the stream for gone when
+    /// it is back.
     #[test]
     fn of_one_stream_come_before_what_it_says_when_it_is_back() {
         let multiplexer = multiplexer();
@@ -522,7 +524,8 @@ mod moves {
     }
 }
 
-/// Moves and removals of a stream that is being polled at that very moment: in its own poll, or in another thread's.
+/// Moves and removals of a stream that is being polled at that very moment: in its own poll, or in another
+/// thread's.
 mod while_it_is_polled {
     use super::*;
 
@@ -1316,8 +1319,8 @@ mod handles {
     }
 }
 
-/// Whatever is added, moved, removed and ended, within polls and without, in whatever order: each stay has its departure
-/// after its last item, and each item is received once, in order, where the stream is.
+/// Whatever is added, moved, removed and ended, within polls and without, in whatever order: each stay has
+/// its departure after its last item, and each item is received once, in order, where the stream is.
 mod in_any_order {
     use super::*;
 

@@ -30,7 +30,8 @@ fn count_one() {
     let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
 }
 
-// SAFETY: each method hands its arguments to the system's allocator unchanged, and returns what that returned.
+// SAFETY: each method hands its arguments to the system's allocator unchanged, and returns what that
+// returned.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count_one();

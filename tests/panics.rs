@@ -1,5 +1,5 @@
-//! Panics in what is not ours: in a stream's poll, a sink's poll, a drop, a task's waker. Each reaches the caller and costs
-//! that member alone, whose departure is still told; everything else goes on.
+//! Panics in what is not ours: in a stream's poll, a sink's poll, a drop, a task's waker. Each reaches the
+//! caller and costs that member alone, whose departure is still told; everything else goes on.
 
 mod support;
 
@@ -735,8 +735,8 @@ mod drops {
     }
 }
 
-/// A task's waker that panics when it is woken. Whoever wakes hears of it; all other tasks are woken all the same, and what
-/// was to be done is done.
+/// A task's waker that panics when it is woken. Whoever wakes hears of it; all other tasks are woken all
+/// the same, and what was to be done is done.
 mod wakers {
     use super::*;
 
@@ -838,7 +838,8 @@ mod wakers {
         }
     }
 
-    /// In the poll of the stream, something happens first, and then a receiver falls asleep whose waker panics.
+    /// In the poll of the stream, something happens first, and then a receiver falls asleep whose waker
+    /// panics.
     fn fall_asleep_in_its_poll(
         multiplexer: &Pairs,
         peer: &Peer,

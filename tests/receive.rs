@@ -1,5 +1,5 @@
-//! Receiving: an empty channel waits, whatever gives it something to tell wakes all who receive from it, each event
-//! goes to one of them, and they end with their channel.
+//! Receiving: an empty channel waits, whatever gives it something to tell wakes all who receive from it,
+//! each event goes to one of them, and they end with their channel.
 
 mod support;
 
@@ -513,8 +513,8 @@ mod members_that_are_being_polled {
     }
 }
 
-/// Whatever adds, moves, removes, feeds, polls and drops in whatever order: nobody sleeps while there is something to
-/// receive, and each event is received once.
+/// Whatever adds, moves, removes, feeds, polls and drops in whatever order: nobody sleeps while there is
+/// something to receive, and each event is received once.
 mod in_any_order {
     use super::*;
 

@@ -1,8 +1,8 @@
-//! From within: a stream's poll, a sink's poll, a task's waker, and the drop of anything may call any method of the same
-//! multiplexer. Nothing deadlocks.
+//! From within: a stream's poll, a sink's poll, a task's waker, and the drop of anything may call any
+//! method of the same multiplexer. Nothing deadlocks.
 //!
-//! Each test is one place in which foreign code runs; in each, every method is called, and the stream concerned is moved,
-//! removed, closed, loses its channel or sees the multiplexer closed.
+//! Each test is one place in which foreign code runs; in each, every method is called, and the stream
+//! concerned is moved, removed, closed, loses its channel or sees the multiplexer closed.
 
 mod support;
 
@@ -281,8 +281,8 @@ fn send(multiplexer: &Pairs, ids: [StreamId; 2]) {
     }
 }
 
-/// Goes to a place where foreign code runs, and uses the multiplexer from within; in every way. The sink has room for
-/// `room` items.
+/// Goes to a place where foreign code runs, and uses the multiplexer from within; in every way. The sink
+/// has room for `room` items.
 fn from_within(room: usize, place: fn(&Scene, Action)) {
     for (what, use_it) in USES {
         finishes(what, move || {
@@ -534,7 +534,8 @@ mod in_the_waker_of_a_receiver {
         });
     }
 
-    /// Of the receivers of a closed channel, one finds that the last stream has ended, and the other is to end.
+    /// Of the receivers of a closed channel, one finds that the last stream has ended, and the other is to
+    /// end.
     #[test]
     fn when_the_channel_has_ended() {
         from_within(ROOM, |scene, action| {

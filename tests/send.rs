@@ -1,5 +1,5 @@
-//! Sending: each sink gets the item at most once and whole and makes only its own senders wait, a wake costs what it is
-//! for, and a send that was dropped did what its documentation says.
+//! Sending: each sink gets the item at most once and whole and makes only its own senders wait, a wake
+//! costs what it is for, and a send that was dropped did what its documentation says.
 
 mod support;
 
@@ -690,8 +690,9 @@ impl Sink<u32> for Hooked {
 mod a_sink_that_another_thread_polls {
     use super::*;
 
-    /// Runs `meanwhile` while another thread sends 1 and its sink is in the midst of being polled; and `after` when that thread
-    /// has returned. Between them goes a send of 2 by each of the ways, which has been polled in vain.
+    /// Runs `meanwhile` while another thread sends 1 and its sink is in the midst of being polled; and
+    /// `after` when that thread has returned. Between them goes a send of 2 by each of the ways, which has
+    /// been polled in vain.
     fn in_each_way(
         room: usize,
         after: impl Fn(&Gatekeeper<u32>, &mut LocalBoxFuture<'_, Result<(), SendError<Broken>>>, &Wakes, &Waker)
@@ -752,7 +753,8 @@ mod a_sink_that_another_thread_polls {
         });
     }
 
-    /// A wake of the sink that comes in its very poll, before the sender is among those who wait, is not lost.
+    /// A wake of the sink that comes in its very poll, before the sender is among those who wait, is not
+    /// lost.
     #[test]
     fn is_not_missed_when_it_wakes_before_its_poll_returns() {
         for by in WAYS {
@@ -1272,8 +1274,8 @@ mod when_the_pair_goes {
     }
 }
 
-/// Whatever happens to sinks and pairs while sends are under way: each sink gets each item at most once, each result is
-/// true, and who is polled when it is woken, and only then, comes to an end.
+/// Whatever happens to sinks and pairs while sends are under way: each sink gets each item at most once,
+/// each result is true, and who is polled when it is woken, and only then, comes to an end.
 mod whatever_happens {
     use super::*;
 

@@ -1,4 +1,5 @@
-//! One stream's sink as a `Sink`: `StreamSender`, alone, among others for the same stream, and when its pair is gone.
+//! One stream's sink as a `Sink`: `StreamSender`, alone, among others for the same stream, and when its
+//! pair is gone.
 
 mod support;
 

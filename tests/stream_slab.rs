@@ -184,7 +184,8 @@ fn an_empty_slab_yields_none_and_may_be_filled_again() {
     assert_eq!(poll(&mut slab), Poll::Ready(None));
 }
 
-/// `is_terminated` says whether polling is pointless: not before the first poll, which may tell that it is empty.
+/// `is_terminated` says whether polling is pointless: not before the first poll, which may tell that it is
+/// empty.
 #[test]
 fn is_terminated_after_none_until_filled_again() {
     let mut slab = StreamSlab::new();
@@ -304,7 +305,8 @@ fn many_stale_wakers_of_vacant_slots_do_nothing() {
     assert_eq!(feeds[0].take_polls(), 0, "it was not woken");
 }
 
-/// It costs the next tenant one poll in vain. The waker is the slot's own: that of the next tenant is the same.
+/// It costs the next tenant one poll in vain. The waker is the slot's own: that of the next tenant is the
+/// same.
 #[test]
 fn a_stale_waker_polls_the_next_tenant_in_vain() {
     let (feeds, mut slab) = idle_pipes(1);
@@ -814,8 +816,8 @@ fn a_task_waker_that_panics_when_it_is_dropped_does_not_lose_the_next_task() {
     assert_eq!(poll_with(&mut slab, &waker), Poll::Ready(Some((0, Some(1)))));
 }
 
-// Size. The set of ready members is a tree of words: 32 members are in the root, 1,056 at most one word below it,
-// 33,824 at most two, 1,082,400 at most three.
+// Size. The set of ready members is a tree of words: 32 members are in the root, 1,056 at most one word
+// below it, 33,824 at most two, 1,082,400 at most three.
 
 const AROUND_THE_LEVELS: [usize; 9] = [1, 31, 32, 33, 1055, 1056, 1057, 33_824, 33_825];
 

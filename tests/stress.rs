@@ -1,5 +1,5 @@
-//! Many threads at once: each item is accounted for exactly once and in order, each stay has one departure, and each send
-//! did what it says.
+//! Many threads at once: each item is accounted for exactly once and in order, each stay has one departure,
+//! and each send did what it says.
 
 mod support;
 
@@ -123,7 +123,8 @@ mod receiving {
             Arc::new(Self { multiplexer, added: Mutex::default() })
         }
 
-        /// Runs all, with these receivers, to the end, and returns what they received, and what the streams left behind.
+        /// Runs all, with these receivers, to the end, and returns what they received, and what the streams
+        /// left behind.
         fn run(self: &Arc<Self>, receivers: Vec<JoinHandle<(ChannelId, Events)>>) -> (Received, Left) {
             let (left, leaves) = mpsc::channel();
             let producers: Vec<_> = (0..PRODUCERS)
@@ -144,7 +145,8 @@ mod receiving {
                 .collect();
             join_all(producers);
             join_all(others);
-            // A channel ends when it is empty, though a stream may still be moved there: so when that is over.
+            // A channel ends when it is empty, though a stream may still be moved there: so when that is
+            // over.
             self.multiplexer.close();
             let received = join_all(receivers);
 
@@ -267,7 +269,8 @@ mod receiving {
         }
     }
 
-    /// With one receiver at a time for each channel what a stream says can be followed from channel to channel.
+    /// With one receiver at a time for each channel what a stream says can be followed from channel to
+    /// channel.
     #[test]
     fn what_each_stream_says_comes_once_and_in_order_where_it_is() {
         finishes(|| {
@@ -322,7 +325,8 @@ mod receiving {
         unreachable!("the loop has no end but by return")
     }
 
-    /// What a race of movers leads to now and then: a stream leaves, comes back and leaves for good while it is polled once.
+    /// What a race of movers leads to now and then: a stream leaves, comes back and leaves for good while
+    /// it is polled once.
     #[test]
     fn the_departures_of_a_stream_come_in_the_order_of_its_stays() {
         let [here, there, elsewhere] = CHANNELS;
@@ -480,7 +484,8 @@ mod sending {
         streams
     }
 
-    /// The peers read what was sent to them, and make room for as much; now and then they do not let it be flushed.
+    /// The peers read what was sent to them, and make room for as much; now and then they do not let it be
+    /// flushed.
     fn read(gates: &[Gatekeeper<Letter>], senders_left: &AtomicBool) -> Vec<Vec<Letter>> {
         let mut dice = Dice(7);
         let mut received = vec![Vec::new(); gates.len()];
@@ -498,7 +503,8 @@ mod sending {
         received
     }
 
-    /// Half of the streams go while they are sent to: removed, closed, ended; one after each tenth of all sends.
+    /// Half of the streams go while they are sent to: removed, closed, ended; one after each tenth of all
+    /// sends.
     fn end_some(multiplexer: &Pairs, ids: &[StreamId], feeds: &[Feed<()>], sends: &AtomicUsize) {
         for (at, id) in ids.iter().enumerate().take(STREAMS / 2) {
             while sends.load(Ordering::SeqCst) < (at + 1) * SENDERS * ITEMS / 10 {

@@ -6,20 +6,23 @@
 //! nc 127.0.0.1 7878                                           # and again, in other terminals
 //! ```
 //!
-//! A client says `LOGIN name` and is answered `OK`, or `ERR` and why not: a name belongs to one client at a time, and is free again
-//! when that leaves. From then on each of its lines goes to everyone who is logged in, as `name: line`, also to itself. Any other
-//! line of a newcomer is answered `ERR`. So is a line of whomever that is longer than 8 KiB or not UTF-8; the client
-//! may go on with the next one. Who shuts down its writing side (`nc -N`) leaves, and still gets what was said before.
+//! A client says `LOGIN name` and is answered `OK`, or `ERR` and why not: a name belongs to one client at a
+//! time, and is free again when that leaves. From then on each of its lines goes to everyone who is logged
+//! in, as `name: line`, also to itself. Any other line of a newcomer is answered `ERR`. So is a line of
+//! whomever that is longer than 8 KiB or not UTF-8; the client may go on with the next one. Who shuts down
+//! its writing side (`nc -N`) leaves, and still gets what was said before.
 //!
 //! # How it is built
 //!
-//! Newcomers are in one channel of a [`Multiplexer`](stream_multiplexer::Multiplexer) and members in another; to log in is to be moved. One task,
-//! the [`Room`], receives from both and owns everything, so nothing is locked. It asks the members' channel first, always; but
-//! after 64 events of members in a row it asks the newcomers once, or a few busy members would keep everyone else out.
+//! Newcomers are in one channel of a [`Multiplexer`](stream_multiplexer::Multiplexer) and members in
+//! another; to log in is to be moved. One task, the [`Room`], receives from both and owns everything, so
+//! nothing is locked. It asks the members' channel first, always; but after 64 events of members in a row
+//! it asks the newcomers once, or a few busy members would keep everyone else out.
 //!
 //! # Slow readers
 //!
-//! The room never waits for a socket. Each client has an [`Outbox`](outbox::Outbox): a queue of lines, and a task that writes them.
+//! The room never waits for a socket. Each client has an [`Outbox`](outbox::Outbox): a queue of lines, and
+//! a task that writes them.
 //!
 //! - Who is 4 MiB behind, or is written to and takes nothing for ten seconds, is disconnected.
 //! - While anyone is 1 MiB behind, the room takes a breath of a millisecond after each line. So whoever reads
@@ -32,8 +35,9 @@
 //! Memory is bounded, the kernel's too; a line that waits in many outboxes is there once.
 //!
 //! Two simpler ways were refused. To `send` each line to all, with a deadline: a member that takes its line
-//! just in time would slow down everybody to one line for each deadline. To start a `send` and not wait
-//! for it: two of them that wait for one sink may overtake each other, and what a member says must stay in order.
+//! just in time would slow down everybody to one line for each deadline. To start a `send` and not wait for
+//! it: two of them that wait for one sink may overtake each other, and what a member says must stay in
+//! order.
 
 mod outbox;
 mod protocol;
@@ -50,8 +54,8 @@ use tokio::sync::mpsc;
 
 const USAGE: &str = "usage: line_server [ADDRESS PORT | ADDRESS:PORT]";
 const DEFAULT_ADDRESS: &str = "127.0.0.1:7878";
-/// How many bytes the kernel keeps for a client that does not read. Left to itself it takes megabytes for each, and
-/// when a thousand of them have exhausted what it has for TCP, everyone's connection stalls.
+/// How many bytes the kernel keeps for a client that does not read. Left to itself it takes megabytes for
+/// each, and when a thousand of them have exhausted what it has for TCP, everyone's connection stalls.
 const SEND_BUFFER: u32 = 64 * 1024;
 
 #[tokio::main]

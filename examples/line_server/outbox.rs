@@ -13,7 +13,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::codec::LinesCodecError;
 
-/// A client with more than this to read is behind. In bytes, as the next; what is in its socket's buffers comes on top.
+/// A client with more than this to read is behind. In bytes, as the next; what is in its socket's buffers
+/// comes on top.
 pub(crate) const BEHIND: usize = 64 * 1024;
 /// A client cannot be further behind than this.
 const TOO_FAR_BEHIND: usize = 4 * 1024 * 1024;
@@ -30,8 +31,8 @@ pub(crate) type Written = Infallible;
 
 /// The lines that one client has still to get, in order. A task of its own writes them.
 ///
-/// When the outbox is dropped, that task writes what is left and closes the client's stream. When it cannot write,
-/// it removes the stream, and the channel tells so.
+/// When the outbox is dropped, that task writes what is left and closes the client's stream. When it cannot
+/// write, it removes the stream, and the channel tells so.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     lines: mpsc::UnboundedSender<Line>,
@@ -45,7 +46,8 @@ pub(crate) struct Outbox {
 pub(crate) struct TooFarBehind;
 
 impl Outbox {
-    /// Notifies `caught_up` whenever nobody need wait for this client any more, and drops `written` at the end.
+    /// Notifies `caught_up` whenever nobody need wait for this client any more, and drops `written` at the
+    /// end.
     pub(crate) fn open(
         connections: Connections,
         id: StreamId,

@@ -20,10 +20,12 @@ const MEMBERS: usize = 2;
 
 /// How many events of members are taken in a row, while others may wait.
 const IN_A_ROW: usize = 64;
-/// A member with more than this in its outbox, in bytes, makes all talk more slowly: a breath after each line.
+/// A member with more than this in its outbox, in bytes, makes all talk more slowly: a breath after each
+/// line.
 const FAR_BEHIND: usize = 1024 * 1024;
 const BREATH: Duration = Duration::from_millis(1);
-/// At the end: how long to read on what the members have said before, at most, and how long they may be silent.
+/// At the end: how long to read on what the members have said before, at most, and how long they may be
+/// silent.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_millis(100);
 
@@ -264,8 +266,8 @@ impl Room {
         }
         drop(self.clients);
         drop(self.written);
-        // Reads on, for a connection that is closed with something unread is reset, and its last lines may be lost.
-        // A receiver ends when the last stream has left its channel.
+        // Reads on, for a connection that is closed with something unread is reset, and its last lines may
+        // be lost. A receiver ends when the last stream has left its channel.
         let unheard = async { tokio::join!(self.members.count(), self.newcomers.count()) };
         let all_gone = async { tokio::join!(unheard, self.all_written.recv()) };
         let closed = timeout(LINGER * 2, all_gone).await;

@@ -15,7 +15,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-/// What a member and the thread that feeds it share. The waker is set before the threads start, so it needs no model.
+/// What a member and the thread that feeds it share. The waker is set before the threads start, so it needs
+/// no model.
 #[derive(Default)]
 struct Shared {
     waker: Mutex<Option<Waker>>,

@@ -67,8 +67,8 @@ macro_rules! test_each {
 }
 pub(crate) use test_each;
 
-/// The main job: two channels, a task that accepts, one that answers the first line of each connection and moves it on, one
-/// that answers all others, and clients that say many lines before they listen.
+/// The main job: two channels, a task that accepts, one that answers the first line of each connection and
+/// moves it on, one that answers all others, and clients that say many lines before they listen.
 pub(crate) async fn echo_and_move<N: Net, E: Executor>(executor: E) {
     const CLIENTS: usize = 12;
     const LINES: usize = 100;
@@ -185,7 +185,8 @@ pub(crate) async fn broadcast<N: Net, E: Executor>(executor: E) {
     assert!(receiver.next().await.is_none());
 }
 
-/// A peer goes in the middle of a line, with something unread: it is told once that it is gone, and nobody else notices.
+/// A peer goes in the middle of a line, with something unread: it is told once that it is gone, and nobody
+/// else notices.
 pub(crate) async fn peer_vanishes<N: Net, E: Executor>(executor: E) {
     let (server, listener) = server::<N>(ChannelOptions::new()).await;
     let stays = executor.spawn({
@@ -234,7 +235,8 @@ pub(crate) async fn peer_vanishes<N: Net, E: Executor>(executor: E) {
     assert_eq!(server.channel_len(CHANNEL_ONE), Some(0));
 }
 
-/// A peer that has shut down its writing side still gets the answer, in a channel that half-closes; and then the end.
+/// A peer that has shut down its writing side still gets the answer, in a channel that half-closes; and
+/// then the end.
 pub(crate) async fn peer_half_closes<N: Net, E: Executor>(executor: E) {
     assert_eq!(ask_and_fall_silent::<N, E>(&executor, true).await, ["answer to 3 lines"]);
     assert!(ask_and_fall_silent::<N, E>(&executor, false).await.is_empty());

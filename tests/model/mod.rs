@@ -1,10 +1,12 @@
-//! A model of the receiving side: the operations, an oracle that says what must come of them, and the two that are compared with it.
+//! A model of the receiving side: the operations, an oracle that says what must come of them, and the two
+//! that are compared with it.
 //!
 //! [`operations`] makes operations of any bytes; [`run_slab`] and [`run_multiplexer`] perform them and panic when the
 //! library and the oracle disagree. All is in one thread and nothing random, so a failure comes again.
-//! Property tests and fuzz targets share it (by `#[path]`); it needs the crates `futures` and `stream_multiplexer`, no more.
+//! Property tests and fuzz targets share it (by `#[path]`); it needs the crates `futures` and
+//! `stream_multiplexer`, no more.
 
-#![allow(dead_code, reason = "each user takes its part")]
+#![allow(dead_code, unused_imports, reason = "each user takes its part")]
 
 mod multiplexer;
 mod operation;
@@ -14,6 +16,5 @@ mod slab;
 mod task;
 
 pub(crate) use multiplexer::run as run_multiplexer;
-#[allow(unused_imports, reason = "each user takes its part")]
 pub(crate) use operation::{Operation, Trick, operations};
 pub(crate) use slab::run as run_slab;

@@ -14,7 +14,8 @@ use stream_multiplexer::{
     ChannelOptions, ChannelReceiver, Multiplexer, MultiplexerError, StreamEvent, StreamId, TryRecvError,
 };
 
-/// Performs the operations in a multiplexer that has two channels, with a receiver each; then receives what is left.
+/// Performs the operations in a multiplexer that has two channels, with a receiver each; then receives what
+/// is left.
 pub(crate) fn run(operations: &[Operation]) {
     let world = Channels::new();
     for channel in 0..2 {

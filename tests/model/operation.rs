@@ -1,7 +1,7 @@
 //! What may be done to a slab or to a multiplexer and its streams.
 
-/// One step. Streams and receivers are named by any number, taken modulo what is there; a step that makes no sense at the
-/// moment, such as one for a stream before there is any, does nothing.
+/// One step. Streams and receivers are named by any number, taken modulo what is there; a step that makes
+/// no sense at the moment, such as one for a stream before there is any, does nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     AddChannel {
@@ -16,7 +16,8 @@ pub(crate) enum Operation {
     Insert {
         channel: usize,
     },
-    /// So many that they are in several words of the set of ready members, and that polling them all makes a call yield.
+    /// So many that they are in several words of the set of ready members, and that polling them all makes
+    /// a call yield.
     InsertMany {
         channel: usize,
     },

@@ -1,8 +1,9 @@
 //! What must come out: a naive account of who is where and has what.
 //!
-//! The library may poll a stream only while it is in the channel that is received from, and only when it was woken.
-//! What a stream gives in a poll must come out of that same call, and nothing else may, but the departures
-//! that are untold: of each stream in their order, and before it is polled there again. When a call brings nothing, and does not yield, there must be nothing.
+//! The library may poll a stream only while it is in the channel that is received from, and only when it
+//! was woken. What a stream gives in a poll must come out of that same call, and nothing else may, but the
+//! departures that are untold: of each stream in their order, and before it is polled there again. When a
+//! call brings nothing, and does not yield, there must be nothing.
 
 use super::operation::{ITSELF, Operation, Trick};
 use std::collections::{BTreeMap, VecDeque};
@@ -501,7 +502,8 @@ impl Oracle {
         assert_eq!(given.next(), None, "it was taken out of a stream and is lost");
     }
 
-    /// The departures of a stream are told in their order, but for those that outer calls have received and not handed over.
+    /// The departures of a stream are told in their order, but for those that outer calls have received and
+    /// not handed over.
     fn tell(&mut self, channel: usize, stream: usize, why: Option<Departure>) {
         let is_uncertain = self.is_uncertain(channel);
         let all_untold = &mut self.channels[channel].untold;

@@ -1,4 +1,5 @@
-//! A [`StreamSlab`] compared with the oracle. It is the oracle's only channel, closed, so that it ends when it is empty.
+//! A [`StreamSlab`] compared with the oracle. It is the oracle's only channel, closed, so that it ends when
+//! it is empty.
 
 use super::operation::Operation;
 use super::oracle::{Event, Oracle, Received};

@@ -51,7 +51,8 @@ impl Size {
     }
 }
 
-/// A column whose sample takes longer than this, most of it for making the set, is not measured again with as many members.
+/// A column whose sample takes longer than this, most of it for making the set, is not measured again with
+/// as many members.
 const SLOW: Duration = Duration::from_secs(1);
 
 /// Runs the whole comparison; `report` is called with each workload when it is done.

@@ -1,8 +1,8 @@
 //! The members: streams driven by hand.
 //!
-//! A member is a pointer to a slot, in which it finds how many items it may give and leaves its waker. It needs
-//! no atomic operation and no allocation of its own: what is measured is the set it is in. All slots belong to
-//! one thread and are there from the start, so that members can be pushed to by their index.
+//! A member is a pointer to a slot, in which it finds how many items it may give and leaves its waker. It
+//! needs no atomic operation and no allocation of its own: what is measured is the set it is in. All slots
+//! belong to one thread and are there from the start, so that members can be pushed to by their index.
 
 use futures::Stream;
 use std::cell::Cell;
@@ -224,7 +224,8 @@ pub fn forget(members: usize) {
     PARKED.set(0);
 }
 
-/// What a member's own poll costs when it has an item, in nanoseconds: two members polled in turn, with no set.
+/// What a member's own poll costs when it has an item, in nanoseconds: two members polled in turn, with no
+/// set.
 pub fn own_cost() -> f64 {
     const ROUNDS: u64 = 5_000_000;
     forget(2);

@@ -24,8 +24,8 @@ impl Meter {
         Self { budget, start: None, elapsed: Duration::ZERO, rounds: 0 }
     }
 
-    /// How many rounds to do before asking again; `None` when it is enough. The time from the first call to the one
-    /// that returns `None` is what is measured.
+    /// How many rounds to do before asking again; `None` when it is enough. The time from the first call to
+    /// the one that returns `None` is what is measured.
     pub fn next_rounds(&mut self) -> Option<u64> {
         let start = *self.start.get_or_insert_with(Instant::now);
         self.elapsed = start.elapsed();

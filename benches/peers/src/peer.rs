@@ -49,7 +49,8 @@ pub trait Peer<St: Stream<Item = u64>>: Sized {
     }
 }
 
-/// Each name is a file in `peer/` with an `Adapter` in it. (`cargo fmt` does not see these files; `rustfmt src/peer/*.rs` does.)
+/// Each name is a file in `peer/` with an `Adapter` in it. (`cargo fmt` does not see these files; `rustfmt
+/// src/peer/*.rs` does.)
 macro_rules! columns {
     ($($name:ident,)*) => {
         $(mod $name;)*

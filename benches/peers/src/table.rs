@@ -3,7 +3,8 @@
 use crate::comparison::{Comparison, Size};
 use std::fmt::Write;
 
-/// A table for people (Markdown): a line for each column of the comparison, and how ours compare with the best peer (`*`).
+/// A table for people (Markdown): a line for each column of the comparison, and how ours compare with the
+/// best peer (`*`).
 pub fn markdown(comparison: &Comparison) -> String {
     let mut rows = vec![heading(comparison)];
     for (column, name) in comparison.names.iter().enumerate() {

@@ -34,7 +34,8 @@ pub async fn next<P: Peer<Member<PAD>>, const PAD: usize>(peer: &mut P) -> (P::K
     poll_fn(|cx| peer.poll(cx)).await.expect("it has members")
 }
 
-/// Pushes one item to each member: it arrives, under the right key. `indices[i]` is the member with `keys[i]`.
+/// Pushes one item to each member: it arrives, under the right key. `indices[i]` is the member with
+/// `keys[i]`.
 pub async fn check_all_there<P: Peer<Member<PAD>>, const PAD: usize>(
     peer: &mut P,
     keys: &[P::Key],
