@@ -196,7 +196,9 @@ fn two_receivers_against_wakes() {
         feed.wake();
         feed.push();
         feed.push();
-        receivers.map(|receiver| receiver.join().unwrap());
+        for receiver in receivers {
+            receiver.join().unwrap();
+        }
     });
 }
 
