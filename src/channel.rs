@@ -34,14 +34,16 @@
 use crate::event::{Departure, StreamEvent};
 use crate::id::{ChannelId, StreamId};
 use crate::rotation::Rotation;
-use crate::stream_slab::{FRUITLESS_POLLS, SELF_WAKES};
+use crate::stream_slab::Patience;
 use crate::sync::{Mutex, MutexGuard};
 use crate::unwind::afterwards;
 use crate::wait_list::{WaitList, Waiter};
 use futures_core::Stream;
+use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -56,8 +58,8 @@ pub(crate) struct Channel<St> {
 
 struct State<St> {
     slots: Rotation<Slot<St>>,
-    /// Those that left and of whom this is still to be told.
-    departures: VecDeque<(StreamId, Departure)>,
+    /// Those that left and of whom this is still to be told, and panics.
+    untold: VecDeque<Untold>,
     /// Those of streams in `Leaving` slots: held back until the poll returns, in the order of their stays.
     held: Vec<(StreamId, Departure)>,
     /// The streams whose stay here goes on.
@@ -73,6 +75,21 @@ enum Phase {
     /// Has ended.
     Removed,
 }
+
+/// What is told before any turn.
+enum Untold {
+    Departed(StreamId, Departure),
+    /// Foreign code panicked while an item was at hand, which went first.
+    Panicked(Panic),
+}
+
+/// A stream whose stay was ended by the removal of its channel; `None` if it is being polled.
+pub(crate) type Removed<St> = (StreamId, Option<Box<Member<St>>>);
+
+/// What was still to be told by a channel that was removed.
+pub(crate) struct Unheard(#[allow(dead_code, reason = "to be dropped")] VecDeque<Untold>);
+
+type Panic = Box<dyn Any + Send>;
 
 enum Slot<St> {
     Present(Box<Member<St>>),
@@ -142,7 +159,7 @@ pub(crate) enum Turns {
 /// The next turn.
 enum Turn<St> {
     Poll(usize, Box<Member<St>>),
-    Departed(StreamId, Departure),
+    Untold(Untold),
     Ended,
     Idle(usize),
 }
@@ -156,21 +173,21 @@ impl<St: Stream + Unpin> Channel<St> {
     pub(crate) fn take_turns(
         &self,
         control: &impl Control<St>,
+        patience: &mut Patience,
         mut tell: impl FnMut(Event<St::Item>) -> ControlFlow<()>,
     ) -> Turns {
-        let mut fruitless = 0;
-        let mut self_wakes = 0;
         let mut state = self.state.lock();
         loop {
             let (key, member) = match self.next_turn(state) {
                 Turn::Poll(key, member) => (key, member),
-                Turn::Departed(id, departure) => {
+                Turn::Untold(Untold::Departed(id, departure)) => {
                     if tell((id, departure.into())).is_break() {
                         return Turns::Enough;
                     }
                     state = self.state.lock();
                     continue;
                 }
+                Turn::Untold(Untold::Panicked(panic)) => resume_unwind(panic),
                 Turn::Ended => return Turns::Ended,
                 Turn::Idle(epoch) => return Turns::Idle(epoch),
             };
@@ -189,23 +206,19 @@ impl<St: Stream + Unpin> Channel<St> {
                 Poll::Pending => (false, false),
             };
             state = self.state.lock();
-            let (orphan, wake) = state.put_back(key, member, gave);
             if !gave {
-                fruitless += 1;
-                self_wakes = if state.slots.was_woken(key) { self_wakes + 1 } else { 0 };
+                patience.note(state.was_woken(key));
             }
+            let (orphan, wake) = state.put_back(key, member, gave);
             if orphan.is_some() || wake.0 {
-                // Foreign code may run.
                 drop(state);
-                let arrival = afterwards(|| orphan.into_iter().for_each(|member| control.arrive(member)));
-                self.wake(wake);
-                drop(arrival);
+                self.settle(control, orphan, wake, gave);
                 state = self.state.lock();
             }
             if enough {
                 return Turns::Enough;
             }
-            if fruitless == FRUITLESS_POLLS || self_wakes == SELF_WAKES {
+            if patience.is_exhausted() {
                 return Turns::Yield;
             }
         }
@@ -220,9 +233,10 @@ impl<St: Stream + Unpin> Channel<St> {
         control: &impl Control<St>,
         mut tell: impl FnMut(Event<St::Item>) -> ControlFlow<()>,
     ) -> Poll<()> {
+        let mut patience = Patience::default();
         loop {
             let mut told = false;
-            let turns = self.take_turns(control, |event| {
+            let turns = self.take_turns(control, &mut patience, |event| {
                 told = true;
                 tell(event)
             });
@@ -266,6 +280,28 @@ impl<St: Stream + Unpin> Channel<St> {
         turn
     }
 
+    /// Hands on a stream whose stay is over, and wakes other receivers. If that panics while an item is at
+    /// hand, the panic waits until that is told.
+    #[cold]
+    fn settle(
+        &self,
+        control: &impl Control<St>,
+        orphan: Option<Box<Member<St>>>,
+        wake: Wake,
+        item_at_hand: bool,
+    ) {
+        let settled = catch_unwind(AssertUnwindSafe(|| {
+            let arrival = afterwards(|| orphan.into_iter().for_each(|member| control.arrive(member)));
+            self.wake(wake);
+            drop(arrival);
+        }));
+        match settled {
+            Err(panic) if item_at_hand => self.tell(Untold::Panicked(panic)),
+            Err(panic) => resume_unwind(panic),
+            Ok(()) => {}
+        }
+    }
+
     /// Polls a member that was taken out.
     #[inline]
     fn poll(
@@ -303,7 +339,7 @@ impl<St> Channel<St> {
         let slots = Rotation::with_capacity(0);
         let tasks = Arc::clone(slots.tasks());
         let state =
-            State { slots, departures: VecDeque::new(), held: Vec::new(), members: 0, phase: Phase::Open };
+            State { slots, untold: VecDeque::new(), held: Vec::new(), members: 0, phase: Phase::Open };
         Self { id, half_close, tasks, state: Mutex::new(state) }
     }
 
@@ -317,6 +353,26 @@ impl<St> Channel<St> {
 
     pub(crate) fn len(&self) -> usize {
         self.state.lock().members
+    }
+
+    /// The streams whose stay here goes on, the oldest first.
+    pub(crate) fn streams(&self) -> Vec<StreamId> {
+        let state = self.state.lock();
+        let mut streams = Vec::with_capacity(state.members);
+        streams.extend(state.slots.slots().iter().filter_map(|(_, slot)| match slot {
+            Slot::Present(member) => Some(member.id),
+            Slot::Away { id, .. } | Slot::Expected(id) => Some(*id),
+            Slot::Leaving => None,
+        }));
+        drop(state);
+        streams.sort_unstable();
+        streams
+    }
+
+    /// Whether receivers have nothing to expect now.
+    pub(crate) fn has_ended(&self) -> bool {
+        let state = self.state.lock();
+        state.phase == Phase::Removed || state.has_ended()
     }
 
     /// The receivers that wait.
@@ -361,12 +417,16 @@ impl<St> Channel<St> {
     }
 
     /// Tells a departure that a panic kept from being told.
-    pub(crate) fn tell(&self, id: StreamId, departure: Departure) {
+    pub(crate) fn tell_departure(&self, id: StreamId, departure: Departure) {
+        self.tell(Untold::Departed(id, departure));
+    }
+
+    fn tell(&self, untold: Untold) {
         let mut state = self.state.lock();
         if state.phase == Phase::Removed {
             return;
         }
-        state.departures.push_back((id, departure));
+        state.untold.push_back(untold);
         let wake = state.wake();
         drop(state);
         self.wake(wake);
@@ -380,8 +440,8 @@ impl<St> Channel<St> {
         }
     }
 
-    /// Ends at once. Gives back the streams whose stay lasted until now; `None` for one that is being polled.
-    pub(crate) fn remove(&self) -> Vec<(StreamId, Option<Box<Member<St>>>)> {
+    /// Ends at once. Gives back the streams whose stay lasted until now, and what nobody will hear, to be dropped with no lock held.
+    pub(crate) fn remove(&self) -> (Vec<Removed<St>>, Unheard) {
         self.state.lock().remove()
     }
 }
@@ -393,8 +453,9 @@ impl<St> State<St> {
         if self.phase == Phase::Removed {
             return (Turn::Ended, Wake::NONE);
         }
-        if let Some((id, departure)) = self.departures.pop_front() {
-            return (Turn::Departed(id, departure), self.wake_if_ended());
+        if let Some(untold) = self.untold.pop_front() {
+            // Who sleeps was woken when it was put there; but has the channel ended now?
+            return (Turn::Untold(untold), self.wake_if_ended());
         }
         loop {
             while let Some(key) = self.slots.next_turn() {
@@ -420,6 +481,13 @@ impl<St> State<St> {
                 return (Turn::Idle(epoch), Wake::NONE);
             }
         }
+    }
+
+    /// Whether a member was woken while it was polled: in its own poll, as a rule. Another receiver may have
+    /// taken notice of it.
+    #[inline]
+    fn was_woken(&self, key: usize) -> bool {
+        self.slots.was_woken(key) || matches!(self.slots.slots()[key], Slot::Away { woken: true, .. })
     }
 
     /// A poll returned. Gives the stream back to the caller if its stay here is over.
@@ -481,7 +549,7 @@ impl<St> State<St> {
             self.held.push((id, departure));
             return (member, Wake::NONE);
         }
-        self.departures.push_back((id, departure));
+        self.untold.push_back(Untold::Departed(id, departure));
         (member, self.wake())
     }
 
@@ -493,7 +561,7 @@ impl<St> State<St> {
                 if departure == Departure::Ended {
                     return (true, self.wake_if_ended());
                 }
-                self.departures.push_back((member.id, departure));
+                self.untold.push_back(Untold::Departed(member.id, departure));
                 (true, self.wake())
             }
             Some(Slot::Leaving) => {
@@ -506,16 +574,16 @@ impl<St> State<St> {
 
     /// Lets the departures of a stream be told that were held back.
     fn release(&mut self, id: StreamId) {
-        let Self { held, departures, .. } = self;
+        let Self { held, untold, .. } = self;
         held.retain(|&(of, departure)| {
             if of == id {
-                departures.push_back((of, departure));
+                untold.push_back(Untold::Departed(of, departure));
             }
             of != id
         });
     }
 
-    fn remove(&mut self) -> Vec<(StreamId, Option<Box<Member<St>>>)> {
+    fn remove(&mut self) -> (Vec<Removed<St>>, Unheard) {
         self.phase = Phase::Removed;
         let mut streams = Vec::with_capacity(self.members);
         self.slots.slots_mut().retain(|_, slot| {
@@ -536,10 +604,9 @@ impl<St> State<St> {
                 Slot::Leaving => true,
             }
         });
-        self.departures.clear();
         self.held.clear();
         self.members = 0;
-        streams
+        (streams, Unheard(std::mem::take(&mut self.untold)))
     }
 
     /// There is something to receive: receivers that are parked are to be woken.
@@ -554,7 +621,7 @@ impl<St> State<St> {
     }
 
     fn has_ended(&self) -> bool {
-        self.phase == Phase::Closed && self.slots.slots().is_empty() && self.departures.is_empty()
+        self.phase == Phase::Closed && self.slots.slots().is_empty() && self.untold.is_empty()
     }
 }
 

@@ -16,13 +16,12 @@ use std::sync::Arc;
 /// Stream pairs in channels: received from channel by channel, sent to one by one or many at a time.
 ///
 /// It is a handle: clones are cheap and name the same multiplexer, every method takes `&self`, and it may
-/// be used from any thread if the streams and sinks may be sent there. When the last clone is dropped the
+/// be used from any thread if the streams and sinks are `Send`. When the last clone is dropped the
 /// multiplexer is [closed](Self::close).
 ///
 /// `St` are the streams and `Si` the sinks; for streams without sinks leave `Si` out and use
 /// [`add_stream`](Multiplexer::add_stream). They are `Unpin`, for they are handed back; one that is not
-/// comes as `Pin<Box<_>>`.
-/// Streams of several types come as `Box<dyn Stream<Item = ...> + Unpin>`.
+/// comes as `Pin<Box<_>>`. Streams of several types come as `Box<dyn Stream<Item = ...> + Unpin>`.
 ///
 /// ```
 /// use futures::{StreamExt, channel::mpsc, executor::block_on, stream};
@@ -60,7 +59,7 @@ struct Handle<St, Si> {
 
 impl<St, Si> Drop for Handle<St, Si> {
     fn drop(&mut self) {
-        self.registry.close();
+        self.registry.abandon();
     }
 }
 
@@ -113,6 +112,13 @@ impl<St, Si> Multiplexer<St, Si> {
         self.registry().channel(channel).ok().map(|channel| channel.len())
     }
 
+    /// The streams that are in a channel, the oldest first; to send to all of them, for example. `None` if
+    /// there is no channel of this name.
+    #[must_use]
+    pub fn channel_streams(&self, channel: ChannelId) -> Option<Vec<StreamId>> {
+        self.registry().channel(channel).ok().map(|channel| channel.streams())
+    }
+
     /// Removes a channel and hands back the pairs that were in it, the oldest first. `None` if there is
     /// none of this name.
     ///
@@ -142,14 +148,14 @@ impl<St, Si> Multiplexer<St, Si> {
     ///
     /// It is done when this returns, whether anybody receives from the channels or not. The old one tells
     /// [`Moved`](crate::StreamEvent::Moved), after the items that were received there; the next item comes
-    /// in the new one.
-    /// If the stream is being polled at this moment that poll's item still belongs to the old channel.
-    /// A move to the channel it is in does nothing.
+    /// in the new one. If the stream is being polled at this moment, that poll's item still belongs to the
+    /// old channel. A move to the channel it is in does nothing.
     ///
     /// A channel keeps what it has to tell until it is received, a word or two for each departure. So a
     /// channel that many streams pass through wants to be received from.
     ///
-    /// Cost: three lock pairs.
+    /// Cost: three lock pairs. Allocates only when a channel has more streams, or more departures to tell,
+    /// than ever before.
     ///
     /// # Errors
     ///
@@ -196,7 +202,10 @@ impl<St, Si> Multiplexer<St, Si> {
 
 /// Streams without sinks.
 impl<St> Multiplexer<St, ()> {
-    /// Adds a stream without a sink to a channel. As [`add_stream_pair`](Self::add_stream_pair) else.
+    /// Adds a stream without a sink to a channel. Otherwise as [`add_stream_pair`](Self::add_stream_pair).
+    ///
+    /// What is received from but is no [`Stream`] has an adapter, as a rule: for tokio's channels that is
+    /// `tokio_stream::wrappers::ReceiverStream`.
     ///
     /// ```
     /// use futures::{executor::block_on, stream};
@@ -220,10 +229,11 @@ impl<St> Multiplexer<St, ()> {
 
 /// Receiving.
 impl<St: Stream + Unpin, Si> Multiplexer<St, Si> {
-    /// The next event of a channel: an item, or `None` when the stream left this channel.
+    /// The next event of a channel: the stream, and an item or `None` when the stream left this channel.
     ///
-    /// Whether it ended, was moved or was removed a [`receiver`](Self::receiver) tells. It also looks up
-    /// the channel once, not for each event.
+    /// Resolves to `Result<(StreamId, Option<St::Item>), MultiplexerError>`. Whether a stream ended, was
+    /// moved or was removed is told by a [`receiver`](Self::receiver), which also looks up the channel once
+    /// and not for each event.
     ///
     /// # Errors
     ///
@@ -236,7 +246,13 @@ impl<St: Stream + Unpin, Si> Multiplexer<St, Si> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, it has taken nothing, so nothing is lost. To ask one channel first:
+    /// Dropped before it is ready, it has taken nothing, so nothing is lost.
+    ///
+    /// # One channel first
+    ///
+    /// The branches of a biased `select!` are asked in their order, and it waits for all of them. While the
+    /// first always has something, the second is not asked; a program that does not want that asks the
+    /// second one now and then, as the example `line_server` does.
     ///
     /// ```
     /// # use futures::{FutureExt, executor::block_on, select_biased, stream};
@@ -259,13 +275,16 @@ impl<St: Stream + Unpin, Si> Multiplexer<St, Si> {
         Recv::new(self.registry(), channel)
     }
 
-    /// The next event of a channel, if there is one at once. Polls the streams that are ready, with the
-    /// bounds of
-    /// [`ChannelReceiver`].
+    /// The next event of a channel, if there is one at once.
+    ///
+    /// It does not wait: whoever finds nothing and goes to sleep elsewhere is not woken by this channel. To
+    /// wait for several channels and favour one see [`recv`](Self::recv#one-channel-first).
     ///
     /// # Errors
     ///
-    /// [`Empty`](TryRecvError::Empty) if no stream has anything now;
+    /// [`Empty`](TryRecvError::Empty) if this call found nothing. There may be more: one call polls a bounded
+    /// number of streams ([`ChannelReceiver`] says how many), and a stream may say that it has nothing when
+    /// its task has run for long enough, as tokio's do; let the executor run (`yield_now`) and ask again.
     /// [`UnknownChannel`](TryRecvError::UnknownChannel) as for [`recv`](Self::recv).
     ///
     /// # Panics
@@ -287,15 +306,15 @@ impl<St: Stream + Unpin, Si> Multiplexer<St, Si> {
 }
 
 /// Sending. `T` is what the sinks take; where they take several types, and the call does not tell which,
-/// name it: `close_stream::<String>(id)`.
+/// name it: `close_stream::<String>(id)`. (A sink from `StreamExt::split` takes one type, whatever the whole
+/// took.)
 impl<St, Si> Multiplexer<St, Si> {
     /// Sends clones of an item to many streams, and waits until each sink has it and is flushed, or failed.
     ///
-    /// The results are in the order of the ids. A slow or failed sink neither delays nor fails the others;
+    /// Resolves to `Vec<Result<StreamId, SendError<Si::Error>>>`, in the order of the ids. A slow or failed sink neither delays nor fails the others;
     /// an id that is unknown is told in its place. An id that is given twice gets the item twice. Nothing
     /// is buffered: a sink that is not ready makes this future wait, and if a peer may stop reading, the
-    /// caller's timeout or
-    /// [`remove_stream`](Self::remove_stream) decides how long.
+    /// caller's timeout or [`remove_stream`](Self::remove_stream) decides how long.
     ///
     /// Two sends to one stream arrive in the order in which they are handed over; a caller that awaits each
     /// before the next keeps its order.
@@ -321,6 +340,8 @@ impl<St, Si> Multiplexer<St, Si> {
     }
 
     /// Sends an item to one stream, and waits until its sink has it and is flushed.
+    ///
+    /// Resolves to `Result<(), SendError<Si::Error>>`.
     ///
     /// Cost: three lock pairs beyond the sink's own polls, and two reference counts. Allocates nothing,
     /// unless more senders wait for the sink than ever before.
@@ -369,6 +390,8 @@ impl<St, Si> Multiplexer<St, Si> {
     }
 
     /// Flushes and closes the sink of a stream (`poll_close`), and then removes the pair.
+    ///
+    /// Resolves to `Result<(), SendError<Si::Error>>`.
     ///
     /// From its first poll on nothing more is sent to the stream: sends that still wait for its sink fail
     /// with [`Closed`](crate::SendError::Closed). The stream is received from until the pair is removed.

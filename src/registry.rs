@@ -29,6 +29,8 @@ struct State<St, Si> {
     /// The serial of the next pair.
     next: u64,
     closed: bool,
+    /// All handles are gone.
+    abandoned: bool,
 }
 
 struct Pair<St, Si> {
@@ -47,7 +49,8 @@ struct Seat<St> {
 
 impl<St, Si> Registry<St, Si> {
     pub(crate) fn new() -> Self {
-        let state = State { channels: BTreeMap::new(), pairs: Slab::new(), next: 0, closed: false };
+        let state =
+            State { channels: BTreeMap::new(), pairs: Slab::new(), next: 0, closed: false, abandoned: false };
         Self { state: Mutex::new(state) }
     }
 
@@ -76,7 +79,7 @@ impl<St, Si> Registry<St, Si> {
     pub(crate) fn remove_channel(&self, id: ChannelId) -> Option<Vec<StreamPair<St, Si>>> {
         let mut state = self.state.lock();
         let channel = state.channels.remove(&id)?;
-        let streams = channel.remove();
+        let (streams, unheard) = channel.remove();
         let mut parts = Vec::with_capacity(streams.len());
         for (id, member) in streams {
             let pair = state.pairs.remove(id.key());
@@ -84,6 +87,7 @@ impl<St, Si> Registry<St, Si> {
             parts.push((id, member, pair));
         }
         drop(state);
+        drop(unheard);
 
         parts.sort_unstable_by_key(|(id, ..)| *id);
         let mut pairs = Vec::with_capacity(parts.len());
@@ -198,6 +202,19 @@ impl<St, Si> Registry<St, Si> {
         for_each(&channels, |channel| channel.tasks().wake_all());
     }
 
+    /// Closes, and lets go of the sinks that were kept without their streams: nobody is left to send to them.
+    pub(crate) fn abandon(&self) {
+        let closed = afterwards(|| self.close());
+        let mut state = self.state.lock();
+        state.abandoned = true;
+        let kept: Vec<_> =
+            state.pairs.iter().filter(|(_, pair)| pair.seat.is_none()).map(|(key, _)| key).collect();
+        let sinks: Vec<_> = kept.into_iter().filter_map(|key| state.pairs.remove(key).sink).collect();
+        drop(state);
+        for_each(sinks, |sink| drop(sink.advance(Phase::Ending)));
+        drop(closed);
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.state.lock().closed
     }
@@ -210,11 +227,18 @@ impl<St, Si> Registry<St, Si> {
 }
 
 impl<St, Si> Drop for Registry<St, Si> {
-    /// Tells the senders that hold a sink weakly; sends in flight go on.
+    /// Drops each stream and sink, whichever of them panics. Tells the senders that hold a sink weakly; sends
+    /// in flight go on.
     fn drop(&mut self) {
-        let pairs = std::mem::take(&mut self.state.lock().pairs);
+        let mut state = self.state.lock();
+        let channels = std::mem::take(&mut state.channels);
+        let pairs = std::mem::take(&mut state.pairs);
+        drop(state);
+        let streams = channels.values().flat_map(|channel| channel.remove().0);
+        let streams_dropped = afterwards(|| for_each(streams, drop));
         let sinks = pairs.into_iter().filter_map(|(_, pair)| pair.sink);
         for_each(sinks, |sink| drop(sink.advance(Phase::Ending)));
+        drop(streams_dropped);
     }
 }
 
@@ -239,9 +263,11 @@ impl<St, Si> Control<St> for Registry<St, Si> {
         let (lasted, wake) = channel.retire(key, &mut member, how);
         let mut elsewhere = None;
         let mut sink = None;
+        let abandoned = state.abandoned;
         if let Some(pair) = state.pair_mut(member.id) {
             let seat = pair.seat.take().expect("a stream that is polled has a seat");
-            let keeps_sink = how == Departure::Ended && seat.channel.half_close() && pair.sink.is_some();
+            let half_closes = how == Departure::Ended && seat.channel.half_close();
+            let keeps_sink = half_closes && pair.sink.is_some() && !abandoned;
             if !lasted {
                 // It was moved while it was polled, and never arrives.
                 let (_, wake) = seat.channel.depart(seat.key, how);
@@ -257,7 +283,7 @@ impl<St, Si> Control<St> for Registry<St, Si> {
         let id = member.id;
         let untold = on_panic(|| {
             if lasted && how == Departure::Ended {
-                channel.tell(id, how);
+                channel.tell_departure(id, how);
             }
         });
         let stream_dropped = afterwards(|| drop(member));
@@ -270,7 +296,7 @@ impl<St, Si> Control<St> for Registry<St, Si> {
                 channel.wake(wake);
             }
         });
-        channel.wake(wake);
+        drop(afterwards(|| channel.wake(wake)));
         drop(woken_elsewhere);
         drop(sink_let_go);
         drop(stream_dropped);

@@ -4,13 +4,16 @@
 //! polled, and nobody holds it across an await. So a sender that is not polled holds up nobody, and a sink
 //! that is not ready makes only those wait who send to it.
 //!
-//! The sink is polled with a waker of the slot's own, and whoever could not go on waits in the slot's
-//! [`WaitList`]. The epoch is read before the sink is taken; a wake of the sink raises it, and so does
-//! putting back a sink that somebody missed. So a wake that comes before the sender is in the list
-//! is not lost: the list refuses.
+//! The sink is polled with a waker of the slot's own, and whoever found it not ready waits in the slot's
+//! [`WaitList`]. The epoch is read before the sink is taken, and a wake of the sink raises it. So a wake that
+//! comes before the sender is in the list is not lost: the list refuses.
+//!
+//! Whoever missed the sink, because it was being polled, leaves a waker beside it under the same lock, and is
+//! woken when it is put back: it alone, for the others know already that the sink is not ready. (If each
+//! return woke them all, senders on several threads would keep each other awake.)
 
 use crate::sync::Mutex;
-use crate::unwind::afterwards;
+use crate::unwind::{afterwards, for_each};
 use crate::wait_list::{WaitList, Waiter};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -27,10 +30,13 @@ pub(crate) struct SinkSlot<Si> {
 struct State<Si> {
     /// `None` while it is polled, and when it is gone.
     sink: Option<Si>,
-    /// Somebody missed it while it was polled.
-    missed: bool,
+    /// Those who missed it while it was polled.
+    missed: Option<Box<Missed>>,
     phase: Phase,
 }
+
+#[derive(Debug, Default)]
+struct Missed(Vec<Waker>);
 
 /// What may still be done with a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,9 +84,9 @@ impl Wake for Senders {
 }
 
 /// What came of trying to take the sink.
-pub(crate) enum Taken<'a, Si> {
+enum Taken<'a, Si> {
     Sink(SinkTurn<'a, Si>),
-    /// It is being polled by someone else, and told when it is back.
+    /// It is being polled by someone else.
     Busy,
     /// It is not there any more.
     Gone(Phase),
@@ -90,22 +96,40 @@ impl<Si> SinkSlot<Si> {
     pub(crate) fn new(sink: Si) -> Self {
         let senders = Arc::new(Senders(WaitList::new()));
         let waker = Waker::from(Arc::clone(&senders));
-        let state = State { sink: Some(sink), missed: false, phase: Phase::Open };
+        let state = State { sink: Some(sink), missed: None, phase: Phase::Open };
         Self { state: Mutex::new(state), senders, waker }
     }
 
     /// Takes the sink for one poll.
     #[inline]
-    pub(crate) fn take(&self) -> Taken<'_, Si> {
+    fn take(&self) -> Taken<'_, Si> {
         let mut state = self.state.lock();
         match state.sink.take() {
             Some(sink) => Taken::Sink(SinkTurn { slot: self, phase: state.phase, sink: Some(sink) }),
             None if state.phase.is_last() => Taken::Gone(state.phase),
-            None => {
-                state.missed = true;
-                Taken::Busy
-            }
+            None => Taken::Busy,
         }
+    }
+
+    /// Leaves a waker for when the sink is back. If it is back already the task looks again.
+    #[cold]
+    fn miss(&self, waker: Waker) {
+        let mut state = self.state.lock();
+        if state.sink.is_none() && !state.phase.is_last() {
+            state.missed.get_or_insert_default().0.push(waker);
+            return;
+        }
+        drop(state);
+        waker.wake();
+    }
+
+    /// Wakes those who missed the sink.
+    #[cold]
+    fn wake_missed(&self, mut missed: Box<Missed>) {
+        for_each(missed.0.drain(..), Waker::wake);
+        // Kept, so that nothing is allocated the next time.
+        let mut state = self.state.lock();
+        state.missed.get_or_insert(missed);
     }
 
     /// Polls the sink with `poll`, and waits if that is pending or the sink is away: with `cx`, as
@@ -131,7 +155,12 @@ impl<Si> SinkSlot<Si> {
                 }
             }
             Taken::Gone(mut phase) => return poll(&mut phase, None),
-            Taken::Busy => {}
+            Taken::Busy => {
+                if let Some((cx, _)) = waiting {
+                    self.miss(cx.waker().clone());
+                }
+                return Poll::Pending;
+            }
         }
         if let Some((cx, waiter)) = waiting {
             if !self.senders.0.wait(waiter, epoch, cx.waker().clone()) {
@@ -157,9 +186,13 @@ impl<Si> SinkSlot<Si> {
     pub(crate) fn advance(&self, phase: Phase) -> Option<Si> {
         let mut state = self.state.lock();
         state.phase.advance(phase);
-        let sink = if state.phase.is_last() { state.sink.take() } else { None };
+        let is_last = state.phase.is_last();
+        let sink = if is_last { state.sink.take() } else { None };
+        let missed = if is_last { state.missed.take() } else { None };
         drop(state);
+        let back = afterwards(|| missed.into_iter().for_each(|missed| self.wake_missed(missed)));
         self.senders.0.wake_all();
+        drop(back);
         sink
     }
 }
@@ -175,26 +208,32 @@ impl<Si> SinkTurn<'_, Si> {
     /// Puts the sink back, or drops it if it is to go.
     #[inline]
     fn finish(mut self) {
-        let mut state = self.slot.state.lock();
+        let slot = self.slot;
+        let mut state = slot.state.lock();
         let advanced = state.phase.advance(self.phase);
         let away = self.sink.take();
         let unused = if state.phase.is_last() { away } else { std::mem::replace(&mut state.sink, away) };
-        let missed = std::mem::take(&mut state.missed);
+        let missed = state.missed.take_if(|missed| !missed.0.is_empty());
         drop(state);
+        if unused.is_none() && !advanced && missed.is_none() {
+            return;
+        }
         let told = afterwards(|| {
-            if missed || advanced {
-                self.slot.senders.0.wake_all();
+            if advanced {
+                slot.senders.0.wake_all();
             }
         });
+        let back = afterwards(|| missed.into_iter().for_each(|missed| slot.wake_missed(missed)));
         drop(unused);
+        drop(back);
         drop(told);
     }
 }
 
 impl<Si> Drop for SinkTurn<'_, Si> {
     fn drop(&mut self) {
-        if self.sink.is_some() {
-            drop(self.slot.advance(Phase::Gone));
-        }
+        let Some(sink) = self.sink.take() else { return };
+        drop(afterwards(|| drop(sink)));
+        drop(afterwards(|| drop(self.slot.advance(Phase::Gone))));
     }
 }

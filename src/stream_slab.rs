@@ -1,7 +1,7 @@
 //! [`StreamSlab`]: members polled in turn, in exclusive ownership.
 
 use crate::rotation::Rotation;
-use crate::unwind::on_panic;
+use crate::unwind::{for_each, on_panic};
 use crate::wait_list::Waiter;
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
@@ -14,13 +14,33 @@ mod iter;
 pub use iter::{Iter, IterMut};
 
 /// How many members may be polled in vain in one call, before it yields to the executor.
-pub(crate) const FRUITLESS_POLLS: usize = 64;
+const FRUITLESS_POLLS: usize = 64;
 
 /// How many members in a row may wake themselves in their own poll, before the call yields.
 ///
 /// One may have its reasons. Two in a row is what a used-up cooperative budget looks like: every
 /// member would return `Pending` and wake itself, and all would be polled again and again.
-pub(crate) const SELF_WAKES: usize = 2;
+const SELF_WAKES: usize = 2;
+
+/// How much was polled in vain in one call.
+#[derive(Debug, Default)]
+pub(crate) struct Patience {
+    fruitless: usize,
+    self_wakes: usize,
+}
+
+impl Patience {
+    #[inline]
+    pub(crate) fn note(&mut self, woke_itself: bool) {
+        self.fruitless += 1;
+        self.self_wakes = if woke_itself { self.self_wakes + 1 } else { 0 };
+    }
+
+    #[inline]
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.fruitless >= FRUITLESS_POLLS || self.self_wakes >= SELF_WAKES
+    }
+}
 
 /// A set of streams, polled as one, fairly; each has a key, as in a [`slab`].
 ///
@@ -81,7 +101,8 @@ pub(crate) const SELF_WAKES: usize = 2;
 /// # Panics
 ///
 /// When a member's poll panics, or its drop when it has ended, the panic reaches the caller. That member is
-/// not polled again; the next call drops it and yields its `(key, None)`. All others go on.
+/// not polled again; the next call drops it and yields its `(key, None)`, unless its key has another stream
+/// by then. All others go on.
 ///
 /// # Cancel safety
 ///
@@ -136,12 +157,23 @@ impl<St> StreamSlab<St> {
     pub fn insert(&mut self, stream: St) -> usize {
         let key = self.members.fill_with(|waker| Member { stream, waker });
         self.terminated = false;
+        // Its key has another owner now.
+        self.untold.take_if(|untold| untold.key == key);
         self.make_ready(key);
         key
     }
 
-    /// Removes a stream and hands it back. Nothing more is yielded for it.
+    /// Removes a stream and hands it back. Nothing more is yielded for it. If it was the last, the task that
+    /// waits for the slab is woken, for `None`.
     pub fn remove(&mut self, key: usize) -> Option<St> {
+        let stream = self.take(key)?;
+        if self.is_empty() {
+            self.wake();
+        }
+        Some(stream)
+    }
+
+    fn take(&mut self, key: usize) -> Option<St> {
         let Member { stream, waker } = self.members.vacate(key)?;
         self.members.give_back(key, waker);
         self.untold.take_if(|untold| untold.is_member && untold.key == key);
@@ -185,10 +217,15 @@ impl<St> StreamSlab<St> {
     }
 
     /// Drops all streams. The storage is kept.
+    ///
+    /// Cost: a walk through the [`capacity`](Self::capacity).
+    ///
+    /// # Panics
+    ///
+    /// When the drop of a stream panics; the others are dropped all the same.
     pub fn clear(&mut self) {
-        for key in 0..self.capacity() {
-            drop(self.remove(key));
-        }
+        self.untold = None;
+        for_each(0..self.capacity(), |key| drop(self.remove(key)));
     }
 
     /// The streams with their keys, in the order of the keys.
@@ -205,6 +242,10 @@ impl<St> StreamSlab<St> {
 
     fn make_ready(&mut self, key: usize) {
         self.members.set_ready(key);
+        self.wake();
+    }
+
+    fn wake(&self) {
         if self.members.unpark() {
             self.members.tasks().wake_all();
         }
@@ -219,8 +260,7 @@ impl<St: Stream + Unpin> Stream for StreamSlab<St> {
         if this.untold.is_some() {
             return this.tell_untold();
         }
-        let mut fruitless = 0;
-        let mut self_wakes = 0;
+        let mut patience = Patience::default();
         loop {
             let Some(key) = this.members.next_turn() else {
                 if this.is_empty() {
@@ -243,13 +283,15 @@ impl<St: Stream + Unpin> Stream for StreamSlab<St> {
                 }
                 Some(Poll::Pending) => {
                     this.members.clear_ready(key);
-                    self_wakes = if this.members.was_woken(key) { self_wakes + 1 } else { 0 };
+                    patience.note(this.members.was_woken(key));
                 }
                 // A stale wake of a slot that is vacant now.
-                None => this.members.clear_ready(key),
+                None => {
+                    this.members.clear_ready(key);
+                    patience.note(false);
+                }
             }
-            fruitless += 1;
-            if fruitless == FRUITLESS_POLLS || self_wakes == SELF_WAKES {
+            if patience.is_exhausted() {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -259,7 +301,8 @@ impl<St: Stream + Unpin> Stream for StreamSlab<St> {
     fn size_hint(&self) -> (usize, Option<usize>) {
         // Each member still yields its end, at least. A member cannot tell how long it goes on for
         // others than itself, and adding up all their hints would cost a walk through all.
-        (self.len(), if self.is_empty() { Some(0) } else { None })
+        let untold = self.untold.as_ref().map_or(0, |untold| usize::from(!untold.is_member));
+        (self.len() + untold, if self.is_empty() { Some(untold) } else { None })
     }
 }
 
@@ -285,7 +328,7 @@ impl<St: Stream + Unpin> StreamSlab<St> {
 
     /// Drops a member that is over; its end is told by the caller, or by the next poll if the drop panics.
     fn drop_member(&mut self, key: usize) {
-        let member = self.remove(key);
+        let member = self.take(key);
         let note = on_panic(|| self.untold = Some(Untold { key, is_member: false }));
         drop(member);
         note.defuse();

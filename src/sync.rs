@@ -1,11 +1,16 @@
 //! The atomics and the lock that everything else is built on: the standard library's, or loom's.
 //!
-//! No other file names `std::sync::atomic` or `std::sync::Mutex`, so the models under `models/` run all of
+//! In the unit tests they are counted. No other file names `std::sync::atomic` or `std::sync::Mutex`, so the models under `models/` run all of
 //! this crate on loom, which goes through the interleavings of threads and the reorderings of memory.
 
+#[cfg(test)]
+pub(crate) mod counted;
+
+#[cfg(test)]
+use counted as primitives;
 #[cfg(loom_models)]
 use loom::sync as primitives;
-#[cfg(not(loom_models))]
+#[cfg(not(any(test, loom_models)))]
 use std::sync as primitives;
 use std::sync::PoisonError;
 

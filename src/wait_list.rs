@@ -14,13 +14,17 @@
 //! aside after a `select!`), and the others would sleep while there is something to receive.
 //! Nothing has to be handed on when a woken task is dropped, either.
 //!
+//! They are woken in the order in which they first waited, whatever happened since: a ticket says so, which a
+//! waiter draws when it first waits and keeps until it leaves. So who waits longest has the first chance, and
+//! a task that leaves and comes back at once goes to the end.
+//!
 //! Wakers are cloned, woken and dropped outside the lock, for they run foreign code: waking may poll a
 //! task in place, and dropping may drop a whole task. That is why this is not an `event_listener::Event`,
 //! which does all three under its own lock; it also allocates for each wait, where an entry here is kept.
 
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 use crate::unwind::afterwards;
-use slab::Slab;
+use std::collections::VecDeque;
 use std::mem;
 use std::task::Waker;
 
@@ -31,31 +35,27 @@ pub(crate) struct WaitList {
     places: Mutex<Places>,
 }
 
-/// Where tasks wait. Most lists never see two at a time, so the first place is at hand, and the others are
-/// made when they are first needed.
+/// Who waits. Most lists never see two at a time, so the place for one is at hand.
 #[derive(Debug, Default)]
 struct Places {
-    first: Option<Waker>,
-    first_is_taken: bool,
-    others: Option<Box<Others>>,
+    /// How many tickets were drawn.
+    tickets: u64,
+    /// While nobody else waits.
+    alone: Option<Place>,
+    /// Of two and more; in the order of their tickets. There is a list for each sink, so one word for what most
+    /// never need.
+    #[allow(clippy::box_collection, reason = "see above")]
+    others: Option<Box<VecDeque<Place>>>,
 }
 
-#[derive(Debug, Default)]
-struct Others {
-    /// `None` while the place's waiter does not wait.
-    wakers: Slab<Option<Waker>>,
-    /// How many of them are `Some`.
-    waiting: usize,
-}
+type Place = (Ticket, Waker);
 
-/// A place in one [`WaitList`], taken when it first waits and kept until [`WaitList::leave`].
+/// The first is 1.
+type Ticket = u64;
+
+/// Whoever waits in one [`WaitList`], until [`WaitList::leave`]. 0 while it has no ticket.
 #[derive(Debug, Default)]
-pub(crate) enum Waiter {
-    #[default]
-    Nowhere,
-    First,
-    Other(usize),
-}
+pub(crate) struct Waiter(Ticket);
 
 impl WaitList {
     pub(crate) fn new() -> Self {
@@ -85,11 +85,11 @@ impl WaitList {
         is_current
     }
 
-    /// Waits no more and gives up the place.
+    /// Waits no more and gives up the ticket.
     #[inline]
     pub(crate) fn leave(&self, waiter: &mut Waiter) {
-        if !matches!(waiter, Waiter::Nowhere) {
-            let unused = self.places.lock().give_up(mem::take(waiter));
+        if waiter.0 != 0 {
+            let unused = self.places.lock().give_up(mem::take(waiter).0);
             drop(unused);
         }
     }
@@ -103,15 +103,15 @@ impl WaitList {
         // Ordering: Release pairs with the Acquire in `epoch`.
         let epoch = self.epoch.load(Ordering::Relaxed).wrapping_add(1);
         self.epoch.store(epoch, Ordering::Release);
-        let first = places.first.take();
-        let more = places.others.as_ref().is_some_and(|others| others.waiting > 0);
+        let alone = places.alone.take();
+        let last = if alone.is_some() { 0 } else { places.tickets };
         drop(places);
 
-        let mut others = WakeOthers { list: self, from: if more { Some(0) } else { None } };
-        if let Some(waker) = first {
+        if let Some((_, waker)) = alone {
             waker.wake();
+        } else {
+            WakeOthers { list: self, next: 1, last }.wake();
         }
-        others.wake();
     }
 }
 
@@ -119,76 +119,77 @@ impl Places {
     /// Puts a waker in the waiter's place, and returns what was there.
     #[inline]
     fn put(&mut self, waiter: &mut Waiter, waker: Waker) -> Option<Waker> {
-        if matches!(waiter, Waiter::Nowhere) {
-            *waiter = self.take_place();
+        if waiter.0 == 0 {
+            self.tickets += 1;
+            waiter.0 = self.tickets;
         }
-        let Waiter::Other(key) = *waiter else { return self.first.replace(waker) };
-        let others = self.others.as_mut().expect("made with its first place");
-        let before = others.wakers[key].replace(waker);
-        others.waiting += usize::from(before.is_none());
-        before
-    }
-
-    fn take_place(&mut self) -> Waiter {
-        if !mem::replace(&mut self.first_is_taken, true) {
-            return Waiter::First;
-        }
-        Waiter::Other(self.others.get_or_insert_default().wakers.insert(None))
-    }
-
-    fn give_up(&mut self, waiter: Waiter) -> Option<Waker> {
-        match waiter {
-            Waiter::Nowhere => None,
-            Waiter::First => {
-                self.first_is_taken = false;
-                self.first.take()
+        let is_alone = self.others.as_ref().is_none_or(|others| others.is_empty());
+        match &mut self.alone {
+            Some((ticket, before)) if *ticket == waiter.0 => Some(mem::replace(before, waker)),
+            None if is_alone => {
+                self.alone = Some((waiter.0, waker));
+                None
             }
-            Waiter::Other(key) => {
-                let others = self.others.as_mut().expect("made with its first place");
-                let waker = others.wakers.remove(key);
-                others.waiting -= usize::from(waker.is_some());
-                waker
+            _ => self.put_beside_others(waiter.0, waker),
+        }
+    }
+
+    fn put_beside_others(&mut self, ticket: Ticket, waker: Waker) -> Option<Waker> {
+        let others = self.others.get_or_insert_default();
+        others.extend(self.alone.take());
+        match find(others, ticket) {
+            Ok(at) => Some(mem::replace(&mut others[at].1, waker)),
+            Err(at) => {
+                others.insert(at, (ticket, waker));
+                None
             }
         }
     }
-}
 
-impl Others {
-    /// Takes the first waker at `from` or behind, and says where to look for the next one, if any waits.
-    ///
-    /// Looking only forwards, one `wake_all` ends even if the tasks that it wakes wait again at once.
-    fn take(&mut self, from: usize) -> Option<(Waker, Option<usize>)> {
-        if self.waiting == 0 {
-            return None;
+    fn give_up(&mut self, ticket: Ticket) -> Option<Waker> {
+        if let Some((_, waker)) = self.alone.take_if(|place| place.0 == ticket) {
+            return Some(waker);
         }
-        // No key is beyond the capacity; `get_mut` skips free ones.
-        let mut keys = from..self.wakers.capacity();
-        let (key, waker) = keys.find_map(|key| {
-            let waker = self.wakers.get_mut(key)?.take()?;
-            Some((key, waker))
-        })?;
-        self.waiting -= 1;
-        Some((waker, (self.waiting > 0).then_some(key + 1)))
+        let others = self.others.as_mut()?;
+        let at = find(others, ticket).ok()?;
+        others.remove(at).map(|(_, waker)| waker)
+    }
+
+    /// Takes the first that has this ticket or a later one, and at most `last`.
+    fn take(&mut self, from: Ticket, last: Ticket) -> Option<Place> {
+        if let Some(place) = self.alone.take_if(|place| (from..=last).contains(&place.0)) {
+            return Some(place);
+        }
+        let others = self.others.as_mut()?;
+        let (Ok(at) | Err(at)) = find(others, from);
+        others.get(at).filter(|place| place.0 <= last)?;
+        others.remove(at)
     }
 }
 
-/// Wakes the others, also when the first waker panics, or one of them.
+fn find(places: &VecDeque<Place>, ticket: Ticket) -> Result<usize, usize> {
+    places.binary_search_by_key(&ticket, |place| place.0)
+}
+
+/// Wakes two and more, also when a waker panics.
 struct WakeOthers<'a> {
     list: &'a WaitList,
-    /// Where to go on; `None` when all are woken.
-    from: Option<usize>,
+    /// Looking only forwards, it comes to an end even if the tasks that it wakes wait again at once; and at
+    /// the last who waited when it began.
+    next: Ticket,
+    last: Ticket,
 }
 
 impl WakeOthers<'_> {
     fn wake(&mut self) {
-        while let Some(from) = self.from.take() {
-            let mut places = self.list.places.lock();
-            let taken = places.others.as_mut().and_then(|others| others.take(from));
-            drop(places);
-            if let Some((waker, from)) = taken {
-                self.from = from;
-                waker.wake();
-            }
+        while self.next <= self.last {
+            let taken = self.list.places.lock().take(self.next, self.last);
+            let Some((ticket, waker)) = taken else {
+                self.next = self.last + 1;
+                return;
+            };
+            self.next = ticket + 1;
+            waker.wake();
         }
     }
 }
@@ -196,7 +197,7 @@ impl WakeOthers<'_> {
 impl Drop for WakeOthers<'_> {
     fn drop(&mut self) {
         // There are some left only if a waker panicked.
-        while self.from.is_some() {
+        while self.next <= self.last {
             drop(afterwards(|| self.wake()));
         }
     }

@@ -5,13 +5,12 @@ mod support;
 
 use futures::{FutureExt, StreamExt, select_biased};
 use pollster::block_on;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::task::{Poll, Wake, Waker};
 use std::thread;
-use std::time::Duration;
 use stream_multiplexer::StreamEvent::{self, Item};
 use stream_multiplexer::{Multiplexer, StreamId, TryRecvError};
-use support::{Feed, Pipe, Wakes, pipe, poll_future};
+use support::{Feed, Pipe, Wakes, finishes, pipe, poll_future};
 
 const A: usize = 1;
 const B: usize = 2;
@@ -28,21 +27,6 @@ fn multiplexer() -> Streams {
 fn add(multiplexer: &Streams, channel: usize) -> (StreamId, Feed<u32>) {
     let (feed, pipe) = pipe();
     (multiplexer.add_stream(pipe, channel).unwrap(), feed)
-}
-
-/// Runs a test in a thread of its own, and fails if it hangs.
-fn finishes(test: impl FnOnce() + Send + 'static) {
-    let (done, finished) = mpsc::channel();
-    let running = thread::spawn(move || {
-        test();
-        done.send(()).unwrap();
-    });
-    if finished.recv_timeout(Duration::from_secs(60)) == Err(mpsc::RecvTimeoutError::Timeout) {
-        panic!("the test hangs");
-    }
-    if let Err(panic) = running.join() {
-        std::panic::resume_unwind(panic);
-    }
 }
 
 /// When a future is dropped.

@@ -10,10 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
-use std::time::Duration;
 use stream_multiplexer::StreamEvent::{self, Ended, Item, Removed};
 use stream_multiplexer::{ChannelOptions, Multiplexer, SendError, StreamId};
-use support::{Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, gate, pipe, poll, poll_future};
+use support::{Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, finishes, gate, pipe, poll, poll_future};
 
 const CHANNEL: usize = 1;
 
@@ -81,21 +80,6 @@ fn end(multiplexer: &Pairs, peer: &Peer) {
 /// Polls a future with a waker that nobody hears.
 fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     poll_future(future, Waker::noop())
-}
-
-/// Runs a test in a thread of its own, and fails if it hangs.
-fn finishes(test: impl FnOnce() + Send + 'static) {
-    let (done, finished) = mpsc::channel();
-    let running = thread::spawn(move || {
-        test();
-        done.send(()).unwrap();
-    });
-    if finished.recv_timeout(Duration::from_secs(60)) == Err(mpsc::RecvTimeoutError::Timeout) {
-        panic!("the test hangs");
-    }
-    if let Err(panic) = running.join() {
-        std::panic::resume_unwind(panic);
-    }
 }
 
 mod a_stream_that_is_closed {
@@ -658,6 +642,40 @@ mod at_once {
         assert!(peer.gate.is_closed());
         assert!(peer.gate.is_dropped());
         assert_eq!(events(&multiplexer), [], "its departure was told when it ended");
+    }
+
+    /// It counts as closed, not as ended.
+    #[test]
+    fn the_stream_ends_and_a_send_waits() {
+        let (multiplexer, peer) = scene(0);
+        peer.gate.set_closes(false);
+        let mut sending = multiplexer.send_one(peer.id, 1);
+        assert_eq!(poll_once(&mut sending), Poll::Pending);
+        let mut closing = multiplexer.close_stream(peer.id);
+        assert_eq!(poll_once(&mut closing), Poll::Pending);
+        end(&multiplexer, &peer);
+        peer.gate.make_room(1);
+        assert_eq!(poll_once(&mut sending), Poll::Ready(Err(SendError::Closed(peer.id))));
+    }
+
+    /// Who waits to be flushed is told when it is closed.
+    #[test]
+    fn the_stream_ends_and_a_send_is_flushed() {
+        let (multiplexer, peer) = scene(1);
+        let (wakes, waker) = Wakes::new();
+        peer.gate.set_flushes(false);
+        peer.gate.set_closes(false);
+        let mut sending = multiplexer.send_one(peer.id, 1);
+        assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
+        let mut closing = multiplexer.close_stream(peer.id);
+        assert_eq!(poll_once(&mut closing), Poll::Pending);
+        end(&multiplexer, &peer);
+        peer.gate.set_closes(true);
+        assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
+        wakes.take();
+        assert_eq!(poll_once(&mut closing), DONE);
+        assert_eq!(wakes.take(), 1);
+        assert_eq!(poll_future(&mut sending, &waker), DONE);
     }
 
     #[test]

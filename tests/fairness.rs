@@ -3,9 +3,9 @@
 
 mod support;
 
-use futures::{FutureExt, Stream};
+use futures::{FutureExt, Stream, StreamExt};
 use proptest::prelude::*;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -554,5 +554,70 @@ proptest! {
             scene.insert_idle(idle);
             steps.iter().for_each(|step| scene.take(step));
         });
+    }
+}
+
+/// The wake of a stream that wakes itself counts also when another receiver took notice of it.
+#[test]
+fn a_call_takes_two_turns_in_a_row_of_streams_that_wake_themselves_whoever_else_receives() {
+    let multiplexer = Multiplexer::new();
+    multiplexer.add_channel(1).unwrap();
+    let turns = Rc::new(Cell::new(0));
+    let taken = Rc::clone(&turns);
+    let mut other = multiplexer.receiver(1).unwrap();
+    let stream = futures::stream::poll_fn(move |cx| {
+        taken.set(taken.get() + 1);
+        cx.waker().wake_by_ref();
+        assert!(poll(&mut other).is_pending());
+        Poll::<Option<()>>::Pending
+    });
+    multiplexer.add_stream(stream.boxed_local(), 1).unwrap();
+    assert!(poll(&mut multiplexer.receiver(1).unwrap()).is_pending());
+    assert_eq!(turns.get(), 2);
+}
+
+/// A task that is woken by a member whenever it is about to sleep: its waker wakes that when it is cloned.
+mod restless {
+    use super::*;
+    use std::task::{RawWaker, RawWakerVTable};
+
+    thread_local! {
+        static MEMBER: RefCell<Option<Waker>> = const { RefCell::new(None) };
+        static TURNS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    const TABLE: RawWakerVTable = RawWakerVTable::new(clone, |_| {}, |_| {}, |_| {});
+    const WAKER: RawWaker = RawWaker::new(std::ptr::null(), &TABLE);
+
+    fn clone(_: *const ()) -> RawWaker {
+        // A thousand times at most, so that a failing test ends.
+        let member = MEMBER.take().filter(|_| TURNS.get() < 1_000);
+        member.into_iter().for_each(Waker::wake);
+        WAKER
+    }
+
+    fn stream() -> impl Stream<Item = ()> + Unpin {
+        futures::stream::poll_fn(|cx| {
+            TURNS.set(TURNS.get() + 1);
+            MEMBER.set(Some(cx.waker().clone()));
+            Poll::Pending
+        })
+    }
+
+    fn turns(mut set: impl Stream + Unpin) -> usize {
+        // SAFETY: the functions of the table use no data.
+        #[allow(unsafe_code)]
+        let waker = unsafe { Waker::from_raw(WAKER) };
+        assert!(Pin::new(&mut set).poll_next(&mut Context::from_waker(&waker)).is_pending());
+        TURNS.take()
+    }
+
+    #[test]
+    fn takes_64_turns_in_vain_in_a_call_at_most() {
+        assert_eq!(turns(StreamSlab::from_iter([stream()])), 64);
+        let multiplexer = Multiplexer::new();
+        multiplexer.add_channel(1).unwrap();
+        multiplexer.add_stream(stream(), 1).unwrap();
+        assert_eq!(turns(multiplexer.receiver(1).unwrap()), 64);
     }
 }

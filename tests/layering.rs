@@ -10,7 +10,7 @@ fn src() -> PathBuf {
 /// The rooms, in the order of the table.
 fn rooms() -> Vec<String> {
     let lib = fs::read_to_string(src().join("lib.rs")).unwrap();
-    let rows = lib.lines().filter_map(|line| line.strip_prefix("//! | `"));
+    let rows = lib.lines().filter_map(|line| line.strip_prefix("// | `"));
     rows.filter_map(|row| row.split_once("` |")).map(|(room, _)| room.to_owned()).collect()
 }
 

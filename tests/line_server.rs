@@ -31,7 +31,7 @@ mod login {
     fn a_name_that_is_none_is_refused() {
         let server = Server::start();
         let mut client = server.client();
-        for name in ["", " ", "ann bob", "ann:", "a\tb", &"x".repeat(100)] {
+        for name in ["", " ", "ann bob", "ann:", "a\tb", "a\u{200b}b", &"x".repeat(100)] {
             client.say(&format!("LOGIN {name}"));
             client.hear_error();
         }
@@ -103,15 +103,23 @@ mod lines {
         let mut ann = server.member("ann");
         let mut bob = server.member("bob");
         let longest = "x".repeat(LONGEST_LINE);
-        let bad = [b"\xff\xfe".to_vec(), vec![b'x'; LONGEST_LINE + 1], vec![b'x'; 20 * LONGEST_LINE]];
+        let bad = [
+            b"\xff\xfe".to_vec(),
+            b"\rbob: it was me".to_vec(),
+            vec![b'x'; LONGEST_LINE + 1],
+            vec![b'x'; LONGEST_LINE + 2],
+            vec![b'x'; 20 * LONGEST_LINE],
+        ];
         for line in &bad {
             ann.say_bytes(line);
             ann.hear_error();
             ann.say("sorry");
             ann.hear("ann: sorry");
         }
-        ann.say(&longest);
-        ann.hear(&format!("ann: {longest}"));
+        for end in ["", "\r"] {
+            ann.say(&format!("{longest}{end}"));
+            ann.hear(&format!("ann: {longest}"));
+        }
 
         let mut newcomer = server.client();
         for line in &bad {
@@ -124,6 +132,7 @@ mod lines {
         for _ in &bad {
             bob.hear("ann: sorry");
         }
+        bob.hear(&format!("ann: {longest}"));
         bob.hear(&format!("ann: {longest}"));
     }
 
@@ -307,6 +316,25 @@ mod interrupt {
     }
 
     #[test]
+    fn the_second_time_it_does_not_wait_for_who_does_not_read() {
+        let mut server = Server::start();
+        let mut ann = server.member("ann");
+        let reads_nothing = server.member("bob");
+        // More than the buffers between them take.
+        for _ in 0..100 {
+            ann.say(&"x".repeat(LONGEST_LINE));
+            ann.next();
+        }
+        server.signal("TERM");
+        server.wait_for_log("closing");
+        ann.hear("BYE the server closes");
+        server.signal("INT");
+        server.wait_for_log("did not wait");
+        assert!(server.process.wait().unwrap().success());
+        drop(reads_nothing);
+    }
+
+    #[test]
     fn a_server_without_clients_ends() {
         let mut server = Server::start();
         let mut ann = server.member("ann");
@@ -326,6 +354,7 @@ mod arguments {
         Server::start_with(&["127.0.0.1:0"]).member("ann");
         Server::start_with(&["127.0.0.1", "0"]).member("ann");
         Server::start_with(&["localhost", "0"]).member("ann");
+        Server::start_with(&["0"]).member("ann");
     }
 
     #[test]

@@ -10,16 +10,17 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::pin::Pin;
-use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::thread;
-use std::time::Duration;
 use stream_multiplexer::StreamEvent::{Ended, Item, Moved, Removed};
 use stream_multiplexer::{
     ChannelId, ChannelOptions, Multiplexer, MultiplexerError, SendError, StreamEvent, StreamId, StreamPair,
     TryRecvError,
 };
-use support::{Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, gate, pipe, poll, poll_future, poll_with};
+use support::{
+    Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, finishes, gate, pipe, poll, poll_future, poll_with,
+};
 
 const A: ChannelId = 1;
 const B: ChannelId = 2;
@@ -148,23 +149,27 @@ fn events_of(multiplexer: &Pairs, channel: ChannelId, id: StreamId) -> Vec<Strea
     events.into_iter().map(|(_, event)| event).collect()
 }
 
-/// Runs a test in a thread of its own, and fails if it hangs.
-fn finishes(test: impl FnOnce() + Send + 'static) {
-    let (done, finished) = mpsc::channel();
-    let running = thread::spawn(move || {
-        test();
-        done.send(()).unwrap();
-    });
-    if finished.recv_timeout(Duration::from_secs(60)) == Err(mpsc::RecvTimeoutError::Timeout) {
-        panic!("the test hangs");
-    }
-    if let Err(panic) = running.join() {
-        std::panic::resume_unwind(panic);
-    }
-}
-
 mod channels {
     use super::*;
+
+    #[test]
+    fn list_their_streams_the_oldest_first() {
+        let multiplexer = multiplexer();
+        let peers = [A, A, B, A].map(|channel| Peer::new(&multiplexer, channel));
+        multiplexer.remove_stream(peers[0].id);
+        multiplexer.change_stream_channel(peers[2].id, A).unwrap();
+        let (handle, last) = (multiplexer.clone(), peers[3].id);
+        let listed = Arc::new(Mutex::new(None));
+        let lists = Arc::clone(&listed);
+        peers[1].in_poll.set(move || {
+            handle.change_stream_channel(last, B).unwrap();
+            *lists.lock().unwrap() = handle.channel_streams(A);
+        });
+        events(&multiplexer, A);
+        assert_eq!(*listed.lock().unwrap(), Some(vec![peers[1].id, peers[2].id]));
+        assert_eq!(multiplexer.channel_streams(B), Some(vec![last]));
+        assert_eq!(multiplexer.channel_streams(9), None);
+    }
 
     #[test]
     fn are_added_once_and_listed_in_order() {
@@ -528,6 +533,23 @@ mod moves {
 /// thread's.
 mod while_it_is_polled {
     use super::*;
+
+    /// Nor is what is held back of another stream, whose poll goes on.
+    #[test]
+    fn nothing_is_told_before_the_poll_returns() {
+        let multiplexer = multiplexer();
+        let [outer, inner] = [Peer::new(&multiplexer, A), Peer::new(&multiplexer, A)];
+        let ids = [outer.id, inner.id];
+        let handle = multiplexer.clone();
+        inner.in_poll.set(move || ids.into_iter().for_each(|id| drop(handle.remove_stream(id).unwrap())));
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let (handle, tells) = (multiplexer.clone(), Arc::clone(&told));
+        outer.in_poll.set(move || tells.lock().unwrap().extend(events(&handle, A)));
+        outer.feed.push(1);
+        inner.feed.push(1);
+        assert_eq!(events(&multiplexer, A), [(outer.id, Item(1)), (outer.id, Removed)]);
+        assert_eq!(*told.lock().unwrap(), [(inner.id, Item(1)), (inner.id, Removed)]);
+    }
 
     #[derive(Clone, Copy, Debug)]
     enum From {
@@ -1139,6 +1161,29 @@ mod half_close {
         assert!(pair.stream.is_none() && pair.sink.is_some());
         assert!(multiplexer.remove_stream(peer.id).is_none());
         assert_eq!(events(&multiplexer, A), [], "it had its departure");
+    }
+
+    /// Nobody is left to send to it, or to remove it.
+    #[test]
+    fn keeps_no_sink_when_all_handles_are_gone() {
+        for ends_first in [true, false] {
+            let multiplexer = multiplexer();
+            let [peer, other] = [Peer::new(&multiplexer, A), Peer::new(&multiplexer, B)];
+            let mut receiver = multiplexer.receiver(A).unwrap();
+            let mut stays = multiplexer.receiver(B).unwrap();
+            if ends_first {
+                peer.feed.end();
+                assert_eq!(poll(&mut receiver), Poll::Ready(Some((peer.id, Ended))));
+                drop(multiplexer);
+            } else {
+                drop(multiplexer);
+                peer.feed.end();
+                assert_eq!(poll(&mut receiver), Poll::Ready(Some((peer.id, Ended))));
+            }
+            assert!(peer.keeper.is_dropped());
+            assert_eq!(poll(&mut stays), Poll::Pending);
+            assert!(!other.keeper.is_dropped());
+        }
     }
 
     #[test]

@@ -640,11 +640,60 @@ mod drops {
             let (handle, id) = (multiplexer.clone(), peer.id);
             peer.stream.on(Moment::Poll, move || drop(handle.remove_stream(id)));
             peer.stream.panic_on(Moment::Drop);
+            if item.is_some() {
+                // That goes first.
+                assert_eq!(multiplexer.try_recv(A), Ok((peer.id, item)));
+                assert_eq!(multiplexer.try_recv(A), Ok((peer.id, None)));
+            }
             bang(|| multiplexer.try_recv(A));
-            assert_eq!(events(&multiplexer, A), [(peer.id, Removed)], "{item:?}");
+            if item.is_none() {
+                assert_eq!(events(&multiplexer, A), [(peer.id, Removed)]);
+            }
             assert_gone(&multiplexer, &peer);
             assert_goes_on(&multiplexer, &other);
         }
+    }
+
+    #[test]
+    fn of_all_that_is_in_a_multiplexer() {
+        let multiplexer = multiplexer();
+        let peers = [Peer::new(&multiplexer, A), Peer::new(&multiplexer, A), Peer::new(&multiplexer, B)];
+        for peer in &peers {
+            peer.stream.panic_on(Moment::Drop);
+            peer.sink.panic_on(Moment::Drop);
+        }
+        bang(|| drop(multiplexer));
+        assert!(peers.iter().all(Peer::is_dropped));
+    }
+
+    /// Who fell asleep while the end was found is told of it.
+    #[test]
+    fn of_a_stream_that_ended_while_another_fell_asleep() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        let sleeper = Arc::new(Mutex::new(multiplexer.receiver(A).unwrap()));
+        let (wakes, waker) = Wakes::new();
+        let falls_asleep = Arc::clone(&sleeper);
+        peer.stream.on(Moment::Poll, move || {
+            assert_eq!(poll_with(&mut *falls_asleep.lock().unwrap(), &waker), Poll::Pending);
+        });
+        peer.feed.end();
+        peer.stream.panic_on(Moment::Drop);
+        bang(|| multiplexer.try_recv(A));
+        assert_eq!(wakes.take(), 1);
+        assert_eq!(poll(&mut *sleeper.lock().unwrap()), Poll::Ready(Some((peer.id, Ended))));
+    }
+
+    #[test]
+    fn of_a_sink_that_panicked() {
+        let multiplexer = multiplexer();
+        let [peer, other] = [Peer::new(&multiplexer, A), Peer::new(&multiplexer, A)];
+        peer.sink.panic_on(Moment::Ready);
+        peer.sink.panic_on(Moment::Drop);
+        bang(|| now(multiplexer.send_one(peer.id, 1)));
+        assert_eq!(events(&multiplexer, A), [(peer.id, Removed)]);
+        assert_gone(&multiplexer, &peer);
+        assert_goes_on(&multiplexer, &other);
     }
 
     #[test]
@@ -914,5 +963,81 @@ mod wakers {
         assert_eq!(wakes.take(), 1);
         assert_eq!(poll_future(&mut waits, &waker), Poll::Ready(Ok(())));
         assert_eq!(poll_future(&mut panics, &waker), Poll::Ready(Ok(())));
+    }
+
+    #[test]
+    fn when_a_sink_panics() {
+        let multiplexer = multiplexer();
+        let peer = Peer::with_room(&multiplexer, A, 0);
+        let mut panics = multiplexer.send_one(peer.id, 1);
+        assert!(poll_future(&mut panics, &panicking()).is_pending());
+        peer.sink.panic_on(Moment::Ready);
+        bang(|| now(multiplexer.send_one(peer.id, 2)));
+        assert_eq!(events(&multiplexer, A), [(peer.id, Removed)]);
+        assert_gone(&multiplexer, &peer);
+    }
+
+    #[test]
+    fn when_a_stream_panics() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        fall_asleep_in_its_poll(&multiplexer, &peer, |_, _| panic_any(Bang));
+        bang(|| multiplexer.try_recv(A));
+        assert_eq!(events(&multiplexer, A), [(peer.id, Removed)]);
+        assert_gone(&multiplexer, &peer);
+    }
+
+    /// The item goes first.
+    #[test]
+    fn when_there_is_more() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        fall_asleep_in_its_poll(&multiplexer, &peer, |_, _| {});
+        peer.feed.push(1);
+        peer.feed.push(2);
+        assert_eq!(multiplexer.try_recv(A), Ok((peer.id, Some(1))));
+        bang(|| multiplexer.try_recv(A));
+        assert_eq!(multiplexer.try_recv(A), Ok((peer.id, Some(2))));
+    }
+
+    #[test]
+    fn the_others_are_woken_whoever_panics() {
+        let multiplexer = multiplexer();
+        let mut receivers: Vec<_> = (0..4).map(|_| multiplexer.receiver(A).unwrap()).collect();
+        let (wakes, waker) = Wakes::new();
+        for receiver in &mut receivers[..3] {
+            assert!(poll_with(receiver, &panicking()).is_pending());
+        }
+        assert!(poll_with(&mut receivers[3], &waker).is_pending());
+        bang(|| multiplexer.close());
+        assert_eq!(wakes.take(), 1);
+    }
+}
+
+/// The others behind it get the item all the same, whether the sinks are ready or not.
+#[test]
+fn a_broadcast_reaches_those_behind_a_sink_that_panics() {
+    for room in [1, 0] {
+        let multiplexer = multiplexer();
+        let peers: Vec<_> = (0..80).map(|_| Peer::with_room(&multiplexer, A, room)).collect();
+        let ids: Vec<_> = peers.iter().map(|peer| peer.id).collect();
+        let panics = [3, 40];
+        let mut sending = multiplexer.send(ids.clone(), 7);
+        if room == 0 {
+            assert!(poll_future(&mut sending, Waker::noop()).is_pending());
+        }
+        panics.iter().for_each(|&at| peers[at].sink.panic_on(Moment::Ready));
+        peers.iter().for_each(|peer| peer.keeper.make_room(1));
+        let results = loop {
+            let polled = catch_unwind(AssertUnwindSafe(|| poll_future(&mut sending, Waker::noop())));
+            if let Ok(Poll::Ready(results)) = polled {
+                break results;
+            }
+        };
+        for (at, (result, peer)) in results.into_iter().zip(&peers).enumerate() {
+            let panicked = panics.contains(&at);
+            let expected = if panicked { Err(SendError::UnknownStream(peer.id)) } else { Ok(peer.id) };
+            assert_eq!((result, peer.keeper.take_items().len()), (expected, usize::from(!panicked)), "{at}");
+        }
     }
 }

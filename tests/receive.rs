@@ -10,14 +10,14 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
-use std::time::Duration;
 use stream_multiplexer::{
     ChannelReceiver, Multiplexer, MultiplexerError, Recv, StreamEvent, StreamId, TryRecvError,
 };
-use support::{Feed, Pipe, Wakes, pipe, poll, poll_future, poll_with};
+use support::{Feed, Pipe, Wakes, finishes, pipe, poll, poll_future, poll_with};
 
 const CHANNEL: usize = 7;
 const OTHER: usize = 8;
@@ -42,23 +42,34 @@ fn add(multiplexer: &Streams, channel: usize) -> (StreamId, Feed<u32>) {
     (multiplexer.add_stream(pipe, channel).unwrap(), feed)
 }
 
-/// Runs a test in a thread of its own, and fails if it hangs.
-fn finishes(test: impl FnOnce() + Send + 'static) {
-    let (done, finished) = mpsc::channel();
-    let running = thread::spawn(move || {
-        test();
-        done.send(()).unwrap();
-    });
-    if finished.recv_timeout(Duration::from_secs(60)) == Err(mpsc::RecvTimeoutError::Timeout) {
-        panic!("the test hangs");
-    }
-    if let Err(panic) = running.join() {
-        std::panic::resume_unwind(panic);
-    }
-}
-
 mod waiting {
     use super::*;
+
+    /// A task that polls in place, when it is woken.
+    struct InPlace(Mutex<Receiver>, AtomicUsize);
+
+    impl Wake for InPlace {
+        fn wake(self: Arc<Self>) {
+            let wakes = self.1.fetch_add(1, Ordering::Relaxed);
+            assert!(wakes < 100, "it is woken again and again");
+            let waker = Waker::from(Arc::clone(&self));
+            assert!(poll_with(&mut *self.0.lock().unwrap(), &waker).is_pending());
+        }
+    }
+
+    #[test]
+    fn one_wake_comes_to_an_end_though_those_it_wakes_wait_again_at_once() {
+        let multiplexer = multiplexer();
+        let receiver = || Mutex::new(multiplexer.receiver(CHANNEL).unwrap());
+        let tasks: Vec<_> = (0..4).map(|_| Arc::new(InPlace(receiver(), AtomicUsize::new(0)))).collect();
+        for task in &tasks {
+            let waker = Waker::from(Arc::clone(task));
+            assert!(poll_with(&mut *task.0.lock().unwrap(), &waker).is_pending());
+        }
+        add(&multiplexer, CHANNEL);
+        let wakes: usize = tasks.iter().map(|task| task.1.load(Ordering::Relaxed)).sum();
+        assert!((4..40).contains(&wakes), "{wakes}");
+    }
 
     #[test]
     fn an_empty_channel_waits() {
@@ -817,6 +828,21 @@ mod ends {
     }
 
     /// By whatever departure the channel becomes empty, and whoever receives that.
+    /// It is not over, then: who asks `is_terminated` goes on.
+    #[test]
+    fn a_stream_may_be_moved_into_a_channel_that_has_ended() {
+        let multiplexer = multiplexer();
+        let (id, feed) = add(&multiplexer, OTHER);
+        let mut receiver = multiplexer.receiver(CHANNEL).unwrap();
+        multiplexer.close();
+        assert_eq!(poll(&mut receiver), Poll::Ready(None));
+        assert!(receiver.is_terminated());
+        multiplexer.change_stream_channel(id, CHANNEL).unwrap();
+        assert!(!receiver.is_terminated());
+        feed.push(1);
+        assert_eq!(poll(&mut receiver), Poll::Ready(Some((id, StreamEvent::Item(1)))));
+    }
+
     #[test]
     fn all_receivers_of_a_closed_channel_learn_that_it_became_empty() {
         for how in ["ended", "moved", "removed"] {

@@ -3,7 +3,9 @@
 
 mod support;
 
+use futures::executor::LocalPool;
 use futures::future::LocalBoxFuture;
+use futures::task::LocalSpawnExt;
 use futures::{FutureExt, Sink, SinkExt};
 use pollster::block_on;
 use proptest::prelude::*;
@@ -12,9 +14,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
-use std::time::Duration;
 use stream_multiplexer::{ChannelOptions, Multiplexer, SendError, StreamId};
-use support::{Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, gate, pipe, poll_future};
+use support::{Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, finishes, gate, pipe, poll_future};
 
 const CHANNEL: usize = 1;
 
@@ -131,21 +132,6 @@ struct Sending<'a> {
 impl<'a> Sending<'a> {
     fn send(self, item: u32) -> LocalBoxFuture<'a, Result<(), SendError<Broken>>> {
         send(self.by, self.multiplexer, self.to, item)
-    }
-}
-
-/// Runs a test in a thread of its own, and fails if it hangs.
-fn finishes(test: impl FnOnce() + Send + 'static) {
-    let (done, finished) = mpsc::channel();
-    let running = thread::spawn(move || {
-        test();
-        done.send(()).unwrap();
-    });
-    if finished.recv_timeout(Duration::from_secs(60)) == Err(mpsc::RecvTimeoutError::Timeout) {
-        panic!("the test hangs");
-    }
-    if let Err(panic) = running.join() {
-        std::panic::resume_unwind(panic);
     }
 }
 
@@ -616,6 +602,32 @@ mod waiting {
         });
     }
 
+    /// Who waits longest is woken first, also beside tasks that send again and again.
+    #[test]
+    fn ends_for_all_in_turn() {
+        for by in WAYS {
+            println!("by {by:?}");
+            const TASKS: u32 = 4;
+            let (multiplexer, [peer, other]) = peers([0, usize::MAX]);
+            let mut pool = LocalPool::new();
+            let multiplexer: &'static Pairs = Box::leak(Box::new(multiplexer));
+            for task in 0..TASKS {
+                let to = [peer.id, other.id];
+                let sends = async move { while send(by, multiplexer, to, task).await.is_ok() {} };
+                pool.spawner().spawn_local(sends).unwrap();
+            }
+            for _ in 0..10 * TASKS {
+                pool.run_until_stalled();
+                peer.gate.make_room(1);
+            }
+            pool.run_until_stalled();
+            let sent = peer.gate.take_items();
+            for task in 0..TASKS {
+                assert_eq!(sent.iter().filter(|item| **item == task).count(), 10, "{sent:?}");
+            }
+        }
+    }
+
     #[test]
     fn is_over_for_a_sender_that_was_dropped() {
         in_each_way(0, |_, peer, sending| {
@@ -751,6 +763,36 @@ mod a_sink_that_another_thread_polls {
             assert_eq!(poll_future(sending, waker), Poll::Ready(Ok(())));
             assert_eq!(gate.take_items(), [1, 2]);
         });
+    }
+
+    /// Who knows already that the sink is not ready sleeps on, and so does who polled it: only the one who
+    /// missed it is woken. (Else senders on several threads would keep each other awake.)
+    #[test]
+    fn does_not_wake_those_who_did_not_miss_it() {
+        let multiplexer = multiplexer();
+        let (_gate, sink) = gate(0);
+        let hook = Arc::new(Mutex::new(None::<Action>));
+        let (id, _) = add(&multiplexer, Hooked { sink, hook: Arc::clone(&hook) });
+        let multiplexer: &'static Pairs<Hooked> = Box::leak(Box::new(multiplexer));
+        let mut waiting: Vec<_> = (0..3).map(|item| (multiplexer.send_one(id, item), Wakes::new())).collect();
+        for (sending, (_, waker)) in &mut waiting {
+            assert!(poll_future(sending, waker).is_pending());
+        }
+        let (mut polls, (polls_wakes, polls_waker)) = (multiplexer.send_one(id, 3), Wakes::new());
+        let misses = Arc::new(Mutex::new(multiplexer.send_one(id, 4)));
+        let (misses_wakes, misses_waker) = Wakes::new();
+        for _ in 0..3 {
+            let (misses, waker) = (Arc::clone(&misses), misses_waker.clone());
+            *hook.lock().unwrap() = Some(Box::new(move || {
+                assert!(poll_future(&mut *misses.lock().unwrap(), &waker).is_pending());
+            }));
+            assert!(poll_future(&mut polls, &polls_waker).is_pending());
+            assert_eq!(misses_wakes.take(), 1);
+            assert_eq!(polls_wakes.take(), 0);
+            assert!(waiting.iter().all(|(_, (wakes, _))| wakes.take() == 0));
+        }
+        assert!(poll_future(&mut *misses.lock().unwrap(), &misses_waker).is_pending());
+        assert_eq!(misses_wakes.take(), 0, "it sleeps");
     }
 
     /// A wake of the sink that comes in its very poll, before the sender is among those who wait, is not

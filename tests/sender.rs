@@ -3,14 +3,15 @@
 
 mod support;
 
-use futures::{FutureExt, SinkExt, StreamExt, stream};
+use futures::{FutureExt, Sink, SinkExt, StreamExt, stream};
 use pollster::block_on;
-use std::sync::{Arc, mpsc};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
 use std::task::{Context, Poll, Waker};
 use std::thread;
-use std::time::Duration;
 use stream_multiplexer::{Multiplexer, SendError, StreamId, StreamSender};
-use support::{Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, gate, pipe, poll_future};
+use support::{Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, finishes, gate, pipe, poll_future};
 
 const CHANNEL: usize = 1;
 
@@ -102,21 +103,6 @@ fn steal_and_keep(multiplexer: &Pairs, peer: &Peer, sender: &mut Sender, item: u
     assert_eq!(multiplexer.send_one(peer.id, 0).now_or_never(), Some(Ok(())));
     assert_eq!(sender.start_send_unpin(item), Ok(()));
     assert_eq!(peer.gate.take_items(), [0]);
-}
-
-/// Runs a test in a thread of its own, and fails if it hangs.
-fn finishes(test: impl FnOnce() + Send + 'static) {
-    let (done, finished) = mpsc::channel();
-    let running = thread::spawn(move || {
-        test();
-        done.send(()).unwrap();
-    });
-    if finished.recv_timeout(Duration::from_secs(60)) == Err(mpsc::RecvTimeoutError::Timeout) {
-        panic!("the test hangs");
-    }
-    if let Err(panic) = running.join() {
-        std::panic::resume_unwind(panic);
-    }
 }
 
 /// It works with what futures offers for sinks.
@@ -759,4 +745,64 @@ mod cancelled {
         drop(sender);
         assert!(peer.gate.is_dropped());
     }
+}
+
+/// A sender that looks whether the sink is open, and polls it when it is being closed: it does not happen,
+/// whatever falls between the two.
+#[test]
+fn a_sink_that_is_being_closed_is_not_asked_whether_it_is_ready() {
+    const ROUNDS: usize = 1_000;
+
+    /// Never ready, never closed.
+    #[derive(Default)]
+    struct Closing {
+        closes: bool,
+        asked: Arc<AtomicBool>,
+    }
+
+    impl Sink<u32> for Closing {
+        type Error = Broken;
+
+        fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+            self.asked.fetch_or(self.closes, Ordering::Relaxed);
+            Poll::Pending
+        }
+
+        fn start_send(self: Pin<&mut Self>, _: u32) -> Result<(), Broken> {
+            unreachable!("it is never ready")
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+            self.closes = true;
+            Poll::Pending
+        }
+    }
+
+    let asked = Arc::new(AtomicBool::new(false));
+    for _ in 0..ROUNDS {
+        let multiplexer = Multiplexer::new();
+        multiplexer.add_channel(CHANNEL).unwrap();
+        let sink = Closing { closes: false, asked: Arc::clone(&asked) };
+        let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), CHANNEL).unwrap();
+        let mut sender = multiplexer.sender::<u32>(id).unwrap();
+        let together = Barrier::new(2);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                together.wait();
+                let cx = &mut Context::from_waker(Waker::noop());
+                while sender.poll_ready_unpin(cx).is_pending() {}
+            });
+            together.wait();
+            let mut closing = multiplexer.close_stream::<u32>(id);
+            // The sink may be away.
+            for _ in 0..5 {
+                assert!(poll_future(&mut closing, Waker::noop()).is_pending());
+            }
+        });
+    }
+    assert!(!asked.load(Ordering::Relaxed));
 }

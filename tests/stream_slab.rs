@@ -918,3 +918,76 @@ impl Stream for Crowd<'_> {
         }
     }
 }
+
+/// Ends at once; its drop panics if it is armed.
+struct Bomb {
+    is_armed: bool,
+}
+
+impl Stream for Bomb {
+    type Item = u32;
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<u32>> {
+        if self.is_armed { Poll::Ready(None) } else { Poll::Pending }
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(!self.is_armed, "it was armed");
+    }
+}
+
+/// A slab with a member that has ended, and whose drop has panicked.
+fn after_a_bomb() -> (usize, StreamSlab<Bomb>) {
+    let mut slab = StreamSlab::new();
+    let key = slab.insert(Bomb { is_armed: true });
+    assert!(panics(|| poll(&mut slab)));
+    (key, slab)
+}
+
+#[test]
+fn the_end_of_a_member_whose_drop_panics_is_told_and_hinted_at() {
+    let (key, mut slab) = after_a_bomb();
+    assert_eq!(slab.size_hint(), (1, Some(1)));
+    assert_eq!(poll(&mut slab), Poll::Ready(Some((key, None))));
+    assert_eq!(slab.size_hint(), (0, Some(0)));
+    assert_eq!(poll(&mut slab), Poll::Ready(None));
+}
+
+#[test]
+fn the_end_of_a_member_whose_drop_panics_is_not_told_of_the_next_tenant() {
+    let (key, mut slab) = after_a_bomb();
+    assert_eq!(slab.insert(Bomb { is_armed: false }), key);
+    assert_eq!(poll(&mut slab), Poll::Pending);
+}
+
+#[test]
+fn clear_forgets_the_end_of_a_member_whose_drop_panicked() {
+    let (_, mut slab) = after_a_bomb();
+    slab.clear();
+    assert_eq!(poll(&mut slab), Poll::Ready(None));
+}
+
+#[test]
+fn clear_drops_all_though_one_panics() {
+    let mut slab: StreamSlab<_> =
+        [false, true, false].map(|is_armed| Bomb { is_armed }).into_iter().collect();
+    assert!(panics(|| slab.clear()));
+    assert!(slab.is_empty());
+}
+
+#[test]
+fn the_task_that_waits_is_woken_when_the_last_member_is_removed() {
+    let (wakes, waker) = Wakes::new();
+    let empty: [fn(&mut StreamSlab<Pipe<u32>>); 2] = [|slab| drop(slab.remove(1)), StreamSlab::clear];
+    for empty in empty {
+        let (_feeds, mut slab) = idle_pipes(2);
+        assert_eq!(poll_with(&mut slab, &waker), Poll::Pending);
+        slab.remove(0);
+        assert_eq!(wakes.take(), 0);
+        empty(&mut slab);
+        assert_eq!(wakes.take(), 1);
+        assert_eq!(poll(&mut slab), Poll::Ready(None));
+    }
+}

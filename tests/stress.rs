@@ -11,25 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 use stream_multiplexer::StreamEvent::{self, Ended, Item, Moved, Removed};
 use stream_multiplexer::{ChannelId, Multiplexer, SendError, StreamId};
-use support::{Feed, Gate, Gatekeeper, Pipe, gate, pipe, poll, poll_future};
-
-/// Runs a test in a thread of its own, and fails if it hangs.
-fn finishes(test: impl FnOnce() + Send + 'static) {
-    let (done, finished) = mpsc::channel();
-    let running = thread::spawn(move || {
-        test();
-        done.send(()).unwrap();
-    });
-    if finished.recv_timeout(Duration::from_secs(60)) == Err(mpsc::RecvTimeoutError::Timeout) {
-        panic!("the test hangs");
-    }
-    if let Err(panic) = running.join() {
-        std::panic::resume_unwind(panic);
-    }
-}
+use support::{Feed, Gate, Gatekeeper, Pipe, finishes, gate, pipe, poll, poll_future};
 
 /// Numbers that look random, and are the same in each run.
 struct Dice(u64);

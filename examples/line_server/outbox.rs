@@ -157,7 +157,7 @@ fn cost(line: &Line) -> usize {
 
 impl fmt::Display for TooFarBehind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "reads too slowly: it is {TOO_FAR_BEHIND} bytes behind")
+        write!(f, "reads too slowly: it is more than {TOO_FAR_BEHIND} bytes behind")
     }
 }
 

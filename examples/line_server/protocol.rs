@@ -19,7 +19,8 @@ pub(crate) type Receiver = ChannelReceiver<Incoming, Outgoing>;
 
 pub(crate) fn frame(connection: TcpStream) -> (Incoming, Outgoing) {
     let (read, write) = connection.into_split();
-    let lines = Lines(LinesCodec::new_with_max_length(LONGEST_LINE));
+    // It counts the `\r` of a line that ends in one, which is looked at again when that is gone.
+    let lines = Lines(LinesCodec::new_with_max_length(LONGEST_LINE + 1));
     (FramedRead::new(read, lines), FramedWrite::new(write, LinesCodec::new()))
 }
 
@@ -27,11 +28,13 @@ pub(crate) fn frame(connection: TcpStream) -> (Incoming, Outgoing) {
 #[derive(Debug)]
 pub(crate) struct Lines(LinesCodec);
 
-/// Why a line is none.
+/// Why a line is invalid.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum BadLine {
     TooLong,
     NotUtf8,
+    /// They would do to others' terminals what the client likes.
+    ControlCharacters,
 }
 
 impl Decoder for Lines {
@@ -49,11 +52,21 @@ impl Decoder for Lines {
 
 fn line_or_bad(decoded: Result<Option<String>, LinesCodecError>) -> Option<Result<String, BadLine>> {
     match decoded {
-        Ok(line) => line.map(Ok),
+        Ok(line) => line.map(check),
         Err(LinesCodecError::MaxLineLengthExceeded) => Some(Err(BadLine::TooLong)),
         // Decoding does no I/O.
         Err(LinesCodecError::Io(_)) => Some(Err(BadLine::NotUtf8)),
     }
+}
+
+fn check(line: String) -> Result<String, BadLine> {
+    if line.len() > LONGEST_LINE {
+        return Err(BadLine::TooLong);
+    }
+    if line.contains(|char: char| char.is_control() && char != '\t') {
+        return Err(BadLine::ControlCharacters);
+    }
+    Ok(line)
 }
 
 impl fmt::Display for BadLine {
@@ -61,6 +74,7 @@ impl fmt::Display for BadLine {
         match self {
             Self::TooLong => write!(f, "a line has at most {LONGEST_LINE} bytes"),
             Self::NotUtf8 => f.write_str("that was not UTF-8"),
+            Self::ControlCharacters => f.write_str("a line has no control characters"),
         }
     }
 }
@@ -71,9 +85,9 @@ pub(crate) fn parse_login(line: &str) -> Result<&str, String> {
         Some(("LOGIN", name)) => name.trim(),
         _ => return Err("ERR say LOGIN and your name first".to_owned()),
     };
-    let odd = |char: char| char.is_whitespace() || char.is_control() || char == ':';
+    let odd = |char: char| !char.is_alphanumeric() && !"-_.".contains(char);
     if name.is_empty() || name.len() > LONGEST_NAME || name.contains(odd) {
-        return Err(format!("ERR a name has 1 to {LONGEST_NAME} bytes and neither spaces nor colons"));
+        return Err(format!("ERR a name has 1 to {LONGEST_NAME} bytes: letters, digits and any of - _ ."));
     }
     Ok(name)
 }

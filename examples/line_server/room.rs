@@ -20,10 +20,11 @@ const MEMBERS: usize = 2;
 
 /// How many events of members are taken in a row, while others may wait.
 const IN_A_ROW: usize = 64;
-/// A member with more than this in its outbox, in bytes, makes all talk more slowly: a breath after each
-/// line.
+/// A member with more than this in its outbox, in bytes, makes all talk more slowly: a pause after each line.
 const FAR_BEHIND: usize = 1024 * 1024;
-const BREATH: Duration = Duration::from_millis(1);
+const PAUSE: Duration = Duration::from_millis(1);
+/// So many who are behind, and fewer than all, make nobody wait.
+const A_FEW: usize = 15;
 /// At the end: how long to read on what the members have said before, at most, and how long they may be
 /// silent.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -61,7 +62,7 @@ struct Client {
 enum Pace {
     Free,
     /// Not before then, for somebody is far behind.
-    Breath(Instant),
+    Pause(Instant),
     /// Not before somebody has caught up, for most are behind.
     Halt,
 }
@@ -200,7 +201,7 @@ impl Room {
         for id in lost {
             self.disconnect(id, format_args!("{TooFarBehind}"));
         }
-        self.pace = self.measure_pace();
+        self.set_pace(self.measure_pace());
     }
 
     fn answer(&mut self, id: StreamId, answer: String) {
@@ -212,11 +213,22 @@ impl Room {
 
     /// To be called when there is a reason to be faster.
     fn quicken(&mut self) {
-        self.pace = match self.pace {
-            Pace::Breath(end) if Instant::now() < end => return,
-            Pace::Free | Pace::Breath(_) => Pace::Free,
+        self.set_pace(match self.pace {
+            Pace::Pause(end) if Instant::now() < end => return,
+            Pace::Free | Pace::Pause(_) => Pace::Free,
             Pace::Halt => self.measure_pace(),
-        };
+        });
+    }
+
+    fn set_pace(&mut self, pace: Pace) {
+        match (self.pace, pace) {
+            (Pace::Free | Pace::Pause(_), Pace::Halt) => {
+                log(format_args!("too many are behind: the members wait"));
+            }
+            (Pace::Halt, Pace::Free | Pace::Pause(_)) => log(format_args!("the members go on")),
+            _ => {}
+        }
+        self.pace = pace;
     }
 
     fn measure_pace(&self) -> Pace {
@@ -226,10 +238,11 @@ impl Room {
             behind += usize::from(backlog > BEHIND);
             far_behind |= backlog > FAR_BEHIND;
         }
-        if behind > self.names.len() / 2 {
+        let all = self.names.len();
+        if behind > all / 2 && (behind == all || behind > A_FEW) {
             Pace::Halt
         } else if far_behind {
-            Pace::Breath(Instant::now() + BREATH)
+            Pace::Pause(Instant::now() + PAUSE)
         } else {
             Pace::Free
         }
@@ -256,7 +269,10 @@ impl Room {
 
     /// Says good-bye, lets everyone have what was said, and closes all connections.
     pub(crate) async fn close(mut self) {
-        log(format_args!("closing: {} clients are here", self.clients.len()));
+        let clients = self.clients.len();
+        log(format_args!(
+            "closing: {clients} clients are here, and get what was said; Ctrl-C again to cut them off"
+        ));
         self.connections.close();
         self.arrivals.close();
         self.hear_last_words().await;
@@ -271,7 +287,7 @@ impl Room {
         let unheard = async { tokio::join!(self.members.count(), self.newcomers.count()) };
         let all_gone = async { tokio::join!(unheard, self.all_written.recv()) };
         let closed = timeout(LINGER * 2, all_gone).await;
-        log(format_args!("closed{}", if closed.is_ok() { "" } else { ", not in order" }));
+        log(format_args!("closed{}", if closed.is_ok() { "" } else { "; some clients were cut off" }));
     }
 
     async fn hear_last_words(&mut self) {
@@ -293,7 +309,7 @@ fn open_channel(connections: &Connections, channel: usize) -> Receiver {
 async fn rest(pace: Pace, caught_up: &Notify) {
     match pace {
         Pace::Free => std::future::pending().await,
-        Pace::Breath(end) => sleep_until(end).await,
+        Pace::Pause(end) => sleep_until(end).await,
         Pace::Halt => caught_up.notified().await,
     }
 }

@@ -44,8 +44,8 @@ use std::task::{Context, Poll, ready};
 ///
 /// # Fairness
 ///
-/// Between two turns of one stream, every stream of the channel that was ready at the first of them has
-/// one. The receivers of a channel take these turns among them.
+/// Between two turns of one stream, every stream of the channel that was ready at the first of them and did
+/// not leave has one. The receivers of a channel take these turns among them.
 ///
 /// # Yielding
 ///
@@ -55,7 +55,8 @@ use std::task::{Context, Poll, ready};
 /// # Panics
 ///
 /// When a stream's poll panics, the panic reaches the caller. The pair is removed, which the channel
-/// tells as `Removed`; everything else goes on.
+/// tells as `Removed`; everything else goes on. When a waker of another receiver panics, or the drop of a
+/// stream that was removed while it was polled, the item at hand may be lost.
 ///
 /// # Cancel safety
 ///
@@ -82,8 +83,9 @@ impl<St, Si> ChannelReceiver<St, Si> {
 impl<St: Stream + Unpin, Si> ChannelReceiver<St, Si> {
     /// Waits for events and appends up to `limit` of them to `buffer`; returns how many.
     ///
-    /// It waits for the first one only; then it takes what is there at once. It returns 0 when the receiver
-    /// has ended, or `limit` is 0. `buffer` grows as it must, and not beyond.
+    /// It waits for the first one only; then it takes what is there at once. (A stream that always has an
+    /// item fills any `limit`.) It returns 0 when the receiver has ended, or `limit` is 0. `buffer` grows as
+    /// it must, and not beyond.
     ///
     /// Cost: one lock pair for each poll, and one to begin; half of what as many `next()` cost.
     ///
@@ -157,8 +159,9 @@ impl<St: Stream + Unpin, Si> Stream for ChannelReceiver<St, Si> {
 }
 
 impl<St: Stream + Unpin, Si> FusedStream for ChannelReceiver<St, Si> {
+    /// Whether it has told its end. A stream that is moved into a closed and empty channel ends that.
     fn is_terminated(&self) -> bool {
-        self.terminated
+        self.terminated && self.channel.has_ended()
     }
 }
 

@@ -4,6 +4,7 @@ use crate::channel::{Channel, Turns};
 use crate::error::{MultiplexerError, TryRecvError};
 use crate::id::{ChannelId, StreamId};
 use crate::registry::Registry;
+use crate::stream_slab::Patience;
 use crate::wait_list::Waiter;
 use futures_core::Stream;
 use std::fmt;
@@ -67,7 +68,7 @@ pub(crate) fn try_recv<St: Stream + Unpin, Si>(
 ) -> Result<(StreamId, Option<St::Item>), TryRecvError> {
     let channel = registry.channel(id).map_err(|_| TryRecvError::UnknownChannel(id))?;
     let mut told = None;
-    let turns = channel.take_turns(registry, |event| {
+    let turns = channel.take_turns(registry, &mut Patience::default(), |event| {
         told = Some(event);
         ControlFlow::Break(())
     });

@@ -6,6 +6,7 @@ use crate::id::StreamId;
 use crate::registry::Registry;
 use crate::sink_slot::SinkSlot;
 use crate::stream_slab::StreamSlab;
+use crate::unwind::afterwards;
 use futures_core::Stream;
 use futures_sink::Sink;
 use std::fmt;
@@ -92,23 +93,8 @@ impl<St, Si: Sink<T> + Unpin, T: Clone> Future for Send<'_, St, Si, T> {
 impl<'a, St, Si: Sink<T> + Unpin, T: Clone> Send<'a, St, Si, T> {
     /// Delivers to every sink that is ready, and lets the others wait.
     fn start(&mut self, item: T) {
-        let mut sinks: [Option<Arc<SinkSlot<Si>>>; LOOKUP] = [const { None }; LOOKUP];
-        let mut item = Some(item);
-        let len = self.results.len();
-        for first in (0..len).step_by(LOOKUP) {
-            let past = len.min(first + LOOKUP);
-            let ids = self.results[first..past].iter().map(|result| match result {
-                Ok(id) => *id,
-                Err(error) => error.stream_id(),
-            });
-            self.registry.sinks(ids, &mut sinks);
-            for index in first..past {
-                let Some(sink) = sinks[index - first].take() else { continue };
-                let item = if index + 1 == len { item.take() } else { item.clone() };
-                let item = item.expect("given away last");
-                self.deliver(index, sink, item);
-            }
-        }
+        let sinks = [const { None }; LOOKUP];
+        Start { send: self, item: Some(item), sinks, next: 0 }.deliver();
     }
 
     #[inline]
@@ -127,6 +113,50 @@ impl<'a, St, Si: Sink<T> + Unpin, T: Clone> Send<'a, St, Si, T> {
             many.insert(numbered);
         } else {
             self.waiting = Waiting::Many(Box::new(StreamSlab::from_iter([numbered])));
+        }
+    }
+}
+
+/// Delivers to each, also when one panics: then that panic goes on when the last has its item.
+struct Start<'s, 'a, St, Si: Sink<T> + Unpin, T: Clone> {
+    send: &'s mut Send<'a, St, Si, T>,
+    /// Until the last has it.
+    item: Option<T>,
+    sinks: [Option<Arc<SinkSlot<Si>>>; LOOKUP],
+    next: usize,
+}
+
+impl<St, Si: Sink<T> + Unpin, T: Clone> Start<'_, '_, St, Si, T> {
+    #[inline]
+    fn deliver(&mut self) {
+        let len = self.send.results.len();
+        while self.next < len {
+            if self.next % LOOKUP == 0 {
+                self.look_up();
+            }
+            let index = self.next;
+            self.next += 1;
+            let Some(sink) = self.sinks[index % LOOKUP].take() else { continue };
+            let item = if self.next == len { self.item.take() } else { self.item.clone() };
+            let item = item.expect("given away last");
+            self.send.deliver(index, sink, item);
+        }
+    }
+
+    fn look_up(&mut self) {
+        let ids = self.send.results[self.next..].iter().take(LOOKUP).map(|result| match result {
+            Ok(id) => *id,
+            Err(error) => error.stream_id(),
+        });
+        self.send.registry.sinks(ids, &mut self.sinks);
+    }
+}
+
+impl<St, Si: Sink<T> + Unpin, T: Clone> Drop for Start<'_, '_, St, Si, T> {
+    fn drop(&mut self) {
+        // There are some left only after a panic.
+        while self.next < self.send.results.len() {
+            drop(afterwards(|| self.deliver()));
         }
     }
 }

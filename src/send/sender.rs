@@ -20,7 +20,11 @@ use std::task::{Context, Poll, ready};
 ///
 /// `poll_ready` is ready when the stream's sink is. Another may send to it between that and `start_send`,
 /// and the sink may not be ready any more; then this sender keeps the one item, and hands it over when it
-/// is next polled (by `poll_flush` or `poll_ready`, as `SinkExt::send` and `forward` do).
+/// is next polled (by `poll_flush` or `poll_ready`, as `SinkExt::send` and `forward` do). What is sent in
+/// other ways meanwhile overtakes it.
+///
+/// From `start_send` until it is flushed the sender keeps the sink, though the stream may be gone: so an item
+/// that was fed is never lost for want of a flush.
 ///
 /// Closing a sender flushes it and closes this sender alone; to close the stream's sink there is
 /// [`Multiplexer::close_stream`](crate::Multiplexer::close_stream).
@@ -48,13 +52,12 @@ use std::task::{Context, Poll, ready};
 /// # Cost
 ///
 /// Each poll: three lock pairs at most beyond the sink's own cost, and two reference counts. Nothing is
-/// allocated.
+/// allocated, unless more senders wait for the sink than ever before.
 ///
 /// # Panics
 ///
-/// `start_send` panics if `poll_ready` was not ready before, and so does the second `start_send` after one
-/// `poll_ready` if the first item is still kept. When the sink itself panics, that reaches the caller and
-/// the pair is removed.
+/// `start_send` panics if an item is still kept, as it may be after a `start_send` without `poll_ready`
+/// before. When the sink itself panics, that reaches the caller and the pair is removed.
 ///
 /// # Cancel safety
 ///
@@ -160,6 +163,8 @@ impl<St, Si: Sink<T> + Unpin, T> Sink<T> for StreamSender<St, Si, T> {
         let id = this.id;
         let sink = this.open_sink()?;
         this.poll_sink(&sink, Some(cx), |_, phase, sink| match sink {
+            // Since we looked.
+            Some(_) if *phase == Phase::Closing => Poll::Ready(Err(SendError::Closed(id))),
             Some((sink, cx)) => {
                 let ready = ready!(Pin::new(sink).poll_ready(cx));
                 Poll::Ready(ready.map_err(|error| SendError::Sink { id, error }))
@@ -175,7 +180,13 @@ impl<St, Si: Sink<T> + Unpin, T> Sink<T> for StreamSender<St, Si, T> {
         this.in_flight = Some(sink);
         this.item = Some(item);
         match this.poll_kept(None) {
-            Poll::Ready(sent) => sent,
+            Poll::Ready(sent) => {
+                // Its turn is over: for the next item it waits behind those who wait already.
+                if let Some(sink) = &this.in_flight {
+                    sink.leave(&mut this.waiter);
+                }
+                sent
+            }
             // Another came between.
             Poll::Pending => Ok(()),
         }

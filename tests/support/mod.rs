@@ -7,8 +7,10 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+use std::time::Duration;
 
 /// A waker that counts.
 #[derive(Debug, Default)]
@@ -338,5 +340,20 @@ impl<T> Sink<T> for Drain {
 
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+/// Runs a test in a thread of its own, and fails if it hangs.
+pub(crate) fn finishes(test: impl FnOnce() + Send + 'static) {
+    let (done, finished) = mpsc::channel();
+    let running = thread::spawn(move || {
+        test();
+        done.send(()).unwrap();
+    });
+    if finished.recv_timeout(Duration::from_secs(60)) == Err(mpsc::RecvTimeoutError::Timeout) {
+        panic!("the test hangs");
+    }
+    if let Err(panic) = running.join() {
+        std::panic::resume_unwind(panic);
     }
 }

@@ -1,0 +1,166 @@
+//! The table of costs in the crate's documentation, counted. (The allocations are counted in
+//! `tests/no_alloc.rs`.)
+
+use crate::multiplexer::Multiplexer;
+use crate::receive::ChannelReceiver;
+use crate::stream_slab::StreamSlab;
+use crate::sync::counted::uses;
+use futures::channel::mpsc;
+use futures_core::Stream;
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+/// A member driven by hand, and what is known of it.
+#[derive(Clone, Default)]
+struct Hand(Rc<State>);
+
+#[derive(Default)]
+struct State {
+    items: Cell<usize>,
+    polls: Cell<usize>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Hand {
+    fn with_items(items: usize) -> Self {
+        let hand = Self::default();
+        hand.0.items.set(items);
+        hand
+    }
+
+    fn wake(&self) {
+        self.0.items.set(self.0.items.get() + 1);
+        self.0.waker.take().expect("it was polled and had nothing").wake();
+    }
+}
+
+impl Stream for Hand {
+    type Item = ();
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<()>> {
+        self.0.polls.set(self.0.polls.get() + 1);
+        if self.0.items.get() == 0 {
+            *self.0.waker.borrow_mut() = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        self.0.items.set(self.0.items.get() - 1);
+        Poll::Ready(Some(()))
+    }
+}
+
+/// So many members, and a set of them.
+trait Set: Stream + Unpin {
+    fn of(members: &[Hand]) -> Self;
+}
+
+impl Set for StreamSlab<Hand> {
+    fn of(members: &[Hand]) -> Self {
+        members.iter().cloned().collect()
+    }
+}
+
+impl Set for ChannelReceiver<Hand, ()> {
+    fn of(members: &[Hand]) -> Self {
+        let multiplexer = Multiplexer::new();
+        multiplexer.add_channel(0).unwrap();
+        for member in members {
+            multiplexer.add_stream(member.clone(), 0).unwrap();
+        }
+        multiplexer.receiver(0).unwrap()
+    }
+}
+
+fn poll<S: Stream + Unpin>(stream: &mut S) -> Poll<Option<S::Item>> {
+    Pin::new(stream).poll_next(&mut Context::from_waker(Waker::noop()))
+}
+
+fn all_polls(members: &[Hand]) -> usize {
+    members.iter().map(|member| member.0.polls.get()).sum()
+}
+
+/// What 100 items of members that are always ready take: polls of members, lock pairs, read-modify-writes.
+fn dense<S: Set>() -> [usize; 3] {
+    let members: Vec<_> = (0..10).map(|_| Hand::with_items(1_000)).collect();
+    let mut set = S::of(&members);
+    let before = all_polls(&members);
+    let ((), [locks, updates]) = uses(|| (0..100).for_each(|_| assert!(poll(&mut set).is_ready())));
+    [all_polls(&members) - before, locks, updates]
+}
+
+#[test]
+fn an_item_of_an_always_ready_member() {
+    assert_eq!(dense::<StreamSlab<_>>(), [100, 0, 0]);
+    assert_eq!(dense::<ChannelReceiver<_, _>>(), [100, 200, 0]);
+}
+
+/// Many members, all idle; one is woken and its item taken, then the next. What ten of these took: lock pairs
+/// and read-modify-writes of the wakes, then polls, lock pairs and read-modify-writes of receiving.
+fn sparse<S: Set>(members: usize) -> ([usize; 2], [usize; 3]) {
+    let members: Vec<_> = (0..members).map(|_| Hand::default()).collect();
+    let mut set = S::of(&members);
+    while members.iter().any(|member| member.0.waker.borrow().is_none()) {
+        assert!(poll(&mut set).is_pending());
+    }
+    // Each has its second poll, in vain, in the call after the one that takes its item, or in the one after
+    // that: so backwards, and not from the first on.
+    let mut woken = members.iter().rev();
+    for member in woken.by_ref().take(3) {
+        member.wake();
+        assert!(poll(&mut set).is_ready());
+    }
+    let before = all_polls(&members);
+    let (mut wakes, mut receives) = ([0; 2], [0; 2]);
+    for member in woken.take(10) {
+        let ((), wake) = uses(|| member.wake());
+        let (event, receive) = uses(|| poll(&mut set));
+        assert!(event.is_ready());
+        wakes = [wakes[0] + wake[0], wakes[1] + wake[1]];
+        receives = [receives[0] + receive[0], receives[1] + receive[1]];
+    }
+    (wakes, [all_polls(&members) - before, receives[0], receives[1]])
+}
+
+#[test]
+fn a_wake_and_the_item_of_a_member_that_was_idle() {
+    for (members, levels) in [(32, 1), (1_056, 2), (33_824, 3), (33_850, 4)] {
+        assert_eq!(sparse::<StreamSlab<_>>(members), ([0, 10 * levels], [20, 0, 10 * levels]));
+        assert_eq!(sparse::<ChannelReceiver<_, _>>(members), ([0, 10 * levels], [20, 30, 10 * levels]));
+    }
+}
+
+/// What it takes to find nothing and sleep, then to be woken by a member.
+fn sleep<S: Set>() -> [[usize; 2]; 2] {
+    let member = Hand::default();
+    let mut set = S::of(std::slice::from_ref(&member));
+    assert!(poll(&mut set).is_pending());
+    member.wake();
+    assert!(poll(&mut set).is_ready());
+    assert!(poll(&mut set).is_pending());
+    let (event, asleep) = uses(|| poll(&mut set));
+    assert!(event.is_pending());
+    [asleep, uses(|| member.wake()).1]
+}
+
+#[test]
+fn going_to_sleep_and_being_woken() {
+    assert_eq!(sleep::<StreamSlab<_>>(), [[1, 1], [1, 1]]);
+    assert_eq!(sleep::<ChannelReceiver<_, _>>(), [[2, 1], [1, 1]]);
+}
+
+#[test]
+fn moving_and_sending() {
+    let multiplexer = Multiplexer::new();
+    multiplexer.add_channel(0).unwrap();
+    multiplexer.add_channel(1).unwrap();
+    let (sink, _peer) = mpsc::unbounded::<u8>();
+    let id = multiplexer.add_stream_pair(sink, Hand::default(), 0).unwrap();
+    assert_eq!(uses(|| multiplexer.change_stream_channel(id, 1).unwrap()).1, [3, 0]);
+
+    let sent = uses(|| {
+        let mut sending = multiplexer.send_one(id, 1);
+        Future::poll(Pin::new(&mut sending), &mut Context::from_waker(Waker::noop()))
+    });
+    assert!(matches!(sent, (Poll::Ready(Ok(())), [3, 0])), "{sent:?}");
+}
