@@ -440,7 +440,8 @@ impl<St> Channel<St> {
         }
     }
 
-    /// Ends at once. Gives back the streams whose stay lasted until now, and what nobody will hear, to be dropped with no lock held.
+    /// Ends at once. Gives back the streams whose stay lasted until now, and what nobody will hear, to be
+    /// dropped with no lock held.
     pub(crate) fn remove(&self) -> (Vec<Removed<St>>, Unheard) {
         self.state.lock().remove()
     }

@@ -76,7 +76,7 @@ impl<St, Si> Error for AddStreamError<St, Si> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TryRecvError {
-    /// This call found nothing; see [`try_recv`](crate::Multiplexer::try_recv#errors).
+    /// This call found nothing; see [`try_recv`](crate::Multiplexer::try_recv).
     Empty,
     /// There is no channel of this name, or it is closed and empty.
     UnknownChannel(ChannelId),

@@ -90,6 +90,8 @@
 //! - Futures rather than streams: `FuturesUnordered`.
 //! - Connections whose handling needs much CPU, or blocks: a task each. The members of a channel are polled by the
 //!   tasks that receive from it.
+//! - A stream or sink that holds a handle of the multiplexer it is in keeps that alive: remove it, or the channel, when
+//!   all is over.
 //! - Timeouts, rate limits and send buffers are not here: they belong to your streams and sinks, which compose with
 //!   this crate. A sender to a peer that stopped reading waits until you drop the send or remove the stream.
 //!
@@ -152,7 +154,9 @@
 //! # Panics
 //!
 //! A panic in a stream's or sink's poll reaches whoever polled, and costs that pair alone: it is removed,
-//! and its channel tells so.
+//! and its channel tells so. A panic in a drop or in a task's waker reaches the caller of whatever dropped or
+//! woke, be it a move, a removal or the closing; what that call was for is done all the same. While one panic
+//! is on its way, others are swallowed.
 
 #![forbid(unsafe_code)]
 

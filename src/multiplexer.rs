@@ -140,7 +140,10 @@ impl<St, Si> Multiplexer<St, Si> {
         sink: Si,
         stream: St,
         channel: ChannelId,
-    ) -> Result<StreamId, AddStreamError<St, Si>> {
+    ) -> Result<StreamId, AddStreamError<St, Si>>
+    where
+        St: Stream + Unpin,
+    {
         self.registry().add(stream, sink, |sink| Some(Arc::new(SinkSlot::new(sink))), channel)
     }
 
@@ -222,7 +225,10 @@ impl<St> Multiplexer<St, ()> {
     ///
     /// [`UnknownChannel`](MultiplexerError::UnknownChannel); [`Closed`](MultiplexerError::Closed) after
     /// [`close`](Self::close). The error holds the stream.
-    pub fn add_stream(&self, stream: St, channel: ChannelId) -> Result<StreamId, AddStreamError<St, ()>> {
+    pub fn add_stream(&self, stream: St, channel: ChannelId) -> Result<StreamId, AddStreamError<St, ()>>
+    where
+        St: Stream + Unpin,
+    {
         self.registry().add(stream, (), |()| None, channel)
     }
 }
@@ -278,7 +284,7 @@ impl<St: Stream + Unpin, Si> Multiplexer<St, Si> {
     /// The next event of a channel, if there is one at once.
     ///
     /// It does not wait: whoever finds nothing and goes to sleep elsewhere is not woken by this channel. To
-    /// wait for several channels and favour one see [`recv`](Self::recv#one-channel-first).
+    /// wait for several channels and favour one see [`recv`](Self::recv).
     ///
     /// # Errors
     ///
@@ -311,10 +317,11 @@ impl<St: Stream + Unpin, Si> Multiplexer<St, Si> {
 impl<St, Si> Multiplexer<St, Si> {
     /// Sends clones of an item to many streams, and waits until each sink has it and is flushed, or failed.
     ///
-    /// Resolves to `Vec<Result<StreamId, SendError<Si::Error>>>`, in the order of the ids. A slow or failed sink neither delays nor fails the others;
-    /// an id that is unknown is told in its place. An id that is given twice gets the item twice. Nothing
-    /// is buffered: a sink that is not ready makes this future wait, and if a peer may stop reading, the
-    /// caller's timeout or [`remove_stream`](Self::remove_stream) decides how long.
+    /// Resolves to `Vec<Result<StreamId, SendError<Si::Error>>>`, in the order of the ids. A slow or failed
+    /// sink neither delays nor fails the others; an id that is unknown is told in its place. An id that is
+    /// given twice gets the item twice. Nothing is buffered: a sink that is not ready makes this future
+    /// wait, and if a peer may stop reading, the caller's timeout or [`remove_stream`](Self::remove_stream)
+    /// decides how long.
     ///
     /// Two sends to one stream arrive in the order in which they are handed over; a caller that awaits each
     /// before the next keeps its order.

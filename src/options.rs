@@ -22,7 +22,8 @@ impl ChannelOptions {
     /// Whether the sink of a stream that ends in this channel is kept, until the pair is
     /// [removed](crate::Multiplexer::remove_stream) or [closed](crate::Multiplexer::close_stream). Off, unless set.
     ///
-    /// A peer that has shut down its writing side may still wait for the answer.
+    /// A peer that has shut down its writing side may still wait for the answer. What nobody removes stays
+    /// until the last handle is gone.
     pub fn half_close(mut self, keep_sink: bool) -> Self {
         self.half_close = keep_sink;
         self

@@ -78,6 +78,15 @@ impl Patience {
 /// slab.insert(Box::pin(stream::once(async { 1 })));
 /// ```
 ///
+/// # Coming from other sets
+///
+/// | there | here |
+/// |---|---|
+/// | `SelectAll::push` | [`insert`](Self::insert), which returns a key |
+/// | an item of `SelectAll` or `StreamMap` | `(key, Some(item))` |
+/// | the end of a member, which is silent in `SelectAll` | `(key, None)` |
+/// | `StreamMap::remove(&key)` | [`remove(key)`](Self::remove); keys are given out, not chosen |
+///
 /// # Fairness
 ///
 /// Members have their turns round-robin: between two turns of one member, every member that was ready

@@ -1,7 +1,8 @@
 //! The atomics and the lock that everything else is built on: the standard library's, or loom's.
 //!
-//! In the unit tests they are counted. No other file names `std::sync::atomic` or `std::sync::Mutex`, so the models under `models/` run all of
-//! this crate on loom, which goes through the interleavings of threads and the reorderings of memory.
+//! In the unit tests they are counted. No other file names `std::sync::atomic` or `std::sync::Mutex`, so
+//! the models under `models/` run all of this crate on loom, which goes through the interleavings of
+//! threads and the reorderings of memory.
 
 #[cfg(test)]
 pub(crate) mod counted;

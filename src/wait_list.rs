@@ -42,8 +42,8 @@ struct Places {
     tickets: u64,
     /// While nobody else waits.
     alone: Option<Place>,
-    /// Of two and more; in the order of their tickets. There is a list for each sink, so one word for what most
-    /// never need.
+    /// Of two and more; in the order of their tickets. There is a list for each sink, so one word for what
+    /// most never need.
     #[allow(clippy::box_collection, reason = "see above")]
     others: Option<Box<VecDeque<Place>>>,
 }

@@ -146,8 +146,8 @@ fn a_refused_pair_leaves_nothing_behind() {
 #[test]
 fn a_pair_that_was_not_added_need_not_be_printable() {
     struct Opaque;
-    let multiplexer = Multiplexer::<Opaque, Rc<Opaque>>::new();
-    let refused = multiplexer.add_stream_pair(Rc::new(Opaque), Opaque, 5).unwrap_err();
+    let stream = futures::stream::pending::<Opaque>();
+    let refused = Multiplexer::new().add_stream_pair(Rc::new(Opaque), stream, 5).unwrap_err();
     assert_eq!(format!("{refused:?}"), "AddStreamError { error: UnknownChannel(5), .. }");
     assert_eq!(refused.to_string(), "stream pair not added: channel 5 is unknown");
 }

@@ -3,6 +3,8 @@
 
 mod support;
 
+use futures::executor::LocalPool;
+use futures::task::LocalSpawnExt;
 use futures::{FutureExt, Sink, SinkExt, StreamExt, stream};
 use pollster::block_on;
 use std::pin::Pin;
@@ -805,4 +807,29 @@ fn a_sink_that_is_being_closed_is_not_asked_whether_it_is_ready() {
         });
     }
     assert!(!asked.load(Ordering::Relaxed));
+}
+
+/// It waits for each item anew, behind those who wait already.
+#[test]
+fn a_sender_that_feeds_and_never_flushes_has_no_more_turns_than_others() {
+    const TURNS: usize = 10;
+    let (multiplexer, peer, mut feeder) = scene(0);
+    let multiplexer: &'static Pairs = Box::leak(Box::new(multiplexer));
+    let id = peer.id;
+    let mut pool = LocalPool::new();
+    let feeds = async move { while feeder.feed(0).await.is_ok() {} };
+    pool.spawner().spawn_local(feeds).unwrap();
+    for task in 1..3 {
+        let sends = async move { while multiplexer.send_one(id, task).await.is_ok() {} };
+        pool.spawner().spawn_local(sends).unwrap();
+    }
+    for _ in 0..3 * TURNS {
+        pool.run_until_stalled();
+        peer.gate.make_room(1);
+    }
+    pool.run_until_stalled();
+    let sent = peer.gate.take_items();
+    for task in 0..3 {
+        assert_eq!(sent.iter().filter(|item| **item == task).count(), TURNS, "{sent:?}");
+    }
 }
