@@ -185,7 +185,7 @@
 
 mod bit_set;
 mod channel;
-#[cfg(test)]
+#[cfg(all(test, not(loom_models)))]
 mod cost;
 mod error;
 mod event;

@@ -4,10 +4,10 @@
 //! the models under `models/` run all of this crate on loom, which goes through the interleavings of
 //! threads and the reorderings of memory.
 
-#[cfg(test)]
+#[cfg(all(test, not(loom_models)))]
 pub(crate) mod counted;
 
-#[cfg(test)]
+#[cfg(all(test, not(loom_models)))]
 use counted as primitives;
 #[cfg(loom_models)]
 use loom::sync as primitives;
