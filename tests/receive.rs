@@ -1091,3 +1091,59 @@ mod many_at_once {
         assert_eq!(items(&buffer), [Some(0), Some(0), Some(0), Some(1), Some(1), Some(1)]);
     }
 }
+
+/// A stream that is idle for ever, or one that is driven by hand.
+enum Crowd {
+    Idle,
+    Busy(Pipe<u32>),
+}
+
+impl Stream for Crowd {
+    type Item = u32;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<u32>> {
+        match self.get_mut() {
+            Self::Idle => Poll::Pending,
+            Self::Busy(pipe) => Pin::new(pipe).poll_next(cx),
+        }
+    }
+}
+
+/// In one channel, from which one task receives that sleeps when there is nothing.
+#[test]
+fn a_million_idle_streams_and_a_thousand_busy_ones() {
+    const IDLE: usize = 1_000_000;
+    const BUSY: usize = 1_000;
+    const ITEMS: u32 = 10;
+    let multiplexer = multiplexer();
+    let mut feeds = Vec::new();
+    for number in 0..IDLE + BUSY {
+        let stream = if number % (IDLE / BUSY) == 0 && feeds.len() < BUSY {
+            let (feed, pipe) = pipe();
+            feeds.push(feed);
+            Crowd::Busy(pipe)
+        } else {
+            Crowd::Idle
+        };
+        multiplexer.add_stream(stream, CHANNEL).unwrap();
+    }
+    assert_eq!((feeds.len(), multiplexer.channel_len(CHANNEL)), (BUSY, Some(IDLE + BUSY)));
+    let mut receiver = multiplexer.receiver(CHANNEL).unwrap();
+    let (wakes, waker) = Wakes::new();
+    // It yields every now and then; each stream is polled once.
+    while poll_with(&mut receiver, &waker).is_pending() && wakes.take() > 0 {}
+    for item in 0..ITEMS {
+        feeds.iter().for_each(|feed| feed.push(item));
+        assert_eq!(wakes.take(), 1);
+        for _ in 0..BUSY {
+            let event = poll_with(&mut receiver, &waker);
+            assert!(
+                matches!(event, Poll::Ready(Some((_, StreamEvent::Item(it)))) if it == item),
+                "{event:?}"
+            );
+        }
+        while poll_with(&mut receiver, &waker).is_pending() && wakes.take() > 0 {}
+    }
+    let polls: usize = feeds.iter().map(Feed::take_polls).sum();
+    assert_eq!(polls, BUSY + 2 * BUSY * ITEMS as usize);
+}
