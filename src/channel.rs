@@ -543,7 +543,12 @@ impl<St> State<St> {
                 self.slots.give_back(key, member.take_waker());
                 (member.id, Some(member))
             }
-            Some(Slot::Expected(id)) => (id, None),
+            Some(Slot::Expected(id)) => {
+                // It was not lent yet; now it is where that of a slot belongs that is vacant since now.
+                let waker = self.slots.lend_waker(key);
+                self.slots.give_back(key, waker);
+                (id, None)
+            }
             _ => unreachable!("its stay was over already"),
         };
         if self.held.iter().any(|(of, _)| *of == id) {

@@ -173,6 +173,12 @@ impl ReadySet {
         }
     }
 
+    /// How many keys were given out: all below this.
+    #[inline]
+    pub(crate) fn keys(&self) -> usize {
+        self.keys
+    }
+
     /// Makes room for the next key and returns it with its waker.
     ///
     /// # Panics

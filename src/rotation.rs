@@ -15,10 +15,12 @@ use std::task::Waker;
 #[derive(Debug)]
 pub(crate) struct Rotation<T> {
     slots: Slab<T>,
-    /// The waker of each slot, while it is not lent to a stream (which has it beside itself, where the poll
-    /// needs it). It is made when the slot is first used and kept for ever, so a stale wake
-    /// reaches the slot's next tenant: a spurious poll.
-    spare: Vec<Option<Waker>>,
+    /// The wakers that are not lent to a stream (which has it beside itself, where the poll needs it), with
+    /// their slots: those of vacant slots, as a rule. A waker is made when its slot is first used and kept
+    /// for ever, so a stale wake reaches the slot's next tenant: a spurious poll.
+    ///
+    /// In the order in which slots became vacant, so the one that is filled next is the last here, or near.
+    spare: Vec<(usize, Waker)>,
     ready: ReadySet,
     cursor: usize,
     tasks: Arc<WaitList>,
@@ -29,7 +31,7 @@ impl<T> Rotation<T> {
         let tasks = Arc::new(WaitList::new());
         Self {
             slots: Slab::with_capacity(capacity),
-            spare: Vec::with_capacity(capacity),
+            spare: Vec::new(),
             ready: ReadySet::new(Arc::clone(&tasks)),
             cursor: 0,
             tasks,
@@ -52,8 +54,7 @@ impl<T> Rotation<T> {
     /// Cost: as [`fill`](Self::fill).
     pub(crate) fn fill_with(&mut self, tenant: impl FnOnce(Waker) -> T) -> usize {
         let key = self.slots.vacant_key();
-        self.make_waker(key);
-        let waker = self.lend_waker(key);
+        let waker = self.new_waker(key).unwrap_or_else(|| self.lend_waker(key));
         self.slots.insert(tenant(waker))
     }
 
@@ -62,18 +63,21 @@ impl<T> Rotation<T> {
     /// Cost: allocates only when there are more slots than ever before: their storage and one waker.
     pub(crate) fn fill(&mut self, tenant: T) -> usize {
         let key = self.slots.insert(tenant);
-        self.make_waker(key);
+        if let Some(waker) = self.new_waker(key) {
+            self.give_back(key, waker);
+        }
         key
     }
 
-    /// Makes the waker of a slot that is used for the first time.
+    /// Makes the waker of a slot, if that is used for the first time.
     #[inline]
-    fn make_waker(&mut self, key: usize) {
-        if key == self.spare.len() {
-            let (added, waker) = self.ready.add_key();
-            debug_assert_eq!(added, key);
-            self.spare.push(Some(Waker::from(waker)));
+    fn new_waker(&mut self, key: usize) -> Option<Waker> {
+        if key < self.ready.keys() {
+            return None;
         }
+        let (added, waker) = self.ready.add_key();
+        debug_assert_eq!(added, key);
+        Some(Waker::from(waker))
     }
 
     /// Vacates a slot. Its waker must have been given back, or be given back next.
@@ -84,14 +88,26 @@ impl<T> Rotation<T> {
     }
 
     /// Lends the waker of a slot to its tenant's stream.
+    #[inline]
     pub(crate) fn lend_waker(&mut self, key: usize) -> Waker {
-        self.spare[key].take().expect("the waker of a slot is lent once")
+        match self.spare.pop() {
+            Some((of, waker)) if of == key => waker,
+            Some(other) => self.lend_waker_further_down(key, other),
+            None => unreachable!("the waker of a slot is lent once"),
+        }
+    }
+
+    #[cold]
+    fn lend_waker_further_down(&mut self, key: usize, last: (usize, Waker)) -> Waker {
+        let at = self.spare.iter().rposition(|spare| spare.0 == key);
+        let (_, waker) = self.spare.remove(at.expect("the waker of a slot is lent once"));
+        self.spare.push(last);
+        waker
     }
 
     /// Takes the waker of a slot back.
     pub(crate) fn give_back(&mut self, key: usize, waker: Waker) {
-        debug_assert!(self.spare[key].is_none(), "the waker of a slot is lent once");
-        self.spare[key] = Some(waker);
+        self.spare.push((key, waker));
     }
 
     /// Whose turn it is, if anyone's. The slot stays ready until [`clear_ready`](Self::clear_ready), and may

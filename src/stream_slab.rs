@@ -297,7 +297,7 @@ impl<St: Stream + Unpin> Stream for StreamSlab<St> {
                 // A stale wake of a slot that is vacant now.
                 None => {
                     this.members.clear_ready(key);
-                    patience.note(false);
+                    patience.fruitless += 1;
                 }
             }
             if patience.is_exhausted() {

@@ -305,6 +305,28 @@ fn many_stale_wakers_of_vacant_slots_do_nothing() {
     assert_eq!(feeds[0].take_polls(), 0, "it was not woken");
 }
 
+/// Nor is it a member between two that wake themselves.
+#[test]
+fn a_stale_wake_of_a_vacant_slot_does_not_keep_a_call_from_yielding() {
+    let polls = Cell::new(0);
+    let (feed, pipe) = pipe::<u32>();
+    let mut slab = StreamSlab::new();
+    slab.insert(self_waking(&polls));
+    let key = slab.insert(Box::new(pipe) as AnyStream<'_>);
+    slab.extend([self_waking(&polls), self_waking(&polls)]);
+    assert_eq!(poll(&mut slab), Poll::Pending);
+    assert_eq!(poll(&mut slab), Poll::Pending);
+    let stale = feed.waker().expect("it was polled in vain");
+    slab.remove(key);
+    // Wherever the round begins.
+    for _ in 0..6 {
+        polls.take();
+        stale.wake_by_ref();
+        assert_eq!(poll(&mut slab), Poll::Pending);
+        assert_eq!(polls.get(), 2);
+    }
+}
+
 /// It costs the next tenant one poll in vain. The waker is the slot's own: that of the next tenant is the
 /// same.
 #[test]
