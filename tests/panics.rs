@@ -3,104 +3,21 @@
 
 mod support;
 
-use futures::{FutureExt, Sink, SinkExt, Stream, StreamExt};
-use std::collections::HashMap;
+use futures::{FutureExt, SinkExt, StreamExt};
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, mpsc};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 use stream_multiplexer::StreamEvent::{self, Ended, Item, Moved, Removed};
 use stream_multiplexer::{ChannelId, ChannelOptions, Multiplexer, SendError, StreamId, TryRecvError};
-use support::{Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, gate, pipe, poll, poll_future, poll_with};
+use support::hooked::{Bang, Hooked, Hooks, Moment};
+use support::{Feed, Gate, Gatekeeper, Pipe, Wakes, gate, pipe, poll, poll_future, poll_with};
 
 const A: ChannelId = 1;
 const B: ChannelId = 2;
 
 type Pairs = Multiplexer<Hooked<Pipe<u32>>, Hooked<Gate<u32>>>;
-
-/// When something happens in a stream or sink.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Moment {
-    Poll,
-    Ready,
-    StartSend,
-    Flush,
-    Close,
-    Drop,
-}
-
-/// What is to happen in a stream or sink, once.
-#[derive(Clone, Default)]
-struct Hooks(Arc<Mutex<HashMap<Moment, Action>>>);
-
-type Action = Box<dyn FnOnce() + Send>;
-
-impl Hooks {
-    fn on(&self, moment: Moment, action: impl FnOnce() + Send + 'static) {
-        self.0.lock().unwrap().insert(moment, Box::new(action));
-    }
-
-    fn panic_on(&self, moment: Moment) {
-        self.on(moment, move || panic_any(Bang));
-    }
-
-    fn run(&self, moment: Moment) {
-        let action = self.0.lock().unwrap().remove(&moment);
-        if let Some(action) = action {
-            action();
-        }
-    }
-}
-
-/// What the panics of these tests carry.
-struct Bang;
-
-/// A stream or sink with hooks.
-struct Hooked<T> {
-    inner: T,
-    hooks: Hooks,
-}
-
-impl<T> Drop for Hooked<T> {
-    fn drop(&mut self) {
-        self.hooks.run(Moment::Drop);
-    }
-}
-
-impl Stream for Hooked<Pipe<u32>> {
-    type Item = u32;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<u32>> {
-        self.hooks.run(Moment::Poll);
-        Pin::new(&mut self.inner).poll_next(cx)
-    }
-}
-
-impl Sink<u32> for Hooked<Gate<u32>> {
-    type Error = Broken;
-
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        self.hooks.run(Moment::Ready);
-        Pin::new(&mut self.inner).poll_ready(cx)
-    }
-
-    fn start_send(mut self: Pin<&mut Self>, item: u32) -> Result<(), Broken> {
-        self.hooks.run(Moment::StartSend);
-        Pin::new(&mut self.inner).start_send(item)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        self.hooks.run(Moment::Flush);
-        Sink::<u32>::poll_flush(Pin::new(&mut self.inner), cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        self.hooks.run(Moment::Close);
-        Sink::<u32>::poll_close(Pin::new(&mut self.inner), cx)
-    }
-}
 
 /// What a test holds of a pair.
 struct Peer {

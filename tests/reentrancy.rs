@@ -6,100 +6,22 @@
 
 mod support;
 
-use futures::{Sink, SinkExt, Stream, StreamExt};
+use futures::{SinkExt, StreamExt};
 use pollster::block_on;
-use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 use stream_multiplexer::{ChannelId, Multiplexer, StreamId, StreamSender};
-use support::{Broken, Feed, Gate, Gatekeeper, Pipe, gate, pipe, poll, poll_future, poll_with};
+use support::hooked::{Action, Hooked, Hooks, Moment};
+use support::{Feed, Gate, Gatekeeper, Pipe, gate, pipe, poll, poll_future, poll_with};
 
 const A: ChannelId = 1;
 const B: ChannelId = 2;
 
 type Pairs = Multiplexer<Hooked<Pipe<Parcel>>, Hooked<Gate<Parcel>>>;
 type Sender = StreamSender<Hooked<Pipe<Parcel>>, Hooked<Gate<Parcel>>, Parcel>;
-
-/// When foreign code runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Moment {
-    Poll,
-    Ready,
-    StartSend,
-    Flush,
-    Close,
-    Wake,
-    Clone,
-    Drop,
-}
-
-/// What is to happen in something, once.
-#[derive(Clone, Default)]
-struct Hooks(Arc<Mutex<HashMap<Moment, Action>>>);
-
-type Action = Box<dyn FnOnce() + Send>;
-
-impl Hooks {
-    fn on(&self, moment: Moment, action: impl FnOnce() + Send + 'static) {
-        self.0.lock().unwrap().insert(moment, Box::new(action));
-    }
-
-    fn run(&self, moment: Moment) {
-        let action = self.0.lock().unwrap().remove(&moment);
-        if let Some(action) = action {
-            action();
-        }
-    }
-}
-
-/// A stream or sink with hooks.
-struct Hooked<T> {
-    inner: T,
-    hooks: Hooks,
-}
-
-impl<T> Drop for Hooked<T> {
-    fn drop(&mut self) {
-        self.hooks.run(Moment::Drop);
-    }
-}
-
-impl Stream for Hooked<Pipe<Parcel>> {
-    type Item = Parcel;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Parcel>> {
-        self.hooks.run(Moment::Poll);
-        Pin::new(&mut self.inner).poll_next(cx)
-    }
-}
-
-impl Sink<Parcel> for Hooked<Gate<Parcel>> {
-    type Error = Broken;
-
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        self.hooks.run(Moment::Ready);
-        Pin::new(&mut self.inner).poll_ready(cx)
-    }
-
-    fn start_send(mut self: Pin<&mut Self>, item: Parcel) -> Result<(), Broken> {
-        self.hooks.run(Moment::StartSend);
-        Pin::new(&mut self.inner).start_send(item)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        self.hooks.run(Moment::Flush);
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        self.hooks.run(Moment::Close);
-        Pin::new(&mut self.inner).poll_close(cx)
-    }
-}
 
 /// An item with hooks.
 #[derive(Default)]

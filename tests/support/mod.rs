@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod hooked;
+
 use futures::{Sink, Stream};
 use std::collections::VecDeque;
 use std::convert::Infallible;
