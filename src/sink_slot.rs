@@ -144,7 +144,8 @@ impl<Si> SinkSlot<Si> {
         waiting: Option<(&mut Context<'_>, &mut Waiter)>,
         poll: impl FnOnce(&mut Phase, Option<(&mut Si, &mut Context<'_>)>) -> Poll<R>,
     ) -> Poll<R> {
-        let epoch = self.senders.0.epoch();
+        // The list is in memory of its own: who does not wait need not fetch it.
+        let epoch = waiting.as_ref().map(|_| self.senders.0.epoch());
         match self.take() {
             Taken::Sink(mut turn) => {
                 let sink = turn.sink.as_mut().expect("taken just now");
@@ -162,7 +163,7 @@ impl<Si> SinkSlot<Si> {
                 return Poll::Pending;
             }
         }
-        if let Some((cx, waiter)) = waiting {
+        if let (Some((cx, waiter)), Some(epoch)) = (waiting, epoch) {
             if !self.senders.0.wait(waiter, epoch, cx.waker().clone()) {
                 // Woken meanwhile. Through the executor, for a sink may wake itself in each poll, as all do
                 // when tokio's cooperative budget is used up.
