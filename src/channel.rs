@@ -15,11 +15,10 @@
 //! | `Expected` | being polled by a receiver of the channel it came from | nothing | vacant |
 //!
 //! When the poll returns, `Away` becomes `Present`, and `Leaving` vacant: only then is the departure there
-//! to be told, after the item that this last poll may have brought. A member returned to a `Leaving` slot
-//! is handed to
-//! [`Control::arrive`], which knows where it belongs now: the `Expected` slot of another channel, or nowhere.
-//! A slot is not vacant before the poll of its stream returned, so the receiver never finds another tenant
-//! in it.
+//! to be told, after the item that this last poll may have brought. A member returned to a `Leaving` slot is
+//! handed to [`Control::arrive`], which knows where it belongs now: the `Expected` slot of another channel,
+//! or nowhere. A slot is not vacant before the poll of its stream returned, so the receiver never finds
+//! another tenant in it.
 //!
 //! Departures wait in the order in which they came, and are told before any turn is taken. So when a stream
 //! leaves and comes back, the end of its first stay is told before anything of the second. If it leaves

@@ -144,7 +144,7 @@
 //! Read-modify-writes are those of the ready set: at most so many, for what is marked already is not marked
 //! again. Reference counts come on top: one for each waker that is cloned, two for a send, four for a move.
 //! Allocations are 0 once the slabs have grown to the number of members, or of departures that wait to be
-//! received. Unit tests count all of this.
+//! received. Tests count all of this.
 //!
 //! # Cancel safety
 //!

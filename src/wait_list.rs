@@ -20,7 +20,7 @@
 //!
 //! Wakers are cloned, woken and dropped outside the lock, for they run foreign code: waking may poll a
 //! task in place, and dropping may drop a whole task. That is why this is not an `event_listener::Event`,
-//! which does all three under its own lock; it also allocates for each wait, where an entry here is kept.
+//! which does all three under its own lock; it also allocates for each wait, where the room for it is kept here.
 
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 use crate::unwind::afterwards;
