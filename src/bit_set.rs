@@ -1,38 +1,44 @@
 //! A set of small numbers, in which the next one is found by a few loads.
 //!
 //! One bit for each number; above these words, one bit for each word that is not empty; and so on, up to a
-//! single word. Plain memory: this is the owner's half of a [`ReadySet`](crate::ready_set::ReadySet).
+//! single word, the top. Plain memory: this is the owner's half of a
+//! [`ReadySet`](crate::ready_set::ReadySet).
 
 use crate::sync::WORD_BITS as BITS;
+use std::ops::Range;
 
 #[derive(Debug, Default)]
 pub(crate) struct BitSet {
     words: Vec<usize>,
-    /// The levels between: `between[0]` says which of the `words` are not empty, `between[1]` says it of
-    /// `between[0]`. There are none while there are no more words than `top` has bits (with 64 bits: up to
-    /// 4,096 numbers).
-    between: Vec<Vec<usize>>,
-    /// Says which words of the level below are not empty.
+    /// The level between, when the top has too few bits for all the `words` (with 64 bits: above 4,096
+    /// numbers): which of them are not empty. Else there is none.
+    between: Vec<usize>,
+    /// Which words of the level below are not empty: bit `b` is for `1 << share` of them, beginning with
+    /// `b << share`.
     top: usize,
+    /// Not 0 only when even the level between has more words than the top has bits (above 262,144 numbers).
+    share: u32,
 }
 
 impl BitSet {
     /// Makes room for one more word, of numbers `BITS * n` to `BITS * (n + 1)`.
     pub(crate) fn add_word(&mut self) {
         self.words.push(0);
-        let mut len = self.words.len();
-        for words in &mut self.between {
-            if len <= words.len() * BITS {
-                return;
-            }
-            words.push(0);
-            len = words.len();
+        let words = self.words.len();
+        if words <= BITS {
+            return;
         }
-        if len > BITS {
-            // One bit too many for the top: it goes down a level, and its place is taken by one bit for all
-            // of it.
-            self.between.push(vec![self.top, 0]);
-            self.top = usize::from(self.top != 0);
+        if self.between.is_empty() {
+            self.between.push(std::mem::take(&mut self.top));
+            self.top = usize::from(self.between[0] != 0);
+        }
+        if words > self.between.len() * BITS {
+            self.between.push(0);
+        }
+        if self.between.len() > BITS << self.share {
+            self.share += 1;
+            let marked = self.between.iter().enumerate().filter(|(_, word)| **word != 0);
+            self.top = marked.fold(0, |top, (at, _)| top | 1 << (at >> self.share));
         }
     }
 
@@ -48,7 +54,7 @@ impl BitSet {
 
     /// Adds the numbers `BITS * at + b` for the bits `b`, of which there is one at least.
     #[inline]
-    pub(crate) fn merge(&mut self, mut at: usize, bits: usize) {
+    pub(crate) fn merge(&mut self, at: usize, bits: usize) {
         debug_assert_ne!(bits, 0);
         let word = &mut self.words[at];
         let was_empty = *word == 0;
@@ -56,41 +62,52 @@ impl BitSet {
         if !was_empty {
             return;
         }
-        for words in &mut self.between {
-            let word = &mut words[at / BITS];
-            let was_empty = *word == 0;
-            *word |= 1 << (at % BITS);
-            if !was_empty {
-                return;
+        match self.between.get_mut(at / BITS) {
+            None => self.top |= 1 << at,
+            Some(word) => {
+                *word |= 1 << (at % BITS);
+                self.top |= 1 << ((at / BITS) >> self.share);
             }
-            at /= BITS;
         }
-        self.top |= 1 << at;
     }
 
     #[inline]
     pub(crate) fn remove(&mut self, number: usize) {
-        let mut at = number / BITS;
+        let at = number / BITS;
         let word = &mut self.words[at];
         *word &= !(1 << (number % BITS));
         if *word != 0 {
             return;
         }
-        for words in &mut self.between {
-            let word = &mut words[at / BITS];
-            *word &= !(1 << (at % BITS));
-            if *word != 0 {
-                return;
+        match self.between.get_mut(at / BITS) {
+            None => self.top &= !(1 << at),
+            Some(word) => {
+                *word &= !(1 << (at % BITS));
+                if *word == 0 {
+                    self.emptied_between(at / BITS);
+                }
             }
-            at /= BITS;
         }
-        self.top &= !(1 << at);
+    }
+
+    /// A word between became empty: takes its bit of the top away, unless another word shares it.
+    #[inline]
+    fn emptied_between(&mut self, at: usize) {
+        let bit = at >> self.share;
+        if self.share == 0 || self.between[self.sharing(bit)].iter().all(|&word| word == 0) {
+            self.top &= !(1 << bit);
+        }
+    }
+
+    /// The words between that share a bit of the top.
+    fn sharing(&self, bit: usize) -> Range<usize> {
+        let first = bit << self.share;
+        first..self.between.len().min(first + (1 << self.share))
     }
 
     /// The first number that is `from` or greater, or else the first of all.
     ///
-    /// Cost: one load if it is in the same word; else three, and up to 4,096 numbers no more; else two for
-    /// each level.
+    /// Cost: three loads up to 4,096 numbers, five up to 262,144; then one more for each further 262,144.
     #[inline]
     pub(crate) fn next_from(&self, from: usize) -> Option<usize> {
         let at = from / BITS;
@@ -105,28 +122,27 @@ impl BitSet {
         Some(at * BITS + self.words[at].trailing_zeros() as usize)
     }
 
-    /// The first word behind `at` that is not empty, or else the first of all. There is one.
+    /// The first word behind `at` that is not empty, or else the first of all, by the level between. There
+    /// is one.
+    #[inline]
     fn word_behind(&self, at: usize) -> usize {
-        // Up, until there is something behind; the top is asked last, and looks from its start if it must.
-        let mut found = at;
-        let mut level = 0;
-        while let Some(words) = self.between.get(level) {
-            let bits = words.get(found / BITS).map_or(0, |word| word & (!0 << (found % BITS) << 1));
-            found /= BITS;
-            if bits != 0 {
-                found = found * BITS + bits.trailing_zeros() as usize;
-                break;
-            }
-            level += 1;
+        let (up, bit) = (at / BITS, at % BITS);
+        let here = self.between.get(up).map_or(0, |word| word & (!0 << bit << 1));
+        if here != 0 {
+            return up * BITS + here.trailing_zeros() as usize;
         }
-        if level == self.between.len() {
-            found = first_behind(self.top, found);
-        }
-        // And down, to the first word below it.
-        for words in self.between[..level].iter().rev() {
-            found = found * BITS + words[found].trailing_zeros() as usize;
-        }
-        found
+        let up = if self.share == 0 { first_behind(self.top, up) } else { self.shared_behind(up) };
+        up * BITS + self.between[up].trailing_zeros() as usize
+    }
+
+    /// The first word between that is behind `at` and not empty, or else the first of all. There is one.
+    #[cold]
+    fn shared_behind(&self, at: usize) -> usize {
+        let is_marked = |at: &usize| self.between[*at] != 0;
+        let bit = at >> self.share;
+        let here = (at + 1..self.sharing(bit).end).find(is_marked);
+        let there = || self.sharing(first_behind(self.top, bit)).find(is_marked);
+        here.or_else(there).expect("the top says so")
     }
 }
 
@@ -147,7 +163,7 @@ mod tests {
     /// Against the standard library's set, over words of all levels.
     #[test]
     fn does_what_a_btree_set_does() {
-        let words = BITS * BITS + 3;
+        let words = 2 * BITS * BITS + 3;
         let numbers = words * BITS;
         let (mut set, mut oracle) = (BitSet::default(), BTreeSet::new());
         let mut random = 1_usize;

@@ -132,7 +132,7 @@
 //! |---|---|---|---|---|
 //! | item of an always-ready member, [`StreamSlab`] | 1 | 0 | 0 | 0 |
 //! | the same, [`ChannelReceiver`] | 1 | 2 | 0 | 0 |
-//! | wake of a member | 0 | 0 | 1; 2 beyond 32 members, 3 beyond 1,056, 4 beyond 33,824 | 0 |
+//! | wake of a member | 0 | 0 | 1; 2 beyond 19 members, 3 beyond 1,043, 4 beyond 103,443 | 0 |
 //! | item of a member that was idle, `StreamSlab` | 2 | 0 | the same | 0 |
 //! | the same, `ChannelReceiver` | 2 | 3 | the same | 0 |
 //! | going to sleep, `StreamSlab` | 0 | 1 | 1 | 0 |

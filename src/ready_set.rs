@@ -21,19 +21,19 @@
 //!
 //! # The tree
 //!
-//! One root word; its upper half are members, the quarter below are branches (words whose bits are
-//! members), the eighth below branches of branches, and so on. The last bit is the flag [`PARKED`]. With
-//! 64-bit words:
+//! One root word. Its highest bits are members, those below are branches (words whose bits are members),
+//! those below branches of branches, and so on. The last bit is the flag [`PARKED`]. With 64-bit words:
 //!
 //! ```text
-//! root bit   32..64   16..32    8..16     4..8     2..4      1         0
-//! height        0        1        2        3        4        5      PARKED
-//! members      32    1,024   32,768     2^20     2^25     2^30
+//! root bit   45..64   29..45    4..29      3        2        1         0
+//! level         0        1        2        3        4        5      PARKED
+//! members      19    1,024  102,400     2^18     2^24     2^30
 //! ```
 //!
-//! Keys are given out in this order, so a small set is one word. Members are *items* of level 0, a branch
-//! that holds level-0 items is itself an item of level 1, and so on; on each level the first
-//! [`in_root`]`(level)` items are bits of the root and the others are grouped by [`BITS`] into branches.
+//! Keys are given out in this order: a small set is one word, a thousand members are two words deep, a
+//! hundred thousand three. Members are *items* of level 0, a branch that holds level-0 items is itself an
+//! item of level 1, and so on; on each level the first [`IN_ROOT`] items are bits of the root and the others
+//! are grouped by [`BITS`] into branches.
 //!
 //! A wake goes up only while the word it marked was empty before; whoever made it non-empty marks the
 //! word above, so a non-empty word is marked above, or the thread that filled it is about to.
@@ -42,7 +42,7 @@
 //! upper one anew.
 //!
 //! The owner's half counts from [`OFFSET`], so that each word of members is one of its words: key 0 is
-//! number 32 there, bits 32..64 of its first word are those of the root, and branch *n* is word *n* + 1.
+//! number 45 there, bits 45..64 of its first word are those of the root, and branch *n* is word *n* + 1.
 //!
 //! # Parking
 //!
@@ -71,24 +71,32 @@ use std::task::Wake;
 /// The flag in the root word: a task sleeps until a member is woken.
 const PARKED: usize = 1;
 
+/// How many items of each level are bits of the root.
+const IN_ROOT: [usize; 6] = match BITS {
+    64 => [19, 16, 25, 1, 1, 1],
+    32 => [9, 8, 11, 1, 1, 1],
+    // In the models.
+    _ => [2, 1, 0, 0, 0, 0],
+};
+
+const LEVELS: usize = IN_ROOT.len();
+
+/// The root's bit of the first item of each level: the higher the level, the lower.
+const FIRST: [usize; LEVELS] = {
+    let mut first = [0; LEVELS];
+    let (mut level, mut bit) = (0, BITS);
+    while level < LEVELS {
+        bit -= IN_ROOT[level];
+        first[level] = bit;
+        level += 1;
+    }
+    assert!(bit == 1, "all bits but the flag are given out");
+    first
+};
+
 /// Key 0 in the owner's half, and the bits of the root that are members.
-const OFFSET: usize = BITS / 2;
+const OFFSET: usize = FIRST[0];
 const MEMBERS: usize = !0 << OFFSET;
-
-/// Levels with a share of the root.
-const LEVELS: usize = BITS.ilog2() as usize;
-
-/// How many items of `level` are bits of the root, and which bit is the first: half of what is left on each
-/// level.
-const fn in_root(level: usize) -> usize {
-    OFFSET >> level
-}
-
-/// The item that is `bit` of the root, as (level, index).
-fn root_item(bit: usize) -> (usize, usize) {
-    let height = bit.ilog2() as usize;
-    (LEVELS - 1 - height, bit - (1 << height))
-}
 
 /// A word of the shared half.
 #[derive(Debug)]
@@ -115,7 +123,7 @@ impl MemberWaker {
     /// Marks the member ready, and wakes the owner's tasks if they sleep.
     ///
     /// Cost: one atomic read-modify-write; one more for each empty word above (at most 5, and none
-    /// for the first 32 members).
+    /// for the first 19 members).
     #[inline]
     pub(crate) fn set_ready(&self) {
         let (mut node, mut mark) = (&*self.node, self.mark);
@@ -183,7 +191,7 @@ impl ReadySet {
     ///
     /// # Panics
     ///
-    /// Beyond some 1.1 billion keys (with 32-bit words: 1.1 million), which the tree does not hold.
+    /// Beyond some 1.1 billion keys (with 32-bit words: 34 million), which the tree does not hold.
     pub(crate) fn add_key(&mut self) -> (usize, Arc<MemberWaker>) {
         let key = self.keys;
         let (node, mark) = self.node_of(0, key);
@@ -193,8 +201,8 @@ impl ReadySet {
 
     /// The node that holds an item, made if it is the first of its branch, and the item's mark in it.
     fn node_of(&mut self, level: usize, index: usize) -> (Arc<Node>, usize) {
-        let Some(grouped) = index.checked_sub(in_root(level)) else {
-            return (Arc::clone(&self.root), 1 << (in_root(level) + index));
+        let Some(grouped) = index.checked_sub(IN_ROOT[level]) else {
+            return (Arc::clone(&self.root), 1 << (FIRST[level] + index));
         };
         assert!(level < LEVELS - 1, "no room for more members");
         let (at, bit) = (grouped / BITS, grouped % BITS);
@@ -266,20 +274,20 @@ impl ReadySet {
         if taken & MEMBERS != 0 {
             self.ready.merge(0, taken & MEMBERS);
         }
-        let mut branches = (taken & !MEMBERS) >> in_root(1);
+        let mut branches = taken & !MEMBERS;
         while branches != 0 {
-            self.absorb_members(branches.trailing_zeros() as usize);
+            let bit = branches.trailing_zeros() as usize;
             branches &= branches - 1;
-        }
-        let mut higher = taken & ((1 << in_root(1)) - 1);
-        while higher != 0 {
-            let (level, index) = root_item(higher.trailing_zeros() as usize);
-            higher &= higher - 1;
-            self.absorb_branch(level - 1, index);
+            if bit >= FIRST[1] {
+                self.absorb_members(bit - FIRST[1]);
+            } else {
+                let level = FIRST.iter().position(|&first| bit >= first).expect("the flag is no branch");
+                self.absorb_branch(level - 1, bit - FIRST[level]);
+            }
         }
     }
 
-    /// Takes the wakes of one branch of members.
+    /// Takes the wakes of a branch of members.
     #[inline]
     fn absorb_members(&mut self, at: usize) {
         // Ordering: as in `absorb_root`.
@@ -289,22 +297,16 @@ impl ReadySet {
         self.ready.merge(at + 1, taken);
     }
 
+    /// Takes the wakes of a branch whose items are branches, of `level`.
     fn absorb_branch(&mut self, level: usize, at: usize) {
-        if level == 0 {
-            return self.absorb_members(at);
-        }
         // Ordering: as in `absorb_root`.
-        let taken = self.branches[level][at].bits.swap(0, Ordering::Acquire);
+        let mut taken = self.branches[level][at].bits.swap(0, Ordering::Acquire);
         debug_assert_ne!(taken, 0);
-        self.absorb_below(level - 1, in_root(level) + at * BITS, taken);
-    }
-
-    /// Absorbs the branches that are items `first + b` of the level above, for the bits `b`.
-    fn absorb_below(&mut self, level: usize, first: usize, mut bits: usize) {
-        while bits != 0 {
-            let bit = bits.trailing_zeros() as usize;
-            bits &= bits - 1;
-            self.absorb_branch(level, first + bit);
+        while taken != 0 {
+            let bit = taken.trailing_zeros() as usize;
+            taken &= taken - 1;
+            let item = IN_ROOT[level] + at * BITS + bit;
+            if level == 1 { self.absorb_members(item) } else { self.absorb_branch(level - 1, item) }
         }
     }
 

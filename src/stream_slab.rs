@@ -162,7 +162,7 @@ impl<St> StreamSlab<St> {
     ///
     /// # Panics
     ///
-    /// If the slab would hold more than some 1.1 billion members (1.1 million on a 32-bit machine).
+    /// If the slab would hold more than some 1.1 billion members (34 million on a 32-bit machine).
     pub fn insert(&mut self, stream: St) -> usize {
         let key = self.members.fill_with(|waker| Member { stream, waker });
         self.terminated = false;

@@ -185,7 +185,7 @@ fn ends_of_a_slab() {
 
 #[test]
 fn a_slab_with_capacity_allocates_wakers_alone() {
-    const ROOT: usize = 32;
+    const ROOT: usize = 19;
     let mut slab = StreamSlab::with_capacity(ROOT);
     let insert = || slab.extend((0..ROOT).map(|_| stream::pending::<()>()));
     assert_eq!(allocations(insert), ROOT, "one for each");
