@@ -82,19 +82,21 @@ enum Untold {
     Panicked(Panic),
 }
 
-/// A stream whose stay was ended by the removal of its channel; `None` if it is being polled.
-pub(crate) type Removed<St> = (StreamId, Option<Box<Member<St>>>);
+/// A stream whose stay was ended by the removal of its channel, and its pair's key in the registry. `None` if
+/// it is being polled.
+pub(crate) type Removed<St> = (usize, Option<Box<Member<St>>>);
 
 /// What was still to be told by a channel that was removed.
 pub(crate) struct Unheard(#[allow(dead_code, reason = "to be dropped")] VecDeque<Untold>);
 
 type Panic = Box<dyn Any + Send>;
 
+/// One that has no stream here has the pair's key in the registry: an id would make all slots larger.
 enum Slot<St> {
     Present(Box<Member<St>>),
-    Away { id: StreamId, woken: bool },
+    Away { pair: usize, woken: bool },
     Leaving,
-    Expected(StreamId),
+    Expected { pair: usize },
 }
 
 /// A stream in a channel, boxed, so that taking it out and moving it is a matter of one pointer.
@@ -354,18 +356,16 @@ impl<St> Channel<St> {
         self.state.lock().members
     }
 
-    /// The streams whose stay here goes on, the oldest first.
-    pub(crate) fn streams(&self) -> Vec<StreamId> {
+    /// The pairs of the streams whose stay here goes on.
+    pub(crate) fn pairs(&self) -> Vec<usize> {
         let state = self.state.lock();
-        let mut streams = Vec::with_capacity(state.members);
-        streams.extend(state.slots.slots().iter().filter_map(|(_, slot)| match slot {
-            Slot::Present(member) => Some(member.id),
-            Slot::Away { id, .. } | Slot::Expected(id) => Some(*id),
+        let mut pairs = Vec::with_capacity(state.members);
+        pairs.extend(state.slots.slots().iter().filter_map(|(_, slot)| match slot {
+            Slot::Present(member) => Some(member.id.key()),
+            Slot::Away { pair, .. } | Slot::Expected { pair } => Some(*pair),
             Slot::Leaving => None,
         }));
-        drop(state);
-        streams.sort_unstable();
-        streams
+        pairs
     }
 
     /// Whether receivers have nothing to expect now.
@@ -390,13 +390,13 @@ impl<St> Channel<St> {
     /// Gives a stream a slot, ready.
     pub(crate) fn seat(&self, member: Box<Member<St>>) -> (usize, Wake) {
         let mut state = self.state.lock();
-        let key = state.expect(member.id);
+        let key = state.expect(member.id.key());
         (key, state.land(key, member))
     }
 
     /// Gives a slot to a stream that is being polled elsewhere.
-    pub(crate) fn expect(&self, id: StreamId) -> usize {
-        self.state.lock().expect(id)
+    pub(crate) fn expect(&self, pair: usize) -> usize {
+        self.state.lock().expect(pair)
     }
 
     /// The expected stream comes, ready.
@@ -405,8 +405,13 @@ impl<St> Channel<St> {
     }
 
     /// Ends the stay of a stream by a move or removal, and takes the stream out if it is here.
-    pub(crate) fn depart(&self, key: usize, departure: Departure) -> (Option<Box<Member<St>>>, Wake) {
-        self.state.lock().depart(key, departure)
+    pub(crate) fn depart(
+        &self,
+        key: usize,
+        id: StreamId,
+        departure: Departure,
+    ) -> (Option<Box<Member<St>>>, Wake) {
+        self.state.lock().depart(key, id, departure)
     }
 
     /// The stream that was taken out of slot `key` to be polled is over. Returns whether its stay here had
@@ -464,12 +469,12 @@ impl<St> State<St> {
                     Some(slot @ Slot::Present(_)) => {
                         let before = std::mem::replace(slot, Slot::Leaving);
                         let Slot::Present(member) = before else { unreachable!("matched above") };
-                        *slot = Slot::Away { id: member.id, woken: false };
+                        *slot = Slot::Away { pair: member.id.key(), woken: false };
                         return (Turn::Poll(key, member), Wake::NONE);
                     }
                     Some(Slot::Away { woken, .. }) => *woken = true,
                     // Made ready when its stream comes.
-                    Some(Slot::Leaving | Slot::Expected(_)) => {}
+                    Some(Slot::Leaving | Slot::Expected { .. }) => {}
                     // A stale wake of a vacant slot.
                     None => {}
                 }
@@ -513,13 +518,15 @@ impl<St> State<St> {
                 let (_, wake) = self.retire(key, &mut member, Departure::Removed);
                 (Some(member), wake)
             }
-            Slot::Present(_) | Slot::Expected(_) => unreachable!("the slot of a stream that is being polled"),
+            Slot::Present(_) | Slot::Expected { .. } => {
+                unreachable!("the slot of a stream that is being polled")
+            }
         }
     }
 
-    fn expect(&mut self, id: StreamId) -> usize {
+    fn expect(&mut self, pair: usize) -> usize {
         self.members += 1;
-        self.slots.fill(Slot::Expected(id))
+        self.slots.fill(Slot::Expected { pair })
     }
 
     fn land(&mut self, key: usize, mut member: Box<Member<St>>) -> Wake {
@@ -529,24 +536,24 @@ impl<St> State<St> {
         self.wake()
     }
 
-    fn depart(&mut self, key: usize, departure: Departure) -> (Option<Box<Member<St>>>, Wake) {
+    fn depart(&mut self, key: usize, id: StreamId, departure: Departure) -> (Option<Box<Member<St>>>, Wake) {
         self.members -= 1;
         let slot = &mut self.slots.slots_mut()[key];
-        if let Slot::Away { id, .. } = *slot {
+        if let Slot::Away { .. } = *slot {
             *slot = Slot::Leaving;
             self.held.push((id, departure));
             return (None, Wake::NONE);
         }
-        let (id, member) = match self.slots.vacate(key) {
+        let member = match self.slots.vacate(key) {
             Some(Slot::Present(mut member)) => {
                 self.slots.give_back(key, member.take_waker());
-                (member.id, Some(member))
+                Some(member)
             }
-            Some(Slot::Expected(id)) => {
+            Some(Slot::Expected { .. }) => {
                 // It was not lent yet; now it is where that of a slot belongs that is vacant since now.
                 let waker = self.slots.lend_waker(key);
                 self.slots.give_back(key, waker);
-                (id, None)
+                None
             }
             _ => unreachable!("its stay was over already"),
         };
@@ -594,16 +601,16 @@ impl<St> State<St> {
         self.slots.slots_mut().retain(|_, slot| {
             match std::mem::replace(slot, Slot::Leaving) {
                 Slot::Present(member) => {
-                    streams.push((member.id, Some(member)));
+                    streams.push((member.id.key(), Some(member)));
                     false
                 }
-                Slot::Expected(id) => {
-                    streams.push((id, None));
+                Slot::Expected { pair } => {
+                    streams.push((pair, None));
                     false
                 }
                 // The poll that returns to the slot finds it so.
-                Slot::Away { id, .. } => {
-                    streams.push((id, None));
+                Slot::Away { pair, .. } => {
+                    streams.push((pair, None));
                     true
                 }
                 Slot::Leaving => true,

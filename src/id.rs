@@ -1,6 +1,7 @@
 //! Names of channels and of streams.
 
 use std::fmt;
+use std::num::NonZeroU64;
 
 /// Names a channel. Chosen by the user.
 pub type ChannelId = usize;
@@ -10,18 +11,18 @@ pub type ChannelId = usize;
 /// Ids are ordered by age: a pair that was added later has a greater one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId {
-    /// Counts the pairs that were ever added. First, for the order.
-    serial: u64,
+    /// Counts the pairs that were ever added, from 1 on. First, for the order.
+    serial: NonZeroU64,
     /// Where the registry keeps the pair; reused by later ones.
     key: usize,
 }
 
 impl StreamId {
-    pub(crate) fn new(serial: u64, key: usize) -> Self {
+    pub(crate) fn new(serial: NonZeroU64, key: usize) -> Self {
         Self { serial, key }
     }
 
-    pub(crate) fn serial(self) -> u64 {
+    pub(crate) fn serial(self) -> NonZeroU64 {
         self.serial
     }
 

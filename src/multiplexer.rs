@@ -116,7 +116,7 @@ impl<St, Si> Multiplexer<St, Si> {
     /// there is no channel of this name.
     #[must_use]
     pub fn channel_streams(&self, channel: ChannelId) -> Option<Vec<StreamId>> {
-        self.registry().channel(channel).ok().map(|channel| channel.streams())
+        self.registry().channel_streams(channel)
     }
 
     /// Removes a channel and hands back the pairs that were in it, the oldest first. `None` if there is

@@ -17,6 +17,7 @@ use crate::unwind::{afterwards, for_each, on_panic};
 use slab::Slab;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 pub(crate) struct Registry<St, Si> {
@@ -27,14 +28,14 @@ struct State<St, Si> {
     channels: BTreeMap<ChannelId, Arc<Channel<St>>>,
     pairs: Slab<Pair<St, Si>>,
     /// The serial of the next pair.
-    next: u64,
+    next: NonZeroU64,
     closed: bool,
     /// All handles are gone.
     abandoned: bool,
 }
 
 struct Pair<St, Si> {
-    serial: u64,
+    serial: NonZeroU64,
     /// `None` when the stream ended and the sink was kept.
     seat: Option<Seat<St>>,
     /// `None` when the stream was added without one.
@@ -49,8 +50,13 @@ struct Seat<St> {
 
 impl<St, Si> Registry<St, Si> {
     pub(crate) fn new() -> Self {
-        let state =
-            State { channels: BTreeMap::new(), pairs: Slab::new(), next: 0, closed: false, abandoned: false };
+        let state = State {
+            channels: BTreeMap::new(),
+            pairs: Slab::new(),
+            next: NonZeroU64::MIN,
+            closed: false,
+            abandoned: false,
+        };
         Self { state: Mutex::new(state) }
     }
 
@@ -76,15 +82,25 @@ impl<St, Si> Registry<St, Si> {
         self.state.lock().channels.keys().copied().collect()
     }
 
+    /// The streams of a channel, the oldest first.
+    pub(crate) fn channel_streams(&self, id: ChannelId) -> Option<Vec<StreamId>> {
+        let state = self.state.lock();
+        let pairs = state.channels.get(&id)?.pairs();
+        let mut streams: Vec<_> =
+            pairs.into_iter().map(|key| StreamId::new(state.pairs[key].serial, key)).collect();
+        drop(state);
+        streams.sort_unstable();
+        Some(streams)
+    }
+
     pub(crate) fn remove_channel(&self, id: ChannelId) -> Option<Vec<StreamPair<St, Si>>> {
         let mut state = self.state.lock();
         let channel = state.channels.remove(&id)?;
         let (streams, unheard) = channel.remove();
         let mut parts = Vec::with_capacity(streams.len());
-        for (id, member) in streams {
-            let pair = state.pairs.remove(id.key());
-            debug_assert_eq!(pair.serial, id.serial());
-            parts.push((id, member, pair));
+        for (key, member) in streams {
+            let pair = state.pairs.remove(key);
+            parts.push((StreamId::new(pair.serial, key), member, pair));
         }
         drop(state);
         drop(unheard);
@@ -121,7 +137,7 @@ impl<St, Si> Registry<St, Si> {
         };
         let vacant = state.pairs.vacant_entry();
         let id = StreamId::new(state.next, vacant.key());
-        state.next += 1;
+        state.next = state.next.checked_add(1).expect("nobody lives to see 2^64 pairs");
         let (key, wake) = channel.seat(Box::new(Member::new(id, stream)));
         let seat = Some(Seat { channel: Arc::clone(&channel), key });
         vacant.insert(Pair { serial: id.serial(), seat, sink: slot(sink) });
@@ -142,10 +158,10 @@ impl<St, Si> Registry<St, Si> {
         if Arc::ptr_eq(&seat.channel, &to) {
             return Ok(());
         }
-        let (member, wake_from) = seat.channel.depart(seat.key, Departure::Moved(to.id()));
+        let (member, wake_from) = seat.channel.depart(seat.key, id, Departure::Moved(to.id()));
         let (key, wake_to) = match member {
             Some(member) => to.seat(member),
-            None => (to.expect(id), Wake::NONE),
+            None => (to.expect(id.key()), Wake::NONE),
         };
         let from = std::mem::replace(seat, Seat { channel: Arc::clone(&to), key }).channel;
         drop(guard);
@@ -162,7 +178,7 @@ impl<St, Si> Registry<St, Si> {
         state.pair_mut(id)?;
         let mut pair = state.pairs.remove(id.key());
         let seat = pair.seat.take();
-        let left = seat.map(|seat| (seat.channel.depart(seat.key, Departure::Removed), seat.channel));
+        let left = seat.map(|seat| (seat.channel.depart(seat.key, id, Departure::Removed), seat.channel));
         drop(guard);
 
         let Some(((member, wake), channel)) = left else { return Some(pair.hand_back(id, None)) };
@@ -270,7 +286,7 @@ impl<St, Si> Control<St> for Registry<St, Si> {
             let keeps_sink = half_closes && pair.sink.is_some() && !abandoned;
             if !lasted {
                 // It was moved while it was polled, and never arrives.
-                let (_, wake) = seat.channel.depart(seat.key, how);
+                let (_, wake) = seat.channel.depart(seat.key, member.id, how);
                 elsewhere = Some((seat.channel, wake));
             }
             if !keeps_sink {

@@ -66,14 +66,14 @@ fn each_says_what_happened() {
     let told = [
         (MultiplexerError::DuplicateChannel(3).to_string(), "channel 3 exists already"),
         (MultiplexerError::UnknownChannel(3).to_string(), "channel 3 is unknown"),
-        (MultiplexerError::UnknownStream(id).to_string(), "stream 0 is unknown"),
+        (MultiplexerError::UnknownStream(id).to_string(), "stream 1 is unknown"),
         (MultiplexerError::Closed.to_string(), "the multiplexer is closed"),
         (TryRecvError::Empty.to_string(), "nothing to receive now"),
         (TryRecvError::UnknownChannel(3).to_string(), "channel 3 is unknown"),
-        (SendError::<Broken>::UnknownStream(id).to_string(), "stream 0 is unknown"),
-        (SendError::<Broken>::Closed(id).to_string(), "stream 0 is closed"),
-        (SendError::<Broken>::Unflushed(id).to_string(), "stream 0 was removed before its sink was flushed"),
-        (SendError::Sink { id, error: Broken }.to_string(), "the sink of stream 0 failed"),
+        (SendError::<Broken>::UnknownStream(id).to_string(), "stream 1 is unknown"),
+        (SendError::<Broken>::Closed(id).to_string(), "stream 1 is closed"),
+        (SendError::<Broken>::Unflushed(id).to_string(), "stream 1 was removed before its sink was flushed"),
+        (SendError::Sink { id, error: Broken }.to_string(), "the sink of stream 1 failed"),
     ];
     for (said, words) in told {
         assert_eq!(said, words);
