@@ -8,13 +8,15 @@
 //! [`WaitList`]. The epoch is read before the sink is taken, and a wake of the sink raises it. So a wake that
 //! comes before the sender is in the list is not lost: the list refuses.
 //!
-//! Whoever missed the sink, because it was being polled, leaves a waker beside it under the same lock, and is
-//! woken when it is put back: it alone, for the others know already that the sink is not ready. (If each
-//! return woke them all, senders on several threads would keep each other awake.)
+//! Whoever missed the sink, because it was being polled, leaves a waker and then, under the slot's lock, a note
+//! that there are such; if the sink is back by then it wakes them itself. Who puts the sink back and finds the
+//! note wakes them: them alone, for the others know already that the sink is not ready. (If each return woke
+//! them all, senders on several threads would keep each other awake.)
 
 use crate::sync::Mutex;
-use crate::unwind::{afterwards, for_each};
+use crate::unwind::afterwards;
 use crate::wait_list::{WaitList, Waiter};
+use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -27,16 +29,41 @@ pub(crate) struct SinkSlot<Si> {
 }
 
 #[derive(Debug)]
-struct State<Si> {
-    /// `None` while it is polled, and when it is gone.
-    sink: Option<Si>,
-    /// Those who missed it while it was polled.
-    missed: Option<Box<Missed>>,
-    phase: Phase,
+enum State<Si> {
+    Here {
+        phase: Phase,
+        sink: Si,
+    },
+    /// It is being polled, or it is gone.
+    Away {
+        phase: Phase,
+        /// Whether there are such as missed it.
+        missed: bool,
+    },
 }
 
-#[derive(Debug, Default)]
-struct Missed(Vec<Waker>);
+impl<Si> State<Si> {
+    fn phase(&self) -> Phase {
+        match self {
+            Self::Here { phase, .. } | Self::Away { phase, .. } => *phase,
+        }
+    }
+
+    /// Goes on to a later phase. Returns whether it did.
+    fn advance(&mut self, later: Phase) -> bool {
+        match self {
+            Self::Here { phase, .. } | Self::Away { phase, .. } => phase.advance(later),
+        }
+    }
+
+    /// Takes the sink, if it is here, and the note of such as missed it.
+    fn take(&mut self) -> (Option<Si>, bool) {
+        match mem::replace(self, Self::Away { phase: self.phase(), missed: false }) {
+            Self::Here { sink, .. } => (Some(sink), false),
+            Self::Away { missed, .. } => (None, missed),
+        }
+    }
+}
 
 /// What may still be done with a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,7 +123,7 @@ impl<Si> SinkSlot<Si> {
     pub(crate) fn new(sink: Si) -> Self {
         let senders = Arc::new(Senders(WaitList::new()));
         let waker = Waker::from(Arc::clone(&senders));
-        let state = State { sink: Some(sink), missed: None, phase: Phase::Open };
+        let state = State::Here { phase: Phase::Open, sink };
         Self { state: Mutex::new(state), senders, waker }
     }
 
@@ -104,32 +131,25 @@ impl<Si> SinkSlot<Si> {
     #[inline]
     fn take(&self) -> Taken<'_, Si> {
         let mut state = self.state.lock();
-        match state.sink.take() {
-            Some(sink) => Taken::Sink(SinkTurn { slot: self, phase: state.phase, sink: Some(sink) }),
-            None if state.phase.is_last() => Taken::Gone(state.phase),
-            None => Taken::Busy,
+        match *state {
+            State::Here { phase, .. } => Taken::Sink(SinkTurn { slot: self, phase, sink: state.take().0 }),
+            State::Away { phase, .. } if phase.is_last() => Taken::Gone(phase),
+            State::Away { .. } => Taken::Busy,
         }
     }
 
     /// Leaves a waker for when the sink is back. If it is back already the task looks again.
     #[cold]
     fn miss(&self, waker: Waker) {
-        let mut state = self.state.lock();
-        if state.sink.is_none() && !state.phase.is_last() {
-            state.missed.get_or_insert_default().0.push(waker);
-            return;
+        self.senders.0.miss(waker);
+        match &mut *self.state.lock() {
+            State::Away { phase, missed } if !phase.is_last() => {
+                *missed = true;
+                return;
+            }
+            _ => {}
         }
-        drop(state);
-        waker.wake();
-    }
-
-    /// Wakes those who missed the sink.
-    #[cold]
-    fn wake_missed(&self, mut missed: Box<Missed>) {
-        for_each(missed.0.drain(..), Waker::wake);
-        // Kept, so that nothing is allocated the next time.
-        let mut state = self.state.lock();
-        state.missed.get_or_insert(missed);
+        self.senders.0.wake_missed();
     }
 
     /// Polls the sink with `poll`, and waits if that is pending or the sink is away: with `cx`, as
@@ -179,19 +199,21 @@ impl<Si> SinkSlot<Si> {
     }
 
     pub(crate) fn phase(&self) -> Phase {
-        self.state.lock().phase
+        self.state.lock().phase()
     }
 
     /// Goes on to a later phase, and tells all who wait. A phase without a sink gives it to the caller, if
     /// it is not being polled; else it is dropped when that poll returns.
     pub(crate) fn advance(&self, phase: Phase) -> Option<Si> {
         let mut state = self.state.lock();
-        state.phase.advance(phase);
-        let is_last = state.phase.is_last();
-        let sink = if is_last { state.sink.take() } else { None };
-        let missed = if is_last { state.missed.take() } else { None };
+        state.advance(phase);
+        let (sink, missed) = if state.phase().is_last() { state.take() } else { (None, false) };
         drop(state);
-        let back = afterwards(|| missed.into_iter().for_each(|missed| self.wake_missed(missed)));
+        let back = afterwards(|| {
+            if missed {
+                self.senders.0.wake_missed();
+            }
+        });
         self.senders.0.wake_all();
         drop(back);
         sink
@@ -210,13 +232,19 @@ impl<Si> SinkTurn<'_, Si> {
     #[inline]
     fn finish(mut self) {
         let slot = self.slot;
+        let sink = self.sink.take().expect("it was not lost");
         let mut state = slot.state.lock();
-        let advanced = state.phase.advance(self.phase);
-        let away = self.sink.take();
-        let unused = if state.phase.is_last() { away } else { std::mem::replace(&mut state.sink, away) };
-        let missed = state.missed.take_if(|missed| !missed.0.is_empty());
+        let State::Away { phase, missed } = &mut *state else { unreachable!("it was taken out") };
+        let advanced = phase.advance(self.phase);
+        let (phase, missed) = (*phase, *missed);
+        let unused = if phase.is_last() {
+            Some(sink)
+        } else {
+            *state = State::Here { phase, sink };
+            None
+        };
         drop(state);
-        if unused.is_none() && !advanced && missed.is_none() {
+        if unused.is_none() && !advanced && !missed {
             return;
         }
         let told = afterwards(|| {
@@ -224,7 +252,11 @@ impl<Si> SinkTurn<'_, Si> {
                 slot.senders.0.wake_all();
             }
         });
-        let back = afterwards(|| missed.into_iter().for_each(|missed| slot.wake_missed(missed)));
+        let back = afterwards(|| {
+            if missed {
+                slot.senders.0.wake_missed();
+            }
+        });
         drop(unused);
         drop(back);
         drop(told);

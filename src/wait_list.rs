@@ -23,7 +23,7 @@
 //! which does all three under its own lock; it also allocates for each wait, where the room for it is kept here.
 
 use crate::sync::{AtomicUsize, Mutex, Ordering};
-use crate::unwind::afterwards;
+use crate::unwind::{afterwards, for_each};
 use std::collections::VecDeque;
 use std::mem;
 use std::task::Waker;
@@ -35,17 +35,29 @@ pub(crate) struct WaitList {
     places: Mutex<Places>,
 }
 
-/// Who waits. Most lists never see two at a time, so the place for one is at hand.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Places {
     /// How many tickets were drawn.
     tickets: u64,
-    /// While nobody else waits.
-    alone: Option<Place>,
-    /// Of two and more; in the order of their tickets. There is a list for each sink, so one word for what
-    /// most never need.
-    #[allow(clippy::box_collection, reason = "see above")]
-    others: Option<Box<VecDeque<Place>>>,
+    waiting: Waiting,
+}
+
+/// Who waits. There is a list for each sink, and most never see two at a time: so there is room for one, and
+/// one word for all else.
+#[derive(Debug)]
+enum Waiting {
+    One(Place),
+    /// `None` if there never were two, nor one who missed something; else kept, so that nothing is allocated
+    /// the next time.
+    Crowd(Option<Box<Crowd>>),
+}
+
+#[derive(Debug, Default)]
+struct Crowd {
+    /// In the order of their tickets.
+    places: VecDeque<Place>,
+    /// See [`WaitList::miss`].
+    missed: Vec<Waker>,
 }
 
 type Place = (Ticket, Waker);
@@ -59,7 +71,8 @@ pub(crate) struct Waiter(Ticket);
 
 impl WaitList {
     pub(crate) fn new() -> Self {
-        Self { epoch: AtomicUsize::new(0), places: Mutex::new(Places::default()) }
+        let places = Places { tickets: 0, waiting: Waiting::Crowd(None) };
+        Self { epoch: AtomicUsize::new(0), places: Mutex::new(places) }
     }
 
     /// The epoch to hand to [`wait`](Self::wait). Read it before looking for something to do.
@@ -103,15 +116,36 @@ impl WaitList {
         // Ordering: Release pairs with the Acquire in `epoch`.
         let epoch = self.epoch.load(Ordering::Relaxed).wrapping_add(1);
         self.epoch.store(epoch, Ordering::Release);
-        let alone = places.alone.take();
-        let last = if alone.is_some() { 0 } else { places.tickets };
+        let first = places.take(1, Ticket::MAX);
+        let last = if places.is_empty() { 0 } else { places.tickets };
         drop(places);
 
-        if let Some((_, waker)) = alone {
-            waker.wake();
-        } else {
-            WakeOthers { list: self, next: 1, last }.wake();
+        let Some((ticket, waker)) = first else { return };
+        let mut others = WakeOthers { list: self, next: ticket + 1, last };
+        waker.wake();
+        others.wake();
+    }
+
+    /// Leaves a waker for something else than `wake_all`: for the next `wake_missed`.
+    ///
+    /// Cost: one lock pair. Allocates only when more tasks wait than ever before.
+    #[cold]
+    pub(crate) fn miss(&self, waker: Waker) {
+        self.places.lock().crowd().missed.push(waker);
+    }
+
+    /// Wakes those who missed something.
+    #[cold]
+    pub(crate) fn wake_missed(&self) {
+        let mut missed = mem::take(&mut self.places.lock().crowd().missed);
+        for_each(missed.drain(..), Waker::wake);
+        // Kept, so that nothing is allocated the next time; unless there are such again.
+        let mut places = self.places.lock();
+        let crowd = places.crowd();
+        if crowd.missed.is_empty() {
+            mem::swap(&mut crowd.missed, &mut missed);
         }
+        drop(places);
     }
 }
 
@@ -123,47 +157,72 @@ impl Places {
             self.tickets += 1;
             waiter.0 = self.tickets;
         }
-        let is_alone = self.others.as_ref().is_none_or(|others| others.is_empty());
-        match &mut self.alone {
-            Some((ticket, before)) if *ticket == waiter.0 => Some(mem::replace(before, waker)),
-            None if is_alone => {
-                self.alone = Some((waiter.0, waker));
+        match &mut self.waiting {
+            Waiting::One((ticket, before)) if *ticket == waiter.0 => Some(mem::replace(before, waker)),
+            Waiting::Crowd(None) => {
+                self.waiting = Waiting::One((waiter.0, waker));
                 None
             }
-            _ => self.put_beside_others(waiter.0, waker),
+            _ => self.put_in_crowd(waiter.0, waker),
         }
     }
 
-    fn put_beside_others(&mut self, ticket: Ticket, waker: Waker) -> Option<Waker> {
-        let others = self.others.get_or_insert_default();
-        others.extend(self.alone.take());
-        match find(others, ticket) {
-            Ok(at) => Some(mem::replace(&mut others[at].1, waker)),
+    fn put_in_crowd(&mut self, ticket: Ticket, waker: Waker) -> Option<Waker> {
+        let places = &mut self.crowd().places;
+        match find(places, ticket) {
+            Ok(at) => Some(mem::replace(&mut places[at].1, waker)),
             Err(at) => {
-                others.insert(at, (ticket, waker));
+                places.insert(at, (ticket, waker));
                 None
             }
         }
     }
 
-    fn give_up(&mut self, ticket: Ticket) -> Option<Waker> {
-        if let Some((_, waker)) = self.alone.take_if(|place| place.0 == ticket) {
-            return Some(waker);
+    /// The crowd, which is made of one if it is not there.
+    fn crowd(&mut self) -> &mut Crowd {
+        if let Waiting::One(_) | Waiting::Crowd(None) = self.waiting {
+            let mut crowd = Box::<Crowd>::default();
+            if let Waiting::One(place) = mem::replace(&mut self.waiting, Waiting::Crowd(None)) {
+                crowd.places.push_back(place);
+            }
+            self.waiting = Waiting::Crowd(Some(crowd));
         }
-        let others = self.others.as_mut()?;
-        let at = find(others, ticket).ok()?;
-        others.remove(at).map(|(_, waker)| waker)
+        match &mut self.waiting {
+            Waiting::Crowd(Some(crowd)) => crowd,
+            _ => unreachable!("made above"),
+        }
     }
 
-    /// Takes the first that has this ticket or a later one, and at most `last`.
-    fn take(&mut self, from: Ticket, last: Ticket) -> Option<Place> {
-        if let Some(place) = self.alone.take_if(|place| (from..=last).contains(&place.0)) {
-            return Some(place);
+    #[inline]
+    fn is_empty(&self) -> bool {
+        match &self.waiting {
+            Waiting::One(_) => false,
+            Waiting::Crowd(crowd) => crowd.as_ref().is_none_or(|crowd| crowd.places.is_empty()),
         }
-        let others = self.others.as_mut()?;
-        let (Ok(at) | Err(at)) = find(others, from);
-        others.get(at).filter(|place| place.0 <= last)?;
-        others.remove(at)
+    }
+
+    /// Takes the one with this ticket.
+    fn give_up(&mut self, ticket: Ticket) -> Option<Waker> {
+        self.take(ticket, ticket).map(|(_, waker)| waker)
+    }
+
+    /// Takes the first that has ticket `from` or a later one, and at most `last`.
+    #[inline]
+    fn take(&mut self, from: Ticket, last: Ticket) -> Option<Place> {
+        match &mut self.waiting {
+            Waiting::One((ticket, _)) if (from..=last).contains(ticket) => {
+                match mem::replace(&mut self.waiting, Waiting::Crowd(None)) {
+                    Waiting::One(place) => Some(place),
+                    Waiting::Crowd(_) => unreachable!("matched above"),
+                }
+            }
+            Waiting::One(_) | Waiting::Crowd(None) => None,
+            Waiting::Crowd(Some(crowd)) => {
+                let (Ok(at) | Err(at)) = find(&crowd.places, from);
+                crowd.places.get(at).filter(|place| place.0 <= last)?;
+                crowd.places.remove(at)
+            }
+        }
     }
 }
 

@@ -6,7 +6,7 @@ mod support;
 use futures::stream::{self, Repeat};
 use futures::{FutureExt, Sink, SinkExt, Stream};
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::hint::black_box;
 use std::pin::Pin;
@@ -485,6 +485,48 @@ fn single_sends_that_wait_together_or_are_dropped() {
         for sent in [0, 1, 3] {
             assert_eq!(poll_future(&mut sends[sent], &tasks[sent]), Poll::Pending);
         }
+    });
+}
+
+/// A sink in whose poll another sends to it, and misses it.
+#[derive(Default)]
+struct Pestered(Rc<RefCell<Option<Box<dyn Fn()>>>>);
+
+impl Sink<usize> for Pestered {
+    type Error = Infallible;
+
+    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.0.borrow().as_ref().expect("set before the first poll")();
+        Poll::Ready(Ok(()))
+    }
+
+    fn start_send(self: Pin<&mut Self>, _: usize) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[test]
+fn single_sends_that_miss_the_sink_while_it_is_polled() {
+    let sink = Pestered::default();
+    let pest = Rc::clone(&sink.0);
+    let (multiplexer, ids) = sinks([sink]);
+    let (multiplexer, id) = (Rc::new(multiplexer), ids[0]);
+    let (theirs, task) = (Rc::downgrade(&multiplexer), tasks(1).remove(0));
+    *pest.borrow_mut() = Some(Box::new(move || {
+        let multiplexer = theirs.upgrade().expect("it is polled");
+        let mut misses = [1, 2, 3].map(|item| multiplexer.send_one(id, item));
+        assert!(misses.iter_mut().all(|sent| poll_future(sent, &task).is_pending()));
+    }));
+    allocates_nothing_once_grown(|| {
+        assert_eq!(multiplexer.send_one(id, 5).now_or_never(), Some(Ok(())));
     });
 }
 

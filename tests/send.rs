@@ -795,6 +795,27 @@ mod a_sink_that_another_thread_polls {
         assert_eq!(misses_wakes.take(), 0, "it sleeps");
     }
 
+    /// Who missed it learns at once that it will not come back.
+    #[test]
+    fn tells_those_who_missed_it_when_it_is_removed() {
+        let multiplexer: &'static Pairs<Hooked> = Box::leak(Box::new(multiplexer()));
+        let (_gate, sink) = gate(0);
+        let hook = Arc::new(Mutex::new(None::<Action>));
+        let (id, _) = add(multiplexer, Hooked { sink, hook: Arc::clone(&hook) });
+        let misses = Arc::new(Mutex::new(multiplexer.send_one(id, 1)));
+        let (wakes, waker) = Wakes::new();
+        let in_poll = (Arc::clone(&misses), waker.clone());
+        *hook.lock().unwrap() = Some(Box::new(move || {
+            let (misses, waker) = &in_poll;
+            assert!(poll_future(&mut *misses.lock().unwrap(), waker).is_pending());
+            assert!(multiplexer.remove_stream(id).is_some());
+        }));
+        assert_eq!(multiplexer.send_one(id, 2).now_or_never(), None);
+        assert_eq!(wakes.take(), 1);
+        let unknown = Err(SendError::UnknownStream(id));
+        assert_eq!(poll_future(&mut *misses.lock().unwrap(), &waker), Poll::Ready(unknown));
+    }
+
     /// A wake of the sink that comes in its very poll, before the sender is among those who wait, is not
     /// lost.
     #[test]

@@ -11,40 +11,30 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// An item and the sink it goes to.
-///
-/// The item is handed to the sink in the same poll in which that is ready, so nobody comes between;
-/// then the sink is flushed. From then on `item` is `None`.
+/// An item and the sink it goes to, for as long as that takes.
 pub(super) struct Delivery<Si, T> {
-    pub(super) id: StreamId,
+    id: StreamId,
     sink: Arc<SinkSlot<Si>>,
     item: Option<T>,
     waiter: Waiter,
 }
 
 impl<Si, T> Delivery<Si, T> {
-    pub(super) fn new(id: StreamId, sink: Arc<SinkSlot<Si>>, item: T) -> Self {
-        Self { id, sink, item: Some(item), waiter: Waiter::default() }
+    /// `item` is `None` if the sink has it already, and is only to be flushed.
+    pub(super) fn new(id: StreamId, sink: Arc<SinkSlot<Si>>, item: Option<T>) -> Self {
+        Self { id, sink, item, waiter: Waiter::default() }
     }
 }
 
 impl<Si: Sink<T> + Unpin, T> Delivery<Si, T> {
-    /// Goes as far as it can; waits if there is a `cx` to wait with.
     #[inline]
     pub(super) fn poll<St>(
         &mut self,
         registry: &Registry<St, Si>,
-        cx: Option<&mut Context<'_>>,
+        cx: &mut Context<'_>,
     ) -> Poll<Result<StreamId, SendError<Si::Error>>> {
         let Self { id, sink, item, waiter } = self;
-        let id = *id;
-        let removal = on_panic(|| drop(registry.remove(id)));
-        let polled = sink.poll_with(cx.map(|cx| (cx, waiter)), |phase, sink| match sink {
-            Some((sink, cx)) => deliver(id, item, *phase, sink, cx),
-            None => Poll::Ready(without_sink(id, item.is_none(), *phase)),
-        });
-        removal.defuse();
-        polled.map_ok(|()| id)
+        attempt(registry, *id, sink, item, Some((cx, waiter)))
     }
 }
 
@@ -52,6 +42,27 @@ impl<Si, T> Drop for Delivery<Si, T> {
     fn drop(&mut self) {
         self.sink.leave(&mut self.waiter);
     }
+}
+
+/// Delivers an item as far as it goes; waits if there is something to wait with.
+///
+/// The item is handed to the sink in the same poll in which that is ready, so nobody comes between;
+/// then the sink is flushed. From then on `item` is `None`.
+#[inline]
+pub(super) fn attempt<St, Si: Sink<T> + Unpin, T>(
+    registry: &Registry<St, Si>,
+    id: StreamId,
+    sink: &SinkSlot<Si>,
+    item: &mut Option<T>,
+    waiting: Option<(&mut Context<'_>, &mut Waiter)>,
+) -> Poll<Result<StreamId, SendError<Si::Error>>> {
+    let removal = on_panic(|| drop(registry.remove(id)));
+    let polled = sink.poll_with(waiting, |phase, sink| match sink {
+        Some((sink, cx)) => deliver(id, item, *phase, sink, cx),
+        None => Poll::Ready(without_sink(id, item.is_none(), *phase)),
+    });
+    removal.defuse();
+    polled.map_ok(|()| id)
 }
 
 /// Hands the item over if it was not yet, and flushes.

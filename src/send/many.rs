@@ -1,6 +1,6 @@
 //! [`Send`]: one item to many streams.
 
-use super::delivery::Delivery;
+use super::delivery::{Delivery, attempt};
 use crate::error::SendError;
 use crate::id::StreamId;
 use crate::registry::Registry;
@@ -73,7 +73,7 @@ impl<St, Si: Sink<T> + Unpin, T: Clone> Future for Send<'_, St, Si, T> {
         match &mut this.waiting {
             Waiting::None => {}
             Waiting::One(one) => {
-                let (index, result) = ready!(one.poll(Some(cx)));
+                let (index, result) = ready!(one.poll(cx));
                 this.results[index] = result;
             }
             Waiting::Many(many) => {
@@ -103,11 +103,18 @@ impl<'a, St, Si: Sink<T> + Unpin, T: Clone> Send<'a, St, Si, T> {
             Ok(id) => *id,
             Err(error) => error.stream_id(),
         };
-        let delivery = Delivery::new(id, sink, item);
-        let mut numbered = Numbered { registry: self.registry, index, delivery };
-        if let Poll::Ready((index, result)) = numbered.poll(None) {
+        let mut item = Some(item);
+        if let Poll::Ready(result) = attempt(self.registry, id, &sink, &mut item, None) {
             self.results[index] = result;
-        } else if self.results.len() == 1 {
+        } else {
+            let delivery = Delivery::new(id, sink, item);
+            self.wait(Numbered { registry: self.registry, index, delivery });
+        }
+    }
+
+    #[cold]
+    fn wait(&mut self, numbered: Numbered<'a, St, Si, T>) {
+        if self.results.len() == 1 {
             self.waiting = Waiting::One(numbered);
         } else if let Waiting::Many(many) = &mut self.waiting {
             many.insert(numbered);
@@ -163,7 +170,7 @@ impl<St, Si: Sink<T> + Unpin, T: Clone> Drop for Start<'_, '_, St, Si, T> {
 
 impl<St, Si: Sink<T> + Unpin, T> Numbered<'_, St, Si, T> {
     #[inline]
-    fn poll(&mut self, cx: Option<&mut Context<'_>>) -> Poll<(usize, Sent<Si, T>)> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(usize, Sent<Si, T>)> {
         self.delivery.poll(self.registry, cx).map(|result| (self.index, result))
     }
 }
@@ -175,7 +182,7 @@ impl<St, Si: Sink<T> + Unpin, T> Stream for Numbered<'_, St, Si, T> {
     type Item = (usize, Sent<Si, T>);
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.get_mut().poll(Some(cx)).map(Some)
+        self.get_mut().poll(cx).map(Some)
     }
 }
 

@@ -41,10 +41,10 @@ impl<St, Si: Sink<T> + Unpin, T> Future for SendOne<'_, St, Si, T> {
             let Some(sink) = this.registry.sink(this.id) else {
                 return Poll::Ready(Err(SendError::UnknownStream(this.id)));
             };
-            this.delivery = Some(Delivery::new(this.id, sink, item));
+            this.delivery = Some(Delivery::new(this.id, sink, Some(item)));
         }
         let delivery = this.delivery.as_mut().expect("polled after it was ready");
-        let sent = ready!(delivery.poll(this.registry, Some(cx)));
+        let sent = ready!(delivery.poll(this.registry, cx));
         this.delivery = None;
         Poll::Ready(sent.map(|_| ()))
     }

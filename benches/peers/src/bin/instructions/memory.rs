@@ -1,11 +1,16 @@
-//! Memory per member.
+//! Memory per member, and per pair of a stream and a sink.
 
 use crate::counter;
+use futures::stream::{Pending, pending};
+use futures::{FutureExt, Sink};
 use peers::member::{Large, Small};
 use peers::peer::columns;
 use peers::table::{aligned, thousands, three_digits};
 use peers::workload::Column;
 use peers::workload::idle::{Stage, TURNOVER};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 /// A vector that doubles is full at the second, and has a third to spare at the third.
 const SIZES: [usize; 3] = [1_000, 65_000, 100_000];
@@ -32,6 +37,14 @@ pub fn tables() -> String {
             text.push('\n');
         }
     }
+    for pairs in SIZES {
+        text.push_str(&format!("### {} idle pairs\n\n", thousands(pairs)));
+        let heading = ["", "bytes per pair beyond stream and sink", "allocations per pair"];
+        let ours = pair("Multiplexer", pairs, fill_ours);
+        let before = pair("0.16.1", pairs, fill_predecessor);
+        text.push_str(&aligned(&[heading.map(str::to_owned).to_vec(), ours, before]));
+        text.push('\n');
+    }
     text
 }
 
@@ -56,4 +69,65 @@ fn row(column: &Column, large: bool, members: usize, own: usize) -> Vec<String> 
         format!("{:.2}", per_member((made - none) as f64)),
         format!("{:.2}", (after - before) as f64 / TURNOVER as f64),
     ]
+}
+
+/// A sink of two words.
+struct Idle([usize; 2]);
+
+impl Sink<u64> for Idle {
+    type Error = Infallible;
+
+    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, item: u64) -> Result<(), Infallible> {
+        self.0[0] += item as usize;
+        Ok(())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A row of the pairs. Their streams have no size; `fill` makes a set of them, and polls it.
+fn pair<S>(name: &str, pairs: usize, fill: fn(usize) -> S) -> Vec<String> {
+    // What a thread or a library allocates once, it does before.
+    drop(fill(10));
+    let (empty, none) = (counter::bytes(), counter::allocations());
+    let set = fill(pairs);
+    let (full, made) = (counter::bytes(), counter::allocations());
+    drop(set);
+    let per_pair = |change: f64| change / pairs as f64;
+    vec![
+        name.to_owned(),
+        three_digits(per_pair((full - empty) as f64) - size_of::<Idle>() as f64),
+        format!("{:.2}", per_pair((made - none) as f64)),
+    ]
+}
+
+fn fill_ours(pairs: usize) -> stream_multiplexer::Multiplexer<Pending<u64>, Idle> {
+    let multiplexer = stream_multiplexer::Multiplexer::new();
+    multiplexer.add_channel(0).expect("it is the first");
+    for pair in 0..pairs {
+        let added = multiplexer.add_stream_pair(Idle([pair, 0]), pending(), 0);
+        assert!(added.is_ok(), "the channel is there");
+    }
+    assert!(multiplexer.recv(0).now_or_never().is_none(), "all are idle");
+    multiplexer
+}
+
+fn fill_predecessor(pairs: usize) -> predecessor::Multiplexer<Pending<Result<u64, Infallible>>, Idle> {
+    let mut multiplexer = predecessor::Multiplexer::new();
+    multiplexer.add_channel(0).expect("it is the first");
+    for pair in 0..pairs {
+        multiplexer.add_stream_pair(Idle([pair, 0]), pending(), 0).expect("the channel is there");
+    }
+    assert!(multiplexer.recv(0).now_or_never().is_none(), "all are idle");
+    multiplexer
 }
