@@ -111,9 +111,9 @@ impl BitSet {
     #[inline]
     pub(crate) fn next_from(&self, from: usize) -> Option<usize> {
         let at = from / BITS;
-        let found = self.words.get(at).map_or(0, |word| word & (!0 << (from % BITS)));
+        let found = self.words.get(at).map_or(0, |word| word >> (from % BITS));
         if found != 0 {
-            return Some(at * BITS + found.trailing_zeros() as usize);
+            return Some(from + found.trailing_zeros() as usize);
         }
         if self.top == 0 {
             return None;

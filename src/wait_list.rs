@@ -116,14 +116,14 @@ impl WaitList {
         // Ordering: Release pairs with the Acquire in `epoch`.
         let epoch = self.epoch.load(Ordering::Relaxed).wrapping_add(1);
         self.epoch.store(epoch, Ordering::Release);
-        let first = places.take(1, Ticket::MAX);
-        let last = if places.is_empty() { 0 } else { places.tickets };
-        drop(places);
-
-        let Some((ticket, waker)) = first else { return };
-        let mut others = WakeOthers { list: self, next: ticket + 1, last };
-        waker.wake();
-        others.wake();
+        if let Some((_, waker)) = places.take_one() {
+            drop(places);
+            waker.wake();
+        } else {
+            let last = places.tickets;
+            drop(places);
+            WakeCrowd { list: self, next: 1, last }.wake();
+        }
     }
 
     /// Leaves a waker for something else than `wake_all`: for the next `wake_missed`.
@@ -159,8 +159,9 @@ impl Places {
         }
         match &mut self.waiting {
             Waiting::One((ticket, before)) if *ticket == waiter.0 => Some(mem::replace(before, waker)),
-            Waiting::Crowd(None) => {
-                self.waiting = Waiting::One((waiter.0, waker));
+            nobody @ Waiting::Crowd(None) => {
+                // Spares looking for what is to be dropped.
+                mem::forget(mem::replace(nobody, Waiting::One((waiter.0, waker))));
                 None
             }
             _ => self.put_in_crowd(waiter.0, waker),
@@ -193,11 +194,13 @@ impl Places {
         }
     }
 
+    /// Takes the only one.
     #[inline]
-    fn is_empty(&self) -> bool {
-        match &self.waiting {
-            Waiting::One(_) => false,
-            Waiting::Crowd(crowd) => crowd.as_ref().is_none_or(|crowd| crowd.places.is_empty()),
+    fn take_one(&mut self) -> Option<Place> {
+        let Waiting::One(_) = self.waiting else { return None };
+        match mem::replace(&mut self.waiting, Waiting::Crowd(None)) {
+            Waiting::One(place) => Some(place),
+            Waiting::Crowd(_) => unreachable!("looked above"),
         }
     }
 
@@ -207,15 +210,9 @@ impl Places {
     }
 
     /// Takes the first that has ticket `from` or a later one, and at most `last`.
-    #[inline]
     fn take(&mut self, from: Ticket, last: Ticket) -> Option<Place> {
         match &mut self.waiting {
-            Waiting::One((ticket, _)) if (from..=last).contains(ticket) => {
-                match mem::replace(&mut self.waiting, Waiting::Crowd(None)) {
-                    Waiting::One(place) => Some(place),
-                    Waiting::Crowd(_) => unreachable!("matched above"),
-                }
-            }
+            Waiting::One((ticket, _)) if (from..=last).contains(ticket) => self.take_one(),
             Waiting::One(_) | Waiting::Crowd(None) => None,
             Waiting::Crowd(Some(crowd)) => {
                 let (Ok(at) | Err(at)) = find(&crowd.places, from);
@@ -231,7 +228,7 @@ fn find(places: &VecDeque<Place>, ticket: Ticket) -> Result<usize, usize> {
 }
 
 /// Wakes two and more, also when a waker panics.
-struct WakeOthers<'a> {
+struct WakeCrowd<'a> {
     list: &'a WaitList,
     /// Looking only forwards, it comes to an end even if the tasks that it wakes wait again at once; and at
     /// the last who waited when it began.
@@ -239,7 +236,7 @@ struct WakeOthers<'a> {
     last: Ticket,
 }
 
-impl WakeOthers<'_> {
+impl WakeCrowd<'_> {
     fn wake(&mut self) {
         while self.next <= self.last {
             let taken = self.list.places.lock().take(self.next, self.last);
@@ -253,7 +250,7 @@ impl WakeOthers<'_> {
     }
 }
 
-impl Drop for WakeOthers<'_> {
+impl Drop for WakeCrowd<'_> {
     fn drop(&mut self) {
         // There are some left only if a waker panicked.
         while self.next <= self.last {
