@@ -490,7 +490,9 @@ fn single_sends_that_wait_together_or_are_dropped() {
 
 /// A sink in whose poll another sends to it, and misses it.
 #[derive(Default)]
-struct Pestered(Rc<RefCell<Option<Box<dyn Fn()>>>>);
+struct Pestered(Rc<RefCell<Option<Pest>>>);
+
+type Pest = Box<dyn Fn()>;
 
 impl Sink<usize> for Pestered {
     type Error = Infallible;
