@@ -6,9 +6,9 @@ use crate::workload::{Column, Workload};
 use std::time::{Duration, Instant};
 
 pub struct Options {
-    /// How often each column is measured; the median counts.
+    /// How often each column is measured, [`Workload::repeats`] times; the median counts.
     pub rounds: usize,
-    /// How long each time.
+    /// How long each time, at least.
     pub time: Duration,
     /// More members than these are left out.
     pub most_members: usize,
@@ -51,6 +51,10 @@ impl Size {
     }
 }
 
+/// How long a sample is for each member, at least: so that all of them have their turns, not only those that are
+/// still in the processor's caches from the filling of the set.
+const TIME_PER_MEMBER: Duration = Duration::from_micros(1);
+
 /// A column whose sample takes longer than this, most of it for making the set, is not measured again with
 /// as many members.
 const SLOW: Duration = Duration::from_secs(1);
@@ -84,7 +88,8 @@ fn compare_at(workload: Workload, members: usize, columns: &[&Column], options: 
     eprintln!("{} {members}", workload.name());
     let mut samples = vec![Vec::new(); columns.len()];
     let mut slow = vec![false; columns.len()];
-    for round in 0..options.rounds {
+    let per_member = TIME_PER_MEMBER * u32::try_from(members).expect("some 100,000 members at most");
+    for round in 0..options.rounds * workload.repeats() {
         for turn in 0..columns.len() {
             // Each round begins with another column: none is always the one after a certain other.
             let at = (turn + round) % columns.len();
@@ -92,7 +97,7 @@ fn compare_at(workload: Workload, members: usize, columns: &[&Column], options: 
                 continue;
             }
             let start = Instant::now();
-            samples[at].push(sample(workload, members, columns[at], options.time));
+            samples[at].push(sample(workload, members, columns[at], options.time.max(per_member)));
             slow[at] = start.elapsed() > SLOW;
         }
     }

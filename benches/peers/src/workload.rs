@@ -118,6 +118,13 @@ impl Workload {
         }
     }
 
+    /// How many times as often as others it is measured. Where threads run side by side, the scheduler decides
+    /// whether they really do: the same column takes 30 ns when the consumer comes after the producers, and 100
+    /// when it keeps up with them and their memory goes to and fro.
+    pub fn repeats(self) -> usize {
+        if self.is_single_threaded() { 1 } else { 5 }
+    }
+
     /// Whether each of its instructions is the same in each run.
     pub fn is_single_threaded(self) -> bool {
         !matches!(self, Self::CrossThread | Self::CrossThreadTokio)
