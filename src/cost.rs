@@ -5,6 +5,7 @@ use crate::multiplexer::Multiplexer;
 use crate::receive::ChannelReceiver;
 use crate::stream_slab::StreamSlab;
 use crate::sync::counted::uses;
+use crate::wait_list::{WaitList, Waiter};
 use futures::channel::mpsc;
 use futures_core::Stream;
 use std::cell::{Cell, RefCell};
@@ -147,6 +148,23 @@ fn sleep<S: Set>() -> [[usize; 2]; 2] {
 fn going_to_sleep_and_being_woken() {
     assert_eq!(sleep::<StreamSlab<_>>(), [[1, 1], [1, 1]]);
     assert_eq!(sleep::<ChannelReceiver<_, _>>(), [[2, 1], [1, 1]]);
+}
+
+/// Lock pairs to wake so many tasks, and then to wake nobody.
+fn wake_all(tasks: usize) -> [usize; 2] {
+    let list = WaitList::new();
+    let mut waiters: Vec<_> = (0..tasks).map(|_| Waiter::default()).collect();
+    for waiter in &mut waiters {
+        assert!(list.wait(waiter, list.epoch(), Waker::noop().clone()));
+    }
+    [(); 2].map(|()| uses(|| list.wake_all()).1[0])
+}
+
+#[test]
+fn waking_those_who_wait() {
+    assert_eq!(wake_all(0), [1, 1]);
+    assert_eq!(wake_all(1), [1, 1]);
+    assert_eq!(wake_all(3), [4, 1]);
 }
 
 #[test]

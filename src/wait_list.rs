@@ -109,8 +109,8 @@ impl WaitList {
 
     /// Wakes every task that waits.
     ///
-    /// Cost: one lock pair, and one more for each task beyond the first. Allocates nothing. When a
-    /// waker panics, the others are woken all the same and the panic goes on.
+    /// Cost: one lock pair, and where there ever were two, one more for each task. Allocates nothing. When
+    /// a waker panics, the others are woken all the same and the panic goes on.
     pub(crate) fn wake_all(&self) {
         let mut places = self.places.lock();
         // Ordering: Release pairs with the Acquire in `epoch`.
@@ -120,7 +120,7 @@ impl WaitList {
             drop(places);
             waker.wake();
         } else {
-            let last = places.tickets;
+            let last = places.last();
             drop(places);
             WakeCrowd { list: self, next: 1, last }.wake();
         }
@@ -204,6 +204,14 @@ impl Places {
         }
     }
 
+    /// The latest ticket in the crowd; 0 if nobody is there.
+    fn last(&self) -> Ticket {
+        match &self.waiting {
+            Waiting::Crowd(Some(crowd)) => crowd.places.back().map_or(0, |place| place.0),
+            Waiting::One(_) | Waiting::Crowd(None) => 0,
+        }
+    }
+
     /// Takes the one with this ticket.
     fn give_up(&mut self, ticket: Ticket) -> Option<Waker> {
         self.take(ticket, ticket).map(|(_, waker)| waker)
@@ -227,7 +235,7 @@ fn find(places: &VecDeque<Place>, ticket: Ticket) -> Result<usize, usize> {
     places.binary_search_by_key(&ticket, |place| place.0)
 }
 
-/// Wakes two and more, also when a waker panics.
+/// Wakes a crowd, also when a waker panics.
 struct WakeCrowd<'a> {
     list: &'a WaitList,
     /// Looking only forwards, it comes to an end even if the tasks that it wakes wait again at once; and at
