@@ -125,9 +125,31 @@ fn sparse<S: Set>(members: usize) -> ([usize; 2], [usize; 3]) {
 
 #[test]
 fn a_wake_and_the_item_of_a_member_that_was_idle() {
-    for (members, levels) in [(19, 1), (1_043, 2), (103_443, 3), (103_460, 4)] {
-        assert_eq!(sparse::<StreamSlab<_>>(members), ([0, 10 * levels], [20, 0, 10 * levels]));
-        assert_eq!(sparse::<ChannelReceiver<_, _>>(members), ([0, 10 * levels], [20, 30, 10 * levels]));
+    for members in [13, 1_000, 100_000] {
+        assert_eq!(sparse::<StreamSlab<_>>(members), ([0, 10], [20, 0, 10]));
+        assert_eq!(sparse::<ChannelReceiver<_, _>>(members), ([0, 10], [20, 30, 10]));
+    }
+}
+
+/// Read-modify-writes when the last three of many, of one word, are woken together: of each wake, and of
+/// receiving the items.
+fn together<S: Set>(members: usize) -> [usize; 4] {
+    let members: Vec<_> = (0..members).map(|_| Hand::default()).collect();
+    let mut set = S::of(&members);
+    let (_, last) = members.split_last_chunk::<3>().expect("there are three");
+    while last[2].0.waker.borrow().is_none() {
+        assert!(poll(&mut set).is_pending());
+    }
+    let [first, second, third] = last.each_ref().map(|member| uses(|| member.wake()).1[1]);
+    let receive = || last.iter().for_each(|_| assert!(poll(&mut set).is_ready()));
+    [first, second, third, uses(receive).1[1]]
+}
+
+#[test]
+fn a_wake_while_another_waits() {
+    for (members, words) in [(3, 2), (1_664, 2), (1_667, 3), (59_008, 3), (59_011, 4)] {
+        assert_eq!(together::<StreamSlab<_>>(members), [1, words, 1, words]);
+        assert_eq!(together::<ChannelReceiver<_, _>>(members), [1, words, 1, words]);
     }
 }
 

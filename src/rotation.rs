@@ -1,10 +1,4 @@
-//! Slots with a waker each, whose turn comes round.
-//!
-//! **Bound on fairness.** Between two turns of one slot, every slot that was ready at the first of them has
-//! one. The cursor moves behind the slot whose turn it is and only forwards, so before it comes back it
-//! passes every other slot. All wakes are absorbed before *each* turn: a slot that was woken ahead of the
-//! cursor, in the middle of a round, is passed in that same round. (Absorbing only when the cursor wraps
-//! would make it wait for a second one.)
+//! Slots with a waker each, whose turn comes round: see [`ReadySet`] for the bound on fairness.
 
 use crate::ready_set::ReadySet;
 use crate::wait_list::WaitList;
@@ -22,7 +16,6 @@ pub(crate) struct Rotation<T> {
     /// In the order in which slots became vacant, so the one that is filled next is the last here, or near.
     spare: Vec<(usize, Waker)>,
     ready: ReadySet,
-    cursor: usize,
     tasks: Arc<WaitList>,
 }
 
@@ -33,7 +26,6 @@ impl<T> Rotation<T> {
             slots: Slab::with_capacity(capacity),
             spare: Vec::new(),
             ready: ReadySet::new(Arc::clone(&tasks)),
-            cursor: 0,
             tasks,
         }
     }
@@ -83,7 +75,7 @@ impl<T> Rotation<T> {
     /// Vacates a slot. Its waker must have been given back, or be given back next.
     pub(crate) fn vacate(&mut self, key: usize) -> Option<T> {
         let tenant = self.slots.try_remove(key)?;
-        self.ready.clear(key);
+        self.ready.remove(key);
         Some(tenant)
     }
 
@@ -110,30 +102,32 @@ impl<T> Rotation<T> {
         self.spare.push((key, waker));
     }
 
-    /// Whose turn it is, if anyone's. The slot stays ready until [`clear_ready`](Self::clear_ready), and may
-    /// turn out to be vacant, by a stale wake.
+    /// Whose turn it is, if anyone's: [`keep_ready`](Self::keep_ready) or [`clear_ready`](Self::clear_ready) it
+    /// when that has ended. The slot may turn out to be vacant, by a stale wake.
     #[inline]
     pub(crate) fn next_turn(&mut self) -> Option<usize> {
-        self.ready.absorb();
-        let key = self.ready.next_from(self.cursor)?;
-        self.cursor = key + 1;
-        Some(key)
+        self.ready.next_turn()
+    }
+
+    #[inline]
+    pub(crate) fn keep_ready(&mut self, key: usize) {
+        self.ready.keep(key);
     }
 
     #[inline]
     pub(crate) fn set_ready(&mut self, key: usize) {
-        self.ready.set(key);
+        self.ready.insert(key);
     }
 
     #[inline]
     pub(crate) fn clear_ready(&mut self, key: usize) {
-        self.ready.clear(key);
+        self.ready.remove(key);
     }
 
     /// Whether the slot was woken since its turn began: in its own poll, as a rule.
     #[inline]
     pub(crate) fn was_woken(&self, key: usize) -> bool {
-        self.ready.is_woken(key)
+        self.ready.was_woken(key)
     }
 
     /// Prepares to sleep: returns the epoch for [`WaitList::wait`] on [`tasks`](Self::tasks), or `None` if

@@ -90,14 +90,13 @@ impl Patience {
 /// # Fairness
 ///
 /// Members have their turns round-robin: between two turns of one member, every member that was ready
-/// at the first of them has one, also if it was woken in the middle of the round. A turn is one poll.
+/// when the first of them ended has one, also if it was woken in the middle of the round. A turn is one poll.
 ///
 /// # Cost
 ///
 /// Finding the next ready member takes a few loads, whatever their number. A member that is always ready
-/// costs no atomic read-modify-write; a wake costs one, and one more for each level of the
-/// [bitset](crate#how-it-works) that was empty. Nothing is allocated per item, per wake and per wait, nor
-/// per
+/// costs no atomic read-modify-write; a wake costs one, or a [few](crate#cost) if another one waits to be
+/// received. Nothing is allocated per item, per wake and per wait, nor per
 /// [`insert`](Self::insert) and [`remove`](Self::remove) once the slab has grown: a slot keeps its waker
 /// for its next member.
 ///
@@ -285,7 +284,10 @@ impl<St: Stream + Unpin> Stream for StreamSlab<St> {
                 continue;
             };
             match this.poll_member(key) {
-                Some(Poll::Ready(Some(item))) => return Poll::Ready(Some((key, Some(item)))),
+                Some(Poll::Ready(Some(item))) => {
+                    this.members.keep_ready(key);
+                    return Poll::Ready(Some((key, Some(item))));
+                }
                 Some(Poll::Ready(None)) => {
                     this.drop_member(key);
                     return Poll::Ready(Some((key, None)));

@@ -18,9 +18,9 @@ use std::sync::PoisonError;
 pub(crate) use primitives::MutexGuard;
 pub(crate) use primitives::atomic::{AtomicUsize, Ordering};
 
-/// Bits in a word of the ready set. In the models so few that three members have every kind of place: keys
-/// 0 and 1 are bits of the root, keys 2 to 5 share the only branch.
-pub(crate) const WORD_BITS: usize = if cfg!(loom_models) { 4 } else { usize::BITS as usize };
+/// Bits in a word of the ready set. In the models so few that six members have every kind of place: keys
+/// 0 to 2 may be alone, 0 to 4 share a branch below the root, and 5 is in one below another branch.
+pub(crate) const WORD_BITS: usize = if cfg!(loom_models) { 5 } else { usize::BITS as usize };
 
 /// A mutex that knows no poison.
 ///

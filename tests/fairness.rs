@@ -358,8 +358,8 @@ fn members_woken_in_the_poll_of_another_have_their_turn_in_the_same_round() {
 #[test]
 fn the_bound_holds_across_the_words_of_the_set() {
     Scene::each(|scene| {
-        let busy = [0, 18, 19, 20, 82, 83, 1_042, 1_043, 2_000, 2_001, 4_400];
-        let sleepers = [1, 21, 1_000, 1_044, 2_002, 4_399];
+        let busy = [0, 63, 64, 65, 127, 128, 1_663, 1_664, 2_000, 2_001, 4_400];
+        let sleepers = [1, 66, 1_000, 1_665, 2_002, 4_399];
         scene.insert_idle(4_401);
         scene.feed_all(&busy, ENDLESS);
         for waking in busy {
@@ -375,8 +375,8 @@ fn the_bound_holds_across_the_words_of_the_set() {
 #[test]
 fn members_that_wake_each_other_do_not_starve_the_others() {
     Scene::each(|scene| {
-        scene.insert_idle(40);
-        for (one, two, third) in [(0, 2, 1), (0, 1, 2), (1, 2, 0), (18, 20, 19), (19, 20, 39), (5, 38, 0)] {
+        scene.insert_idle(70);
+        for (one, two, third) in [(0, 2, 1), (0, 1, 2), (1, 2, 0), (62, 64, 63), (63, 64, 69), (5, 68, 0)] {
             scene.feed(third, 1);
             scene.wake(one);
             for _ in 0..3 {

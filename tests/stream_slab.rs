@@ -838,10 +838,10 @@ fn a_task_waker_that_panics_when_it_is_dropped_does_not_lose_the_next_task() {
     assert_eq!(poll_with(&mut slab, &waker), Poll::Ready(Some((0, Some(1)))));
 }
 
-// Size. The set of ready members is a tree of words: 19 members are in the root, 1,043 at most one word
-// below it, 103,443 at most two, 365,587 at most three.
+// Size. Wakes are kept in a tree of words: those of 1,664 members are one word below the root, of 59,008 at most
+// two, of 321,152 at most three.
 
-const AROUND_THE_LEVELS: [usize; 9] = [1, 18, 19, 20, 1042, 1043, 1044, 103_443, 103_444];
+const AROUND_THE_LEVELS: [usize; 9] = [1, 63, 64, 65, 1_663, 1_664, 1_665, 59_008, 59_009];
 
 #[test]
 fn every_member_is_polled_once_and_woken_alone_at_any_size() {
@@ -894,7 +894,8 @@ fn members_come_and_go_at_any_size() {
     }
 }
 
-/// A million and some more, so that the tree has five words one above the other.
+/// A million and some more, so that the tree has five words one above the other, and keys that are too great for
+/// the wake of one alone.
 #[test]
 fn a_million_idle_members_and_a_thousand_busy_ones() {
     const IDLE: usize = 1_082_400;
@@ -903,7 +904,8 @@ fn a_million_idle_members_and_a_thousand_busy_ones() {
     let idle_polls = Cell::new(0);
     let mut slab = StreamSlab::with_capacity(IDLE + BUSY);
     slab.extend((0..IDLE).map(|_| Crowd::Idle { polls: &idle_polls }));
-    let places = || (0..BUSY).map(|n| n * (IDLE / BUSY));
+    // Among them the last key that is not too great, and the first that is.
+    let places = || (2..BUSY).map(|n| n * (IDLE / BUSY)).chain([1_048_574, 1_048_575]);
     places().for_each(|key| drop(slab.remove(key)));
     let (feeds, streams): (Vec<_>, Vec<_>) = (0..2 * BUSY).map(|_| pipe()).unzip();
     slab.extend(streams.into_iter().map(Crowd::Busy));
@@ -911,12 +913,17 @@ fn a_million_idle_members_and_a_thousand_busy_ones() {
     assert_eq!(drain(&mut slab), []);
     assert_eq!(idle_polls.take(), IDLE - BUSY);
 
-    let keys: Vec<_> = places().chain(IDLE..IDLE + BUSY).collect();
+    let mut keys: Vec<_> = places().chain(IDLE..IDLE + BUSY).collect();
+    keys.sort_unstable();
     for item in 0..ITEMS {
         feeds.iter().for_each(|feed| feed.push(item));
         let mut events = drain(&mut slab);
         events.sort_unstable();
         assert_eq!(events, keys.iter().map(|key| (*key, Some(item))).collect::<Vec<_>>());
+    }
+    for feed in &feeds {
+        feed.push(ITEMS);
+        assert_eq!(drain(&mut slab).len(), 1);
     }
     assert_eq!(idle_polls.get(), 0, "idle members cost nothing");
 }

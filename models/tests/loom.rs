@@ -97,13 +97,18 @@ fn wake_against_poll(key: usize) {
 }
 
 #[test]
-fn wake_against_poll_in_the_root() {
+fn wake_against_poll_alone() {
     wake_against_poll(0);
 }
 
 #[test]
 fn wake_against_poll_in_a_branch() {
-    wake_against_poll(2);
+    wake_against_poll(3);
+}
+
+#[test]
+fn wake_against_poll_in_a_branch_of_a_branch() {
+    wake_against_poll(5);
 }
 
 /// A member is woken again and again while its items are taken.
@@ -122,7 +127,7 @@ fn wakes_against_park() {
     });
 }
 
-/// Two threads wake members of one word.
+/// Two threads wake the last two members.
 fn two_wakers(members: usize) {
     loom::model(move || {
         let (mut slab, feeds) = idle_slab(members, 2);
@@ -135,18 +140,23 @@ fn two_wakers(members: usize) {
 }
 
 #[test]
-fn two_wakers_in_the_root() {
+fn two_wakers_alone() {
     two_wakers(2);
 }
 
 #[test]
-fn two_wakers_in_the_root_and_a_branch() {
-    two_wakers(3);
+fn two_wakers_alone_and_in_a_branch() {
+    two_wakers(4);
 }
 
 #[test]
 fn two_wakers_in_a_branch() {
-    two_wakers(4);
+    two_wakers(5);
+}
+
+#[test]
+fn two_wakers_in_two_branches() {
+    two_wakers(6);
 }
 
 type Mux = Multiplexer<Member>;

@@ -1,0 +1,364 @@
+//! Members' wakes, from any thread, until the owner takes them.
+//!
+//! # One alone
+//!
+//! As a rule the owner keeps up: when a member is woken, no other wake is waiting. Such a wake writes its key
+//! into the root word, one operation however many members there are, and who takes it has the key at hand.
+//! Only those that come before it was taken go into the tree.
+//!
+//! # The tree
+//!
+//! Each member has a bit in a word of members. Such words are the *branches of level 0*; each has a bit in a
+//! word of level 1, or in the root, and so on. It grows and never moves: a waker, made once, knows its word
+//! for ever. The root word, with 64 bits:
+//!
+//! ```text
+//! root bit   38..64   24..38    23      22      21    1..21      0
+//! level         0        1       2       3       4    alone   PARKED
+//! members    1,664   57,344   2^18    2^24    2^30
+//! ```
+//!
+//! Keys are given out in this order: a wake among 1,664 members marks at most two words, among a hundred thousand
+//! four.
+//!
+//! A wake goes up only while the word it marked was empty before; whoever made it non-empty marks the
+//! word above, so a non-empty word is marked above, or the thread that filled it is about to.
+//! The owner goes down, swapping each marked word for zero, the upper one first: a wake that comes
+//! between the two swaps is either taken by the lower one, or found the lower word empty and marks the
+//! upper one anew.
+//!
+//! # Parking
+//!
+//! `PARKED` shares the root word with all else, so one atomic operation orders *nothing is ready, I
+//! sleep* against *this one is ready*:
+//!
+//! | root before | operation | root after | who must wake the owner's tasks |
+//! |---|---|---|---|
+//! | 0 | [`park`](WakeTree::park) | `PARKED` | |
+//! | wakes | `park` | unchanged, refused | |
+//! | 0 or wakes | a wake | wakes | nobody, no one is parked |
+//! | `PARKED` | a wake | `PARKED` + wake | this waker |
+//! | `PARKED` + wakes | a wake | `PARKED` + wakes | the waker before, already on its way |
+//! | `PARKED` + wakes | [`take`](WakeTree::take) | 0 | |
+//! | `PARKED` (+ wakes) | [`unpark`](WakeTree::unpark) | 0 (+ wakes) | the caller |
+//!
+//! Whenever the flag is cleared, someone calls [`WaitList::wake_all`] after it was set.
+
+use crate::sync::{AtomicUsize, Ordering, WORD_BITS as BITS};
+use crate::wait_list::WaitList;
+use std::fmt;
+use std::sync::Arc;
+use std::task::Wake;
+
+/// The flag in the root word: a task sleeps until a member is woken.
+const PARKED: usize = 1;
+
+/// How many bits of the root hold the key of a wake that is alone, plus 1. Members with greater keys never are.
+const ALONE_BITS: usize = match BITS {
+    64 => 20,
+    32 => 12,
+    // In the models.
+    _ => 2,
+};
+
+const ALONE: usize = ((1 << ALONE_BITS) - 1) << 1;
+
+/// How many branches of each level are bits of the root.
+const IN_ROOT: [usize; 5] = match BITS {
+    64 => [26, 14, 1, 1, 1],
+    32 => [9, 7, 1, 1, 1],
+    // In the models.
+    _ => [1, 1, 0, 0, 0],
+};
+
+const LEVELS: usize = IN_ROOT.len();
+
+/// The root's bit of the first branch of each level: the higher the level, the lower.
+const FIRST: [usize; LEVELS] = {
+    let mut first = [0; LEVELS];
+    let (mut level, mut bit) = (0, BITS);
+    while level < LEVELS {
+        bit -= IN_ROOT[level];
+        first[level] = bit;
+        level += 1;
+    }
+    assert!(bit == 1 + ALONE_BITS, "all bits are given out");
+    first
+};
+
+#[derive(Debug)]
+struct Root {
+    bits: AtomicUsize,
+    /// To be woken when it was [`PARKED`].
+    tasks: Arc<WaitList>,
+}
+
+impl Root {
+    /// Writes down the key, if no other wake is here; else returns `false`.
+    #[inline]
+    fn mark_alone(&self, key: usize) -> bool {
+        if key >= ALONE >> 1 {
+            return false;
+        }
+        // Ordering: a hint, and nothing was done yet on failure. Else as in `mark_in_tree`.
+        let before = self.bits.load(Ordering::Relaxed);
+        let after = before | (key + 1) << 1;
+        let is_alone = before & !PARKED == 0
+            && self.bits.compare_exchange(before, after, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if is_alone {
+            self.marked(before);
+        }
+        is_alone
+    }
+
+    /// Marks a branch.
+    #[inline]
+    fn mark(&self, mark: usize) {
+        // Ordering: as in `mark_in_tree`.
+        self.marked(self.bits.fetch_or(mark, Ordering::AcqRel));
+    }
+
+    /// Wakes the owner's tasks, if they slept `before` this wake.
+    #[inline]
+    fn marked(&self, before: usize) {
+        if before == PARKED {
+            self.tasks.wake_all();
+        }
+    }
+}
+
+/// A word of the tree.
+#[derive(Debug)]
+struct Branch {
+    bits: AtomicUsize,
+    /// The branch above, if it is not the root.
+    above: Option<Arc<Branch>>,
+    /// This branch's bit there.
+    mark: usize,
+}
+
+/// What a member's I/O wakes. Made once per key and never changed.
+pub(crate) struct MemberWaker {
+    root: Arc<Root>,
+    branch: Arc<Branch>,
+    key: usize,
+}
+
+impl MemberWaker {
+    /// Marks the member ready, and wakes the owner's tasks if they sleep.
+    ///
+    /// Cost: one atomic read-modify-write, if no other wake is waiting to be taken (and of the first million
+    /// keys); else one, and one more for each empty word above, at most 5.
+    #[inline]
+    pub(crate) fn set_ready(&self) {
+        if !self.root.mark_alone(self.key) {
+            self.mark_in_tree();
+        }
+    }
+
+    fn mark_in_tree(&self) {
+        let (mut branch, mut mark) = (&self.branch, 1 << (self.key % BITS));
+        // Ordering: Release pairs with the Acquire swaps in `take` and `for_each_word`, so that the poll sees
+        // what was written before the wake, also through a bit that was set already (a
+        // read-modify-write continues the release sequence). Acquire pairs with the Release in
+        // `park`: who sees the flag sees the epoch that the parked task read, as past.
+        while branch.bits.fetch_or(mark, Ordering::AcqRel) == 0 {
+            mark = branch.mark;
+            match &branch.above {
+                Some(above) => branch = above,
+                None => return self.root.mark(mark),
+            }
+        }
+    }
+}
+
+impl Wake for MemberWaker {
+    fn wake(self: Arc<Self>) {
+        self.set_ready();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.set_ready();
+    }
+}
+
+/// The owner's way to the wakes.
+pub(crate) struct WakeTree {
+    root: Arc<Root>,
+    /// By their levels.
+    branches: [Vec<Arc<Branch>>; LEVELS],
+    /// Keys given out: all below this.
+    keys: usize,
+}
+
+/// The root but for its flag: who was woken.
+#[derive(Clone, Copy)]
+pub(crate) struct Woken(usize);
+
+impl Woken {
+    #[inline]
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The key, if it is one alone.
+    #[inline]
+    pub(crate) fn alone(self) -> Option<usize> {
+        if self.0 & !ALONE == 0 { self.first() } else { None }
+    }
+
+    /// The key of the one that came first, if it is not in the tree.
+    #[inline]
+    fn first(self) -> Option<usize> {
+        ((self.0 & ALONE) >> 1).checked_sub(1)
+    }
+}
+
+impl WakeTree {
+    /// An empty tree, whose wakes are for `tasks`.
+    pub(crate) fn new(tasks: Arc<WaitList>) -> Self {
+        Self {
+            root: Arc::new(Root { bits: AtomicUsize::new(0), tasks }),
+            branches: [const { Vec::new() }; LEVELS],
+            keys: 0,
+        }
+    }
+
+    /// How many keys were given out: all below this.
+    #[inline]
+    pub(crate) fn keys(&self) -> usize {
+        self.keys
+    }
+
+    /// Makes room for the next key and returns it with its waker.
+    ///
+    /// # Panics
+    ///
+    /// Beyond some 1.1 billion keys (with 32-bit words: 34 million), which the tree does not hold.
+    pub(crate) fn add_key(&mut self) -> (usize, Arc<MemberWaker>) {
+        let key = self.keys;
+        let branch = self.branch(0, key / BITS);
+        self.keys += 1;
+        (key, Arc::new(MemberWaker { root: Arc::clone(&self.root), branch, key }))
+    }
+
+    /// The branch, made if it is not there yet.
+    fn branch(&mut self, level: usize, at: usize) -> Arc<Branch> {
+        assert!(level < LEVELS, "no room for more members");
+        if at == self.branches[level].len() {
+            let (above, bit) = match at.checked_sub(IN_ROOT[level]) {
+                None => (None, FIRST[level] + at),
+                Some(grouped) => (Some(self.branch(level + 1, grouped / BITS)), grouped % BITS),
+            };
+            self.branches[level].push(Arc::new(Branch { bits: AtomicUsize::new(0), above, mark: 1 << bit }));
+        }
+        Arc::clone(&self.branches[level][at])
+    }
+
+    /// What there is to be [taken](Self::take), without taking it.
+    ///
+    /// Cost: one load.
+    #[inline]
+    pub(crate) fn peek(&self) -> Woken {
+        // Ordering: a hint. A wake itself is ordered by the swap that takes it, and one that is not seen
+        // here is seen by `park`.
+        Woken(self.root.bits.load(Ordering::Relaxed) & !PARKED)
+    }
+
+    /// Whether `key` was woken and that was not taken yet.
+    #[inline]
+    pub(crate) fn contains(&self, key: usize) -> bool {
+        let woken = self.peek();
+        if woken.first() == Some(key) {
+            return true;
+        }
+        // Ordering: as in `peek`.
+        woken.0 & !ALONE != 0
+            && self.branches[0][key / BITS].bits.load(Ordering::Relaxed) & (1 << (key % BITS)) != 0
+    }
+
+    /// Takes all wakes.
+    ///
+    /// Cost: one swap.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Woken {
+        // Ordering: Acquire pairs with the Release in `set_ready`.
+        Woken(self.root.bits.swap(0, Ordering::Acquire) & !PARKED)
+    }
+
+    /// Tells what was taken, in words: `at` and `bits` are the keys `BITS * at + b`.
+    ///
+    /// Cost: one swap for each marked word.
+    pub(crate) fn for_each_word(&mut self, woken: Woken, mut tell: impl FnMut(usize, usize)) {
+        if let Some(key) = woken.first() {
+            tell(key / BITS, 1 << (key % BITS));
+        }
+        let mut branches = woken.0 & !ALONE;
+        while branches != 0 {
+            let bit = branches.trailing_zeros() as usize;
+            branches &= branches - 1;
+            if bit >= FIRST[0] {
+                self.take_members(bit - FIRST[0], &mut tell);
+            } else {
+                let level = FIRST.iter().position(|&first| bit >= first).expect("this is the root's last");
+                self.take_branch(level, bit - FIRST[level], &mut tell);
+            }
+        }
+    }
+
+    /// Takes the wakes of a branch of members.
+    #[inline]
+    fn take_members(&mut self, at: usize, tell: &mut impl FnMut(usize, usize)) {
+        // Ordering: as in `take`.
+        let taken = self.branches[0][at].bits.swap(0, Ordering::Acquire);
+        // Marked above once for each time it became non-empty, and emptied only here.
+        debug_assert_ne!(taken, 0);
+        tell(at, taken);
+    }
+
+    /// Takes the wakes of a branch of a higher level.
+    fn take_branch(&mut self, level: usize, at: usize, tell: &mut impl FnMut(usize, usize)) {
+        // Ordering: as in `take`.
+        let mut taken = self.branches[level][at].bits.swap(0, Ordering::Acquire);
+        debug_assert_ne!(taken, 0);
+        while taken != 0 {
+            let bit = taken.trailing_zeros() as usize;
+            taken &= taken - 1;
+            let below = IN_ROOT[level - 1] + at * BITS + bit;
+            if level == 1 { self.take_members(below, tell) } else { self.take_branch(level - 1, below, tell) }
+        }
+    }
+
+    /// Asks wakes to call [`WaitList::wake_all`]. `false` if one has come already: take it instead.
+    ///
+    /// To be called between [`WaitList::epoch`] and [`WaitList::wait`].
+    #[inline]
+    pub(crate) fn park(&self) -> bool {
+        // Ordering: Release pairs with the Acquire in `set_ready`: the epoch was read before. On
+        // failure the wakes are taken by a swap, which acquires.
+        match self.root.bits.compare_exchange(0, PARKED, Ordering::Release, Ordering::Relaxed) {
+            Ok(_) => true,
+            Err(bits) => bits == PARKED,
+        }
+    }
+
+    /// Whether a task may sleep, and no more: the caller owes it a [`WaitList::wake_all`].
+    ///
+    /// To be called when something else than a wake gave the owner something to do.
+    #[inline]
+    #[must_use]
+    pub(crate) fn unpark(&self) -> bool {
+        // Ordering: the flag is set and cleared by the owner's side only, which orders itself. A
+        // wake that takes the flag away is taken by the owner, too.
+        if self.root.bits.load(Ordering::Relaxed) & PARKED == 0 {
+            return false;
+        }
+        self.root.bits.fetch_and(!PARKED, Ordering::Relaxed) & PARKED != 0
+    }
+}
+
+impl fmt::Debug for WakeTree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WakeTree").field("keys", &self.keys).finish_non_exhaustive()
+    }
+}
