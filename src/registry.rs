@@ -17,7 +17,7 @@ use crate::unwind::{afterwards, for_each, on_panic};
 use slab::Slab;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
 pub(crate) struct Registry<St, Si> {
@@ -25,8 +25,8 @@ pub(crate) struct Registry<St, Si> {
 }
 
 struct State<St, Si> {
-    channels: BTreeMap<ChannelId, Arc<Channel<St>>>,
-    pairs: Slab<Pair<St, Si>>,
+    channels: Channels<St>,
+    pairs: Slab<Pair<Si>>,
     /// The serial of the next pair.
     next: NonZeroU64,
     closed: bool,
@@ -34,24 +34,63 @@ struct State<St, Si> {
     abandoned: bool,
 }
 
-struct Pair<St, Si> {
+struct Pair<Si> {
     serial: NonZeroU64,
     /// `None` when the stream ended and the sink was kept.
-    seat: Option<Seat<St>>,
+    seat: Option<Seat>,
     /// `None` when the stream was added without one.
     sink: Option<Arc<SinkSlot<Si>>>,
 }
 
-/// A stream's slot in a channel.
-struct Seat<St> {
-    channel: Arc<Channel<St>>,
-    key: usize,
+/// A stream's slot in a channel: eight bytes, also where there is none.
+#[derive(Clone, Copy)]
+struct Seat {
+    /// The channel's key in [`Channels`], plus 1.
+    channel: NonZeroU32,
+    key: u32,
+}
+
+impl Seat {
+    fn new(channel: usize, key: usize) -> Self {
+        let short = |key| u32::try_from(key).expect("there are not that many channels, nor members of one");
+        Self { channel: NonZeroU32::MIN.saturating_add(short(channel)), key: short(key) }
+    }
+
+    fn channel(self) -> usize {
+        self.channel.get() as usize - 1
+    }
+
+    fn key(self) -> usize {
+        self.key as usize
+    }
+}
+
+struct Channels<St> {
+    /// The keys of the others.
+    names: BTreeMap<ChannelId, usize>,
+    all: Slab<Arc<Channel<St>>>,
+}
+
+impl<St> Channels<St> {
+    fn find(&self, id: ChannelId) -> Result<(usize, &Arc<Channel<St>>), MultiplexerError> {
+        let key = *self.names.get(&id).ok_or(MultiplexerError::UnknownChannel(id))?;
+        Ok((key, &self.all[key]))
+    }
+
+    fn of(&self, seat: Seat) -> &Arc<Channel<St>> {
+        &self.all[seat.channel()]
+    }
+
+    /// In the order of their names.
+    fn iter(&self) -> impl Iterator<Item = &Arc<Channel<St>>> {
+        self.names.values().map(|&key| &self.all[key])
+    }
 }
 
 impl<St, Si> Registry<St, Si> {
     pub(crate) fn new() -> Self {
         let state = State {
-            channels: BTreeMap::new(),
+            channels: Channels { names: BTreeMap::new(), all: Slab::new() },
             pairs: Slab::new(),
             next: NonZeroU64::MIN,
             closed: false,
@@ -65,27 +104,28 @@ impl<St, Si> Registry<St, Si> {
         if state.closed {
             return Err(MultiplexerError::Closed);
         }
-        match state.channels.entry(id) {
+        let Channels { names, all } = &mut state.channels;
+        match names.entry(id) {
             Entry::Occupied(_) => Err(MultiplexerError::DuplicateChannel(id)),
             Entry::Vacant(vacant) => {
-                vacant.insert(Arc::new(Channel::new(id, half_close)));
+                vacant.insert(all.insert(Arc::new(Channel::new(id, half_close))));
                 Ok(())
             }
         }
     }
 
     pub(crate) fn channel(&self, id: ChannelId) -> Result<Arc<Channel<St>>, MultiplexerError> {
-        self.state.lock().channel(id).cloned()
+        self.state.lock().channels.find(id).map(|(_, channel)| Arc::clone(channel))
     }
 
     pub(crate) fn channel_ids(&self) -> Vec<ChannelId> {
-        self.state.lock().channels.keys().copied().collect()
+        self.state.lock().channels.names.keys().copied().collect()
     }
 
     /// The streams of a channel, the oldest first.
     pub(crate) fn channel_streams(&self, id: ChannelId) -> Option<Vec<StreamId>> {
         let state = self.state.lock();
-        let pairs = state.channels.get(&id)?.pairs();
+        let pairs = state.channels.find(id).ok()?.1.pairs();
         let mut streams: Vec<_> =
             pairs.into_iter().map(|key| StreamId::new(state.pairs[key].serial, key)).collect();
         drop(state);
@@ -95,7 +135,8 @@ impl<St, Si> Registry<St, Si> {
 
     pub(crate) fn remove_channel(&self, id: ChannelId) -> Option<Vec<StreamPair<St, Si>>> {
         let mut state = self.state.lock();
-        let channel = state.channels.remove(&id)?;
+        let key = state.channels.names.remove(&id)?;
+        let channel = state.channels.all.remove(key);
         let (streams, unheard) = channel.remove();
         let mut parts = Vec::with_capacity(streams.len());
         for (key, member) in streams {
@@ -124,12 +165,12 @@ impl<St, Si> Registry<St, Si> {
     ) -> Result<StreamId, AddStreamError<St, S>> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        let channel = match state.channel(channel) {
+        let found = match state.channels.find(channel) {
             _ if state.closed => Err(MultiplexerError::Closed),
-            found => found.cloned(),
+            found => found,
         };
-        let channel = match channel {
-            Ok(channel) => channel,
+        let (channel_key, channel) = match found {
+            Ok((key, channel)) => (key, Arc::clone(channel)),
             Err(error) => {
                 drop(guard);
                 return Err(AddStreamError { error, stream, sink });
@@ -139,7 +180,7 @@ impl<St, Si> Registry<St, Si> {
         let id = StreamId::new(state.next, vacant.key());
         state.next = state.next.checked_add(1).expect("nobody lives to see 2^64 pairs");
         let (key, wake) = channel.seat(Box::new(Member::new(id, stream)));
-        let seat = Some(Seat { channel: Arc::clone(&channel), key });
+        let seat = Some(Seat::new(channel_key, key));
         vacant.insert(Pair { serial: id.serial(), seat, sink: slot(sink) });
         drop(guard);
 
@@ -150,20 +191,21 @@ impl<St, Si> Registry<St, Si> {
     pub(crate) fn change_channel(&self, id: StreamId, to: ChannelId) -> Result<(), MultiplexerError> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        let to = state.channel(to).cloned();
-        let Some(seat) = state.pair_mut(id).and_then(|pair| pair.seat.as_mut()) else {
+        let Some(seat) = pair_mut(&mut state.pairs, id).and_then(|pair| pair.seat.as_mut()) else {
             return Err(MultiplexerError::UnknownStream(id));
         };
-        let to = to?;
-        if Arc::ptr_eq(&seat.channel, &to) {
+        let from = Arc::clone(state.channels.of(*seat));
+        let (to_key, to) = state.channels.find(to)?;
+        if Arc::ptr_eq(&from, to) {
             return Ok(());
         }
-        let (member, wake_from) = seat.channel.depart(seat.key, id, Departure::Moved(to.id()));
+        let to = Arc::clone(to);
+        let (member, wake_from) = from.depart(seat.key(), id, Departure::Moved(to.id()));
         let (key, wake_to) = match member {
             Some(member) => to.seat(member),
             None => (to.expect(id.key()), Wake::NONE),
         };
-        let from = std::mem::replace(seat, Seat { channel: Arc::clone(&to), key }).channel;
+        *seat = Seat::new(to_key, key);
         drop(guard);
 
         let told_there = afterwards(|| to.wake(wake_to));
@@ -175,10 +217,12 @@ impl<St, Si> Registry<St, Si> {
     pub(crate) fn remove(&self, id: StreamId) -> Option<StreamPair<St, Si>> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        state.pair_mut(id)?;
-        let mut pair = state.pairs.remove(id.key());
-        let seat = pair.seat.take();
-        let left = seat.map(|seat| (seat.channel.depart(seat.key, id, Departure::Removed), seat.channel));
+        pair_mut(&mut state.pairs, id)?;
+        let pair = state.pairs.remove(id.key());
+        let left = pair.seat.map(|seat| {
+            let channel = Arc::clone(state.channels.of(seat));
+            (channel.depart(seat.key(), id, Departure::Removed), channel)
+        });
         drop(guard);
 
         let Some(((member, wake), channel)) = left else { return Some(pair.hand_back(id, None)) };
@@ -189,12 +233,13 @@ impl<St, Si> Registry<St, Si> {
     }
 
     pub(crate) fn channel_of(&self, id: StreamId) -> Option<ChannelId> {
-        let mut state = self.state.lock();
-        state.pair_mut(id)?.seat.as_ref().map(|seat| seat.channel.id())
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        pair_mut(&mut state.pairs, id)?.seat.map(|seat| state.channels.of(seat).id())
     }
 
     pub(crate) fn sink(&self, id: StreamId) -> Option<Arc<SinkSlot<Si>>> {
-        self.state.lock().pair_mut(id)?.sink.clone()
+        pair_mut(&mut self.state.lock().pairs, id)?.sink.clone()
     }
 
     /// The sinks of some streams, in their order, at one lock pair.
@@ -202,7 +247,7 @@ impl<St, Si> Registry<St, Si> {
         let mut state = self.state.lock();
         for (id, sink) in ids.zip(sinks) {
             debug_assert!(sink.is_none());
-            *sink = state.pair_mut(id).and_then(|pair| pair.sink.clone());
+            *sink = pair_mut(&mut state.pairs, id).and_then(|pair| pair.sink.clone());
         }
     }
 
@@ -211,7 +256,7 @@ impl<St, Si> Registry<St, Si> {
         if std::mem::replace(&mut state.closed, true) {
             return;
         }
-        let channels: Vec<_> = state.channels.values().cloned().collect();
+        let channels: Vec<_> = state.channels.iter().cloned().collect();
         channels.iter().for_each(|channel| channel.close());
         drop(state);
 
@@ -238,7 +283,7 @@ impl<St, Si> Registry<St, Si> {
     /// How many channels and pairs there are.
     pub(crate) fn len(&self) -> (usize, usize) {
         let state = self.state.lock();
-        (state.channels.len(), state.pairs.len())
+        (state.channels.names.len(), state.pairs.len())
     }
 }
 
@@ -247,10 +292,10 @@ impl<St, Si> Drop for Registry<St, Si> {
     /// in flight go on.
     fn drop(&mut self) {
         let mut state = self.state.lock();
-        let channels = std::mem::take(&mut state.channels);
+        let channels: Vec<_> = state.channels.iter().cloned().collect();
         let pairs = std::mem::take(&mut state.pairs);
         drop(state);
-        let streams = channels.values().flat_map(|channel| channel.remove().0);
+        let streams = channels.iter().flat_map(|channel| channel.remove().0);
         let streams_dropped = afterwards(|| for_each(streams, drop));
         let sinks = pairs.into_iter().filter_map(|(_, pair)| pair.sink);
         for_each(sinks, |sink| drop(sink.advance(Phase::Ending)));
@@ -262,13 +307,13 @@ impl<St, Si> Control<St> for Registry<St, Si> {
     fn arrive(&self, member: Box<Member<St>>) {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        let Some(seat) = state.pair_mut(member.id).and_then(|pair| pair.seat.as_ref()) else {
+        let Some(seat) = pair_mut(&mut state.pairs, member.id).and_then(|pair| pair.seat) else {
             drop(guard);
             drop(member);
             return;
         };
-        let wake = seat.channel.land(seat.key, member);
-        let channel = Arc::clone(&seat.channel);
+        let channel = Arc::clone(state.channels.of(seat));
+        let wake = channel.land(seat.key(), member);
         drop(guard);
         channel.wake(wake);
     }
@@ -280,14 +325,15 @@ impl<St, Si> Control<St> for Registry<St, Si> {
         let mut elsewhere = None;
         let mut sink = None;
         let abandoned = state.abandoned;
-        if let Some(pair) = state.pair_mut(member.id) {
+        if let Some(pair) = pair_mut(&mut state.pairs, member.id) {
             let seat = pair.seat.take().expect("a stream that is polled has a seat");
-            let half_closes = how == Departure::Ended && seat.channel.half_close();
+            let seat_channel = state.channels.of(seat);
+            let half_closes = how == Departure::Ended && seat_channel.half_close();
             let keeps_sink = half_closes && pair.sink.is_some() && !abandoned;
             if !lasted {
                 // It was moved while it was polled, and never arrives.
-                let (_, wake) = seat.channel.depart(seat.key, member.id, how);
-                elsewhere = Some((seat.channel, wake));
+                let (_, wake) = seat_channel.depart(seat.key(), member.id, how);
+                elsewhere = Some((Arc::clone(seat_channel), wake));
             }
             if !keeps_sink {
                 sink = state.pairs.remove(member.id.key()).sink;
@@ -321,18 +367,12 @@ impl<St, Si> Control<St> for Registry<St, Si> {
     }
 }
 
-impl<St, Si> State<St, Si> {
-    fn channel(&self, id: ChannelId) -> Result<&Arc<Channel<St>>, MultiplexerError> {
-        self.channels.get(&id).ok_or(MultiplexerError::UnknownChannel(id))
-    }
-
-    fn pair_mut(&mut self, id: StreamId) -> Option<&mut Pair<St, Si>> {
-        self.pairs.get_mut(id.key()).filter(|pair| pair.serial == id.serial())
-    }
+fn pair_mut<Si>(pairs: &mut Slab<Pair<Si>>, id: StreamId) -> Option<&mut Pair<Si>> {
+    pairs.get_mut(id.key()).filter(|pair| pair.serial == id.serial())
 }
 
-impl<St, Si> Pair<St, Si> {
-    fn hand_back(self, id: StreamId, member: Option<Box<Member<St>>>) -> StreamPair<St, Si> {
+impl<Si> Pair<Si> {
+    fn hand_back<St>(self, id: StreamId, member: Option<Box<Member<St>>>) -> StreamPair<St, Si> {
         let stream = member.map(|member| member.stream);
         let sink = self.sink.and_then(|slot| slot.advance(Phase::Gone));
         StreamPair { id, stream, sink }
