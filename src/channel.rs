@@ -623,7 +623,7 @@ impl<St> State<St> {
 
     /// There is something to receive: receivers that are parked are to be woken.
     #[inline]
-    fn wake(&self) -> Wake {
+    fn wake(&mut self) -> Wake {
         Wake(self.slots.unpark())
     }
 

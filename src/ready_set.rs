@@ -26,6 +26,7 @@ use crate::bit_set::BitSet;
 use crate::sync::WORD_BITS as BITS;
 use crate::wait_list::WaitList;
 use crate::wake_tree::{MemberWaker, WakeTree, Woken};
+use std::mem;
 use std::sync::Arc;
 
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub(crate) struct ReadySet {
     set: BitSet,
     /// The key behind the last turn's.
     cursor: usize,
+    /// Tasks may sleep.
+    is_parked: bool,
 }
 
 const NOBODY: usize = usize::MAX;
@@ -52,6 +55,7 @@ impl ReadySet {
             others_first: false,
             set: BitSet::default(),
             cursor: 0,
+            is_parked: false,
         }
     }
 
@@ -144,6 +148,8 @@ impl ReadySet {
     #[inline]
     fn absorb(&mut self) {
         let woken = self.wakes.take();
+        // By the first of these wakes.
+        self.is_parked = false;
         match woken.alone() {
             Some(key) if self.only == key || !self.any() => self.only = key,
             _ => self.absorb_many(woken),
@@ -162,16 +168,20 @@ impl ReadySet {
         self.wakes.contains(key)
     }
 
-    /// See [`WakeTree::park`].
+    /// Whether tasks may go to sleep; see [`WakeTree::park`].
     #[inline]
-    pub(crate) fn park(&self) -> bool {
-        self.wakes.park()
+    pub(crate) fn park(&mut self) -> bool {
+        let parks = self.wakes.park();
+        self.is_parked |= parks;
+        parks
     }
 
-    /// See [`WakeTree::unpark`].
+    /// Whether tasks may sleep, and no more: the caller owes them a [`WaitList::wake_all`].
+    ///
+    /// To be called when something else than a wake gave the owner something to do.
     #[inline]
     #[must_use]
-    pub(crate) fn unpark(&self) -> bool {
-        self.wakes.unpark()
+    pub(crate) fn unpark(&mut self) -> bool {
+        mem::take(&mut self.is_parked)
     }
 }

@@ -135,7 +135,7 @@ impl<T> Rotation<T> {
     ///
     /// To be called when there is no turn to take, with the rotation still in exclusive hands.
     #[inline]
-    pub(crate) fn park(&self) -> Option<usize> {
+    pub(crate) fn park(&mut self) -> Option<usize> {
         debug_assert!(!self.ready.any());
         let epoch = self.tasks.epoch();
         self.ready.park().then_some(epoch)
@@ -146,7 +146,7 @@ impl<T> Rotation<T> {
     /// [`WaitList::wake_all`].
     #[inline]
     #[must_use]
-    pub(crate) fn unpark(&self) -> bool {
+    pub(crate) fn unpark(&mut self) -> bool {
         self.ready.unpark()
     }
 

@@ -253,7 +253,7 @@ impl<St> StreamSlab<St> {
         self.wake();
     }
 
-    fn wake(&self) {
+    fn wake(&mut self) {
         if self.members.unpark() {
             self.members.tasks().wake_all();
         }

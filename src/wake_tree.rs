@@ -40,9 +40,10 @@
 //! | `PARKED` | a wake | `PARKED` + wake | this waker |
 //! | `PARKED` + wakes | a wake | `PARKED` + wakes | the waker before, already on its way |
 //! | `PARKED` + wakes | [`take`](WakeTree::take) | 0 | |
-//! | `PARKED` (+ wakes) | [`unpark`](WakeTree::unpark) | 0 (+ wakes) | the caller |
+//! | `PARKED` | `park` | unchanged | |
 //!
-//! Whenever the flag is cleared, someone calls [`WaitList::wake_all`] after it was set.
+//! Who has woken the tasks for another reason leaves the flag: then the next wake calls [`WaitList::wake_all`],
+//! perhaps in vain, or the next `park` finds it there.
 
 use crate::sync::{AtomicUsize, Ordering, WORD_BITS as BITS};
 use crate::wait_list::WaitList;
@@ -329,31 +330,20 @@ impl WakeTree {
         }
     }
 
-    /// Asks wakes to call [`WaitList::wake_all`]. `false` if one has come already: take it instead.
+    /// Asks the next wake to call [`WaitList::wake_all`]. `false` if one has come already: take it instead.
     ///
-    /// To be called between [`WaitList::epoch`] and [`WaitList::wait`].
+    /// To be called between [`WaitList::epoch`] and [`WaitList::wait`]: a wake that is not seen here comes later
+    /// than that epoch, so either it finds the task waiting, or the task does not wait.
+    ///
+    /// Cost: one compare-and-exchange.
     #[inline]
     pub(crate) fn park(&self) -> bool {
-        // Ordering: Release pairs with the Acquire in `set_ready`: the epoch was read before. On
+        // Ordering: Release pairs with the Acquire in `mark_in_tree`: the epoch was read before. On
         // failure the wakes are taken by a swap, which acquires.
         match self.root.bits.compare_exchange(0, PARKED, Ordering::Release, Ordering::Relaxed) {
             Ok(_) => true,
             Err(bits) => bits == PARKED,
         }
-    }
-
-    /// Whether a task may sleep, and no more: the caller owes it a [`WaitList::wake_all`].
-    ///
-    /// To be called when something else than a wake gave the owner something to do.
-    #[inline]
-    #[must_use]
-    pub(crate) fn unpark(&self) -> bool {
-        // Ordering: the flag is set and cleared by the owner's side only, which orders itself. A
-        // wake that takes the flag away is taken by the owner, too.
-        if self.root.bits.load(Ordering::Relaxed) & PARKED == 0 {
-            return false;
-        }
-        self.root.bits.fetch_and(!PARKED, Ordering::Relaxed) & PARKED != 0
     }
 }
 

@@ -127,6 +127,19 @@ fn wakes_against_park() {
     });
 }
 
+/// The task was woken by an insert when it slept before, not by a member.
+#[test]
+fn wake_against_park_after_an_insert() {
+    loom::model(|| {
+        let (mut slab, mut feeds) = idle_slab(1, 1);
+        slab.insert(member().1);
+        let feed = feeds.pop().unwrap();
+        let waker = thread::spawn(move || feed.push());
+        assert_eq!(block_on(next(&mut slab)), Some((0, Some(()))));
+        waker.join().unwrap();
+    });
+}
+
 /// Two threads wake the last two members.
 fn two_wakers(members: usize) {
     loom::model(move || {

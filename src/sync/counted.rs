@@ -65,11 +65,6 @@ pub(crate) mod atomic {
             self.0.fetch_or(value, ordering)
         }
 
-        pub(crate) fn fetch_and(&self, value: usize, ordering: Ordering) -> usize {
-            count(&UPDATES);
-            self.0.fetch_and(value, ordering)
-        }
-
         pub(crate) fn compare_exchange(
             &self,
             current: usize,
