@@ -93,7 +93,8 @@ impl ReadySet {
     }
 
     /// Makes `key` ready: a new one, or one whose turn has ended.
-    #[inline]
+    // Always, as below: the compiler takes it for too large, and calls cost more than a tenth of an item.
+    #[inline(always)]
     pub(crate) fn insert(&mut self, key: usize) {
         if self.only == key || !self.any() {
             self.only = key;

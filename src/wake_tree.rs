@@ -270,9 +270,11 @@ impl WakeTree {
     #[inline]
     pub(crate) fn contains(&self, key: usize) -> bool {
         let woken = self.peek();
-        if woken.first() == Some(key) {
-            return true;
-        }
+        !woken.is_empty() && (woken.first() == Some(key) || self.is_in_tree(woken, key))
+    }
+
+    #[inline]
+    fn is_in_tree(&self, woken: Woken, key: usize) -> bool {
         // Ordering: as in `peek`.
         woken.0 & !ALONE != 0
             && self.branches[0][key / BITS].bits.load(Ordering::Relaxed) & (1 << (key % BITS)) != 0
