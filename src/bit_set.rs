@@ -105,6 +105,16 @@ impl BitSet {
         first..self.between.len().min(first + (1 << self.share))
     }
 
+    /// The number, if there is one only. May miss that above 262,144 numbers, where words share a bit.
+    #[inline]
+    pub(crate) fn only(&self) -> Option<usize> {
+        let mut at = only_bit(self.top)?;
+        if !self.between.is_empty() {
+            at = at * BITS + only_bit(*self.between.get(at).filter(|_| self.share == 0)?)?;
+        }
+        Some(at * BITS + only_bit(self.words[at])?)
+    }
+
     /// The first number that is `from` or greater, or else the first of all.
     ///
     /// Cost: three loads up to 4,096 numbers, five up to 262,144; then one more for each further 262,144.
@@ -144,6 +154,12 @@ impl BitSet {
         let there = || self.sharing(first_behind(self.top, bit)).find(is_marked);
         here.or_else(there).expect("the top says so")
     }
+}
+
+/// The bit, if there is one only.
+#[inline]
+fn only_bit(word: usize) -> Option<usize> {
+    word.is_power_of_two().then(|| word.trailing_zeros() as usize)
 }
 
 /// The first bit behind `bit`, or else the first of all. There is one.
@@ -186,12 +202,21 @@ mod tests {
                 assert_eq!(set.next_from(from), next.copied());
                 assert_eq!(set.next_from(0), oracle.first().copied());
                 assert_eq!(set.is_empty(), oracle.is_empty());
+                if set.share == 0 {
+                    assert_eq!(set.only(), oracle.first().copied().filter(|_| oracle.len() == 1));
+                }
             }
         }
         while let Some(number) = oracle.pop_first() {
             assert_eq!(set.next_from(0), Some(number));
+            assert!(set.only().is_none_or(|only| only == number && oracle.is_empty()));
             set.remove(number);
         }
         assert!(set.is_empty());
+
+        assert_ne!(set.share, 0);
+        set.insert(3);
+        set.insert(BITS * BITS + 3);
+        assert_eq!(set.only(), None, "these share a bit of the top");
     }
 }

@@ -10,7 +10,7 @@
 //! # The only one
 //!
 //! Most often one member is ready at a time: it is woken, gives its item, and is polled once more, in vain. So
-//! this half is a number as long as that will do, and a [`BitSet`] from when there are two until there are none.
+//! this half is a number as long as that will do, and a [`BitSet`] from when there are two until there is one.
 //!
 //! **Bound on fairness.** Between two turns of one member, every member that was ready when the first of them
 //! ended has one. In the set, the cursor sees to that: it moves behind the member whose turn it is and only
@@ -110,6 +110,12 @@ impl ReadySet {
     pub(crate) fn remove(&mut self, key: usize) {
         if self.only == NOBODY {
             self.set.remove(key);
+            if let Some(only) = self.set.only() {
+                self.set.remove(only);
+                self.only = only;
+                // So the next turn is what it would have been.
+                self.others_first = true;
+            }
         } else if self.only == key {
             self.only = NOBODY;
         }

@@ -354,6 +354,28 @@ fn members_woken_in_the_poll_of_another_have_their_turn_in_the_same_round() {
     });
 }
 
+/// No promise, but what spares a search for each item: one that is the only one has its second poll, in vain, before
+/// the one that was woken since; also when there were more before.
+#[test]
+fn the_only_one_that_is_ready_has_its_second_poll_first() {
+    Scene::each(|scene| {
+        scene.insert_idle(5);
+        scene.feed(1, 1);
+        scene.feed(3, 1);
+        scene.poll(2);
+        assert_eq!(scene.take_turns(), [1, 3]);
+        scene.feed(3, 1);
+        scene.poll(1);
+        assert_eq!(scene.take_turns(), [1, 3], "now the third is the only one");
+        scene.feed(4, 1);
+        scene.poll(1);
+        assert_eq!(scene.take_turns(), [3, 4]);
+        scene.feed(0, 1);
+        scene.poll(1);
+        assert_eq!(scene.take_turns(), [4, 0]);
+    });
+}
+
 /// Ahead of and behind the cursor, at every border of the words of the set.
 #[test]
 fn the_bound_holds_across_the_words_of_the_set() {
