@@ -133,8 +133,8 @@
 //! |---|---|---|---|---|
 //! | item of an always-ready member, [`StreamSlab`] | 1 | 0 | 0 | 0 |
 //! | the same, [`ChannelReceiver`] | 1 | 2 | 0 | 0 |
-//! | wake of a member, if no other waits to be received | 0 | 0 | 1 | 0 |
-//! | wake of a member, else | 0 | 0 | 2; 3 beyond 1,664 members, 4 beyond 59,008 | 0 |
+//! | wake of a member (of the first million), if no other waits to be received | 0 | 0 | 1 | 0 |
+//! | wake of a member, else | 0 | 0 | 2; 3 beyond 1,664 members, 4 beyond 59,008, 5 beyond 321,152 | 0 |
 //! | item of a member that was idle, `StreamSlab` | 2 | 0 | the same | 0 |
 //! | the same, `ChannelReceiver` | 2 | 3 | the same | 0 |
 //! | going to sleep, `StreamSlab` | 0 | 1 | 1 | 0 |
