@@ -104,11 +104,11 @@
 //! send      your task -> Send or StreamSender -> the sink, taken out for one poll -> peer's I/O
 //! ```
 //!
-//! *Receive.* A member's waker marks it in the ready set: one atomic word holds the key of the one member that was
-//! woken, or is the root of a tree of bits when there are more. The
-//! receiver takes the next ready member in turn, by a few loads among a million, takes it out of the
-//! channel, polls it with no lock held, and puts it back. There is no queue of items and none of ready
-//! members, and nothing is allocated per item, wake, wait or move.
+//! *Receive.* A member's waker marks it in the ready set: one atomic word holds the key of the one member
+//! that was woken, or is the root of a tree of bits when there are more. The receiver takes the next ready
+//! member in turn, by a few loads among a million, takes it out of the channel, polls it with no lock held,
+//! and puts it back. There is no queue of items and none of ready members, and nothing is allocated per item,
+//! wake, wait or move.
 //!
 //! *Send.* A sink is shared by all who send to it and taken out for one poll at a time. A sink that is not
 //! ready makes its own senders wait, nobody else. Nothing is buffered.

@@ -18,9 +18,9 @@
 //! turns: a member that was woken ahead of the cursor, in the middle of a round, is passed in that same round.
 //! (Absorbing only when the cursor wraps would make it wait for a second one.)
 //!
-//! The only one may have its next turn before those that were woken since its last one ended: none of them was
-//! ready then. So its second poll, the one in vain, comes first, and the next one is the only one again. If any
-//! was woken before, `others_first`, all are absorbed and the cursor decides.
+//! The only one may have its next turn before one that was woken since its last one ended, for that was not ready
+//! then. So its second poll, the one in vain, comes first, and the next one is the only one again. If any was woken
+//! before, `others_first`, or more than one, all are absorbed and the cursor decides.
 
 use crate::bit_set::BitSet;
 use crate::sync::WORD_BITS as BITS;

@@ -285,7 +285,7 @@ impl WakeTree {
     /// Cost: one swap.
     #[inline]
     pub(crate) fn take(&mut self) -> Woken {
-        // Ordering: Acquire pairs with the Release in `set_ready`.
+        // Ordering: Acquire pairs with the Release in `mark_alone` and `mark_in_tree`.
         Woken(self.root.bits.swap(0, Ordering::Acquire) & !PARKED)
     }
 
