@@ -1,9 +1,9 @@
 //! The table of costs in the crate's documentation, counted. (The allocations are counted in
 //! `tests/no_alloc.rs`.)
 
+use crate::channel::receiver::ChannelReceiver;
+use crate::engine::stream_slab::StreamSlab;
 use crate::multiplexer::Multiplexer;
-use crate::receive::ChannelReceiver;
-use crate::stream_slab::StreamSlab;
 use crate::sync::counted::uses;
 use crate::wait_list::{WaitList, Waiter};
 use futures::channel::mpsc;

@@ -173,48 +173,52 @@
 // | `error` | one error per operation |
 // | `options` | `ChannelOptions` |
 // | `wait_list` | the tasks that wait for one thing, woken together |
-// | `bit_set` | a set of numbers in which the next one is found by a few loads |
-// | `wake_tree` | members' wakes, from any thread, until the owner takes them |
-// | `ready_set` | which members are ready, and whose turn it is |
-// | `rotation` | slots with a waker each, whose turn comes round |
-// | `stream_slab` | `StreamSlab`: a rotation of streams in exclusive ownership |
-// | `channel` | a rotation shared by handles: take out, poll, put back; departures |
-// | `sink_slot` | a sink shared by senders: one poll at a time, who waits |
+// | `engine` | a set of pollable things, each with a waker that sets its bit, polled in turn |
+// | `engine/patience` | how much may be polled in vain in one call |
+// | `engine/bit_set` | a set of numbers in which the next one is found by a few loads |
+// | `engine/wake_tree` | members' wakes, from any thread, until the owner takes them |
+// | `engine/ready_set` | which members are ready, and whose turn it is |
+// | `engine/rotation` | slots with a waker each, whose turn comes round |
+// | `engine/stream_slab` | `StreamSlab`: a rotation of streams in exclusive ownership |
+// | `channel/slots` | what a channel's slots hold, and their transitions; departures |
+// | `channel` | a rotation shared by handles |
+// | `channel/turns` | take out, poll, put back |
+// | `sink` | the sending half |
+// | `sink/slot` | a sink shared by senders: one poll at a time, who waits |
 // | `registry` | the control plane: who is where, and every move |
-// | `receive` | `ChannelReceiver`, `Recv`, `RecvMany` |
-// | `send` | `Send`, `SendOne`, `StreamSender`, `CloseStream` |
+// | `channel/receiver` | `ChannelReceiver`, `RecvMany` |
+// | `channel/recv` | `Recv`, and `try_recv` |
+// | `sink/delivery` | one item on its way to one sink |
+// | `sink/many` | `Send` |
+// | `sink/one` | `SendOne` |
+// | `sink/sender` | `StreamSender` |
+// | `sink/close` | `CloseStream` |
 // | `multiplexer` | `Multiplexer`: the handle |
 // | `cost` | in tests only: keeps the table of costs true |
 
-mod bit_set;
 mod channel;
 #[cfg(all(test, not(loom_models)))]
 mod cost;
+mod engine;
 mod error;
 mod event;
 mod id;
 mod multiplexer;
 mod options;
-mod ready_set;
-mod receive;
 mod registry;
-mod rotation;
-mod send;
-mod sink_slot;
-mod stream_slab;
+mod sink;
 mod sync;
 mod unwind;
 mod wait_list;
-mod wake_tree;
 
+pub use channel::{ChannelReceiver, Recv, RecvMany};
+pub use engine::{Iter, IterMut, StreamSlab};
 pub use error::{AddStreamError, MultiplexerError, SendError, TryRecvError};
 pub use event::{StreamEvent, StreamPair};
 pub use id::{ChannelId, StreamId};
 pub use multiplexer::Multiplexer;
 pub use options::ChannelOptions;
-pub use receive::{ChannelReceiver, Recv, RecvMany};
-pub use send::{CloseStream, Send, SendOne, StreamSender};
-pub use stream_slab::{Iter, IterMut, StreamSlab};
+pub use sink::{CloseStream, Send, SendOne, StreamSender};
 
 /// Runs the README's program.
 #[cfg(doctest)]

@@ -1,13 +1,17 @@
 //! [`Multiplexer`]: the handle to it all.
 
+use crate::channel::receiver::ChannelReceiver;
+use crate::channel::recv::{Recv, try_recv};
 use crate::error::{AddStreamError, MultiplexerError, TryRecvError};
 use crate::event::StreamPair;
 use crate::id::{ChannelId, StreamId};
 use crate::options::ChannelOptions;
-use crate::receive::{ChannelReceiver, Recv, try_recv};
 use crate::registry::Registry;
-use crate::send::{CloseStream, Send, SendOne, StreamSender};
-use crate::sink_slot::SinkSlot;
+use crate::sink::close::CloseStream;
+use crate::sink::many::Send;
+use crate::sink::one::SendOne;
+use crate::sink::sender::StreamSender;
+use crate::sink::slot::SinkSlot;
 use futures_core::Stream;
 use futures_sink::Sink;
 use std::fmt;

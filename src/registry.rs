@@ -7,11 +7,12 @@
 //! **Lock order**: the registry's, then a channel's. A sink's is taken alone. No foreign code runs under
 //! any of them: what is to be dropped or woken is carried out of the lock.
 
-use crate::channel::{Channel, Control, Member, Wake};
+use crate::channel::slots::{Member, Wake};
+use crate::channel::{Channel, Control};
 use crate::error::{AddStreamError, MultiplexerError};
 use crate::event::{Departure, StreamPair};
 use crate::id::{ChannelId, StreamId};
-use crate::sink_slot::{Phase, SinkSlot};
+use crate::sink::slot::{Phase, SinkSlot};
 use crate::sync::Mutex;
 use crate::unwind::{afterwards, for_each, on_panic};
 use slab::Slab;

@@ -1,11 +1,11 @@
 //! [`Send`]: one item to many streams.
 
-use super::delivery::{Delivery, attempt};
+use crate::engine::stream_slab::StreamSlab;
 use crate::error::SendError;
 use crate::id::StreamId;
 use crate::registry::Registry;
-use crate::sink_slot::SinkSlot;
-use crate::stream_slab::StreamSlab;
+use crate::sink::delivery::{Delivery, attempt};
+use crate::sink::slot::SinkSlot;
 use crate::unwind::afterwards;
 use futures_core::Stream;
 use futures_sink::Sink;

@@ -2,7 +2,7 @@
 //!
 //! One bit for each number; above these words, one bit for each word that is not empty; and so on, up to a
 //! single word, the top. Plain memory: this is the owner's half of a
-//! [`ReadySet`](crate::ready_set::ReadySet).
+//! [`ReadySet`](crate::engine::ready_set::ReadySet).
 
 use crate::sync::WORD_BITS as BITS;
 use std::ops::Range;

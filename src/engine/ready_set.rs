@@ -22,10 +22,10 @@
 //! then. So its second poll, the one in vain, comes first, and the next one is the only one again. If any was woken
 //! before, `others_first`, or more than one, all are absorbed and the cursor decides.
 
-use crate::bit_set::BitSet;
+use crate::engine::bit_set::BitSet;
+use crate::engine::wake_tree::{MemberWaker, WakeTree, Woken};
 use crate::sync::WORD_BITS as BITS;
 use crate::wait_list::WaitList;
-use crate::wake_tree::{MemberWaker, WakeTree, Woken};
 use std::mem;
 use std::sync::Arc;
 

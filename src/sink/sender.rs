@@ -1,10 +1,10 @@
 //! [`StreamSender`]: one stream's sink, as a [`Sink`].
 
-use super::delivery::{deliver, hand_over, without_sink};
 use crate::error::SendError;
 use crate::id::StreamId;
 use crate::registry::Registry;
-use crate::sink_slot::{Phase, SinkSlot};
+use crate::sink::delivery::{deliver, hand_over, without_sink};
+use crate::sink::slot::{Phase, SinkSlot};
 use crate::unwind::on_panic;
 use crate::wait_list::Waiter;
 use futures_sink::Sink;

@@ -1,10 +1,11 @@
 //! [`Recv`]: the next event of a channel that is named.
 
-use crate::channel::{Channel, Turns};
+use crate::channel::Channel;
+use crate::channel::turns::Turns;
+use crate::engine::patience::Patience;
 use crate::error::{MultiplexerError, TryRecvError};
 use crate::id::{ChannelId, StreamId};
 use crate::registry::Registry;
-use crate::stream_slab::Patience;
 use crate::wait_list::Waiter;
 use futures_core::Stream;
 use std::fmt;

@@ -1,9 +1,9 @@
 //! [`SendOne`]: one item to one stream.
 
-use super::delivery::Delivery;
 use crate::error::SendError;
 use crate::id::StreamId;
 use crate::registry::Registry;
+use crate::sink::delivery::Delivery;
 use futures_sink::Sink;
 use std::fmt;
 use std::future::Future;

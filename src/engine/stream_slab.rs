@@ -1,6 +1,7 @@
 //! [`StreamSlab`]: members polled in turn, in exclusive ownership.
 
-use crate::rotation::Rotation;
+use crate::engine::patience::Patience;
+use crate::engine::rotation::Rotation;
 use crate::unwind::{for_each, on_panic};
 use crate::wait_list::Waiter;
 use futures_core::Stream;
@@ -12,35 +13,6 @@ use std::task::{Context, Poll, Waker};
 mod iter;
 
 pub use iter::{Iter, IterMut};
-
-/// How many members may be polled in vain in one call, before it yields to the executor.
-const FRUITLESS_POLLS: usize = 64;
-
-/// How many members in a row may wake themselves in their own poll, before the call yields.
-///
-/// One may have its reasons. Two in a row is what a used-up cooperative budget looks like: every
-/// member would return `Pending` and wake itself, and all would be polled again and again.
-const SELF_WAKES: usize = 2;
-
-/// How much was polled in vain in one call.
-#[derive(Debug, Default)]
-pub(crate) struct Patience {
-    fruitless: usize,
-    self_wakes: usize,
-}
-
-impl Patience {
-    #[inline]
-    pub(crate) fn note(&mut self, woke_itself: bool) {
-        self.fruitless += 1;
-        self.self_wakes = if woke_itself { self.self_wakes + 1 } else { 0 };
-    }
-
-    #[inline]
-    pub(crate) fn is_exhausted(&self) -> bool {
-        self.fruitless >= FRUITLESS_POLLS || self.self_wakes >= SELF_WAKES
-    }
-}
 
 /// A set of streams, polled as one, fairly; each has a key, as in a [`slab`].
 ///

@@ -1,8 +1,8 @@
 //! [`RecvMany`]: the next events of a receiver.
 
+use crate::channel::receiver::ChannelReceiver;
 use crate::event::StreamEvent;
 use crate::id::StreamId;
-use crate::receive::ChannelReceiver;
 use futures_core::Stream;
 use std::fmt;
 use std::future::Future;

@@ -3,7 +3,7 @@
 use crate::error::SendError;
 use crate::id::StreamId;
 use crate::registry::Registry;
-use crate::sink_slot::{Phase, SinkSlot};
+use crate::sink::slot::{Phase, SinkSlot};
 use crate::unwind::on_panic;
 use crate::wait_list::Waiter;
 use futures_sink::Sink;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// An item and the sink it goes to, for as long as that takes.
-pub(super) struct Delivery<Si, T> {
+pub(crate) struct Delivery<Si, T> {
     id: StreamId,
     sink: Arc<SinkSlot<Si>>,
     item: Option<T>,
@@ -21,14 +21,14 @@ pub(super) struct Delivery<Si, T> {
 
 impl<Si, T> Delivery<Si, T> {
     /// `item` is `None` if the sink has it already, and is only to be flushed.
-    pub(super) fn new(id: StreamId, sink: Arc<SinkSlot<Si>>, item: Option<T>) -> Self {
+    pub(crate) fn new(id: StreamId, sink: Arc<SinkSlot<Si>>, item: Option<T>) -> Self {
         Self { id, sink, item, waiter: Waiter::default() }
     }
 }
 
 impl<Si: Sink<T> + Unpin, T> Delivery<Si, T> {
     #[inline]
-    pub(super) fn poll<St>(
+    pub(crate) fn poll<St>(
         &mut self,
         registry: &Registry<St, Si>,
         cx: &mut Context<'_>,
@@ -49,7 +49,7 @@ impl<Si, T> Drop for Delivery<Si, T> {
 /// The item is handed to the sink in the same poll in which that is ready, so nobody comes between;
 /// then the sink is flushed. From then on `item` is `None`.
 #[inline]
-pub(super) fn attempt<St, Si: Sink<T> + Unpin, T>(
+pub(crate) fn attempt<St, Si: Sink<T> + Unpin, T>(
     registry: &Registry<St, Si>,
     id: StreamId,
     sink: &SinkSlot<Si>,
@@ -67,7 +67,7 @@ pub(super) fn attempt<St, Si: Sink<T> + Unpin, T>(
 
 /// Hands the item over if it was not yet, and flushes.
 #[inline]
-pub(super) fn deliver<Si: Sink<T> + Unpin, T>(
+pub(crate) fn deliver<Si: Sink<T> + Unpin, T>(
     id: StreamId,
     item: &mut Option<T>,
     phase: Phase,
@@ -80,7 +80,7 @@ pub(super) fn deliver<Si: Sink<T> + Unpin, T>(
 
 /// Hands the item over if it was not yet.
 #[inline]
-pub(super) fn hand_over<Si: Sink<T> + Unpin, T>(
+pub(crate) fn hand_over<Si: Sink<T> + Unpin, T>(
     id: StreamId,
     item: &mut Option<T>,
     phase: Phase,
@@ -102,7 +102,7 @@ pub(super) fn hand_over<Si: Sink<T> + Unpin, T>(
 }
 
 /// What became of an item whose sink is gone.
-pub(super) fn without_sink<E>(id: StreamId, handed_over: bool, phase: Phase) -> Result<(), SendError<E>> {
+pub(crate) fn without_sink<E>(id: StreamId, handed_over: bool, phase: Phase) -> Result<(), SendError<E>> {
     match (handed_over, phase) {
         // Closing flushes.
         (true, Phase::Closed) => Ok(()),

@@ -3,7 +3,6 @@
 use crate::channel::Channel;
 use crate::event::StreamEvent;
 use crate::id::{ChannelId, StreamId};
-use crate::receive::RecvMany;
 use crate::registry::Registry;
 use crate::wait_list::Waiter;
 use futures_core::Stream;
@@ -13,6 +12,10 @@ use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+
+mod recv_many;
+
+pub use recv_many::RecvMany;
 
 /// Receives what the streams of one channel yield, and learns when they leave it.
 ///

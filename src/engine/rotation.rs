@@ -1,6 +1,6 @@
 //! Slots with a waker each, whose turn comes round: see [`ReadySet`] for the bound on fairness.
 
-use crate::ready_set::ReadySet;
+use crate::engine::ready_set::ReadySet;
 use crate::wait_list::WaitList;
 use slab::Slab;
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use crate::error::SendError;
 use crate::id::StreamId;
 use crate::registry::Registry;
-use crate::sink_slot::{Phase, SinkSlot};
+use crate::sink::slot::{Phase, SinkSlot};
 use crate::unwind::on_panic;
 use crate::wait_list::Waiter;
 use futures_sink::Sink;

@@ -1,0 +1,199 @@
+//! Taking turns: a member is taken out of its slot, polled with no lock held, and put back.
+
+use crate::channel::slots::{Member, State, Turn, Untold, Wake};
+use crate::channel::{Channel, Control};
+use crate::engine::patience::Patience;
+use crate::event::{Departure, StreamEvent};
+use crate::id::StreamId;
+use crate::sync::MutexGuard;
+use crate::unwind::afterwards;
+use crate::wait_list::Waiter;
+use futures_core::Stream;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// What a channel yields.
+pub(crate) type Event<T> = (StreamId, StreamEvent<T>);
+
+/// Why no more turns were taken.
+pub(crate) enum Turns {
+    /// The caller has enough events.
+    Enough,
+    /// The channel has ended.
+    Ended,
+    /// No member is ready; the epoch for [`WaitList::wait`](crate::wait_list::WaitList::wait).
+    Idle(usize),
+    /// Too many polls in vain: let others run, and come back.
+    Yield,
+}
+
+/// The receiving side.
+impl<St: Stream + Unpin> Channel<St> {
+    /// Takes turns, and tells each event to `tell`, until that has enough.
+    ///
+    /// Cost: a lock pair to begin, and one for each poll.
+    #[inline]
+    pub(crate) fn take_turns(
+        &self,
+        control: &impl Control<St>,
+        patience: &mut Patience,
+        mut tell: impl FnMut(Event<St::Item>) -> ControlFlow<()>,
+    ) -> Turns {
+        let mut state = self.state.lock();
+        loop {
+            let (key, member) = match self.next_turn(state) {
+                Turn::Poll(key, member) => (key, member),
+                Turn::Untold(Untold::Departed(id, departure)) => {
+                    if tell((id, departure.into())).is_break() {
+                        return Turns::Enough;
+                    }
+                    state = self.state.lock();
+                    continue;
+                }
+                Turn::Untold(Untold::Panicked(panic)) => resume_unwind(panic),
+                Turn::Ended => return Turns::Ended,
+                Turn::Idle(epoch) => return Turns::Idle(epoch),
+            };
+            let id = member.id;
+            let (member, poll) = self.poll(control, key, member);
+            let (gave, enough) = match poll {
+                Poll::Ready(Some(item)) => (true, tell((id, StreamEvent::Item(item))).is_break()),
+                Poll::Ready(None) => {
+                    let told_here = control.finish(self, key, member, Departure::Ended);
+                    if told_here && tell((id, StreamEvent::Ended)).is_break() {
+                        return Turns::Enough;
+                    }
+                    state = self.state.lock();
+                    continue;
+                }
+                Poll::Pending => (false, false),
+            };
+            state = self.state.lock();
+            if !gave {
+                patience.note(state.was_woken(key));
+            }
+            let (orphan, wake) = state.put_back(key, member, gave);
+            if orphan.is_some() || wake.0 {
+                drop(state);
+                self.settle(control, orphan, wake, gave);
+                state = self.state.lock();
+            }
+            if enough {
+                return Turns::Enough;
+            }
+            if patience.is_exhausted() {
+                return Turns::Yield;
+            }
+        }
+    }
+
+    /// [`take_turns`](Self::take_turns), for a task: tells at least one event, or that the channel has ended, or waits.
+    #[inline]
+    pub(crate) fn poll_events(
+        &self,
+        cx: &mut Context<'_>,
+        waiter: &mut Waiter,
+        control: &impl Control<St>,
+        mut tell: impl FnMut(Event<St::Item>) -> ControlFlow<()>,
+    ) -> Poll<()> {
+        let mut patience = Patience::default();
+        loop {
+            let mut told = false;
+            let turns = self.take_turns(control, &mut patience, |event| {
+                told = true;
+                tell(event)
+            });
+            match turns {
+                Turns::Enough | Turns::Ended => return Poll::Ready(()),
+                _ if told => return Poll::Ready(()),
+                Turns::Idle(epoch) => {
+                    if self.tasks.wait(waiter, epoch, cx.waker().clone()) {
+                        return Poll::Pending;
+                    }
+                }
+                Turns::Yield => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// [`poll_events`](Self::poll_events), for one; `None` if the channel has ended.
+    #[inline]
+    pub(crate) fn poll_event(
+        &self,
+        cx: &mut Context<'_>,
+        waiter: &mut Waiter,
+        control: &impl Control<St>,
+    ) -> Poll<Option<Event<St::Item>>> {
+        let mut told = None;
+        let polled = self.poll_events(cx, waiter, control, |event| {
+            told = Some(event);
+            ControlFlow::Break(())
+        });
+        polled.map(|()| told)
+    }
+
+    #[inline]
+    fn next_turn(&self, mut state: MutexGuard<'_, State<St>>) -> Turn<St> {
+        let (turn, wake) = state.next_turn();
+        drop(state);
+        self.wake(wake);
+        turn
+    }
+
+    /// Hands on a stream whose stay is over, and wakes other receivers. If that panics while an item is at
+    /// hand, the panic waits until that is told.
+    #[cold]
+    fn settle(
+        &self,
+        control: &impl Control<St>,
+        orphan: Option<Box<Member<St>>>,
+        wake: Wake,
+        item_at_hand: bool,
+    ) {
+        let settled = catch_unwind(AssertUnwindSafe(|| {
+            let arrival = afterwards(|| orphan.into_iter().for_each(|member| control.arrive(member)));
+            self.wake(wake);
+            drop(arrival);
+        }));
+        match settled {
+            Err(panic) if item_at_hand => self.tell(Untold::Panicked(panic)),
+            Err(panic) => resume_unwind(panic),
+            Ok(()) => {}
+        }
+    }
+
+    /// Polls a member that was taken out.
+    #[inline]
+    fn poll(
+        &self,
+        control: &impl Control<St>,
+        key: usize,
+        member: Box<Member<St>>,
+    ) -> (Box<Member<St>>, Poll<Option<St::Item>>) {
+        let mut polled = Polled { channel: self, control, key, member: Some(member) };
+        let Member { stream, waker, .. } = &mut **polled.member.as_mut().expect("put in above");
+        let poll = Pin::new(stream).poll_next(&mut Context::from_waker(waker));
+        (polled.member.take().expect("put in above"), poll)
+    }
+}
+
+/// Holds a member while it is polled. If that panics the member is lost, and nothing else.
+struct Polled<'a, St, C: Control<St>> {
+    channel: &'a Channel<St>,
+    control: &'a C,
+    key: usize,
+    member: Option<Box<Member<St>>>,
+}
+
+impl<St, C: Control<St>> Drop for Polled<'_, St, C> {
+    fn drop(&mut self) {
+        if let Some(member) = self.member.take() {
+            self.control.finish(self.channel, self.key, member, Departure::Removed);
+        }
+    }
+}
