@@ -170,9 +170,10 @@
 // | `unwind` | what is still to be done when foreign code panics |
 // | `id` | `StreamId`, `ChannelId` |
 // | `event` | `StreamEvent`, `StreamPair`: what comes out |
-// | `error` | one error per operation |
+// | `error` | what can go wrong |
 // | `options` | `ChannelOptions` |
 // | `wait_list` | the tasks that wait for one thing, woken together |
+// | `signal` | something that comes true and stays so; who waits for it |
 // | `engine` | a set of pollable things, each with a waker that sets its bit, polled in turn |
 // | `engine/patience` | how much may be polled in vain in one call |
 // | `engine/bit_set` | a set of numbers in which the next one is found by a few loads |
@@ -180,7 +181,9 @@
 // | `engine/ready_set` | which members are ready, and whose turn it is |
 // | `engine/rotation` | slots with a waker each, whose turn comes round |
 // | `engine/stream_slab` | `StreamSlab`: a rotation of streams in exclusive ownership |
-// | `channel/slots` | what a channel's slots hold, and their transitions; departures |
+// | `channel/member` | a stream in a channel |
+// | `channel/departures` | what a channel reports besides items, and when |
+// | `channel/slots` | what a channel's slots hold, and their transitions |
 // | `channel` | a rotation shared by handles |
 // | `channel/turns` | take out, poll, put back |
 // | `sink` | the sending half |
@@ -188,6 +191,7 @@
 // | `registry` | the control plane: who is where, and every move |
 // | `channel/receiver` | `ChannelReceiver`, `RecvMany` |
 // | `channel/recv` | `Recv`, and `try_recv` |
+// | `channel/drained` | `Drained` |
 // | `sink/delivery` | one item on its way to one sink |
 // | `sink/many` | `Send` |
 // | `sink/one` | `SendOne` |
@@ -206,12 +210,13 @@ mod id;
 mod multiplexer;
 mod options;
 mod registry;
+mod signal;
 mod sink;
 mod sync;
 mod unwind;
 mod wait_list;
 
-pub use channel::{ChannelReceiver, Recv, RecvMany};
+pub use channel::{ChannelReceiver, Drained, Recv, RecvMany};
 pub use engine::{Iter, IterMut, StreamSlab};
 pub use error::{AddStreamError, MultiplexerError, SendError, TryRecvError};
 pub use event::{StreamEvent, StreamPair};

@@ -381,7 +381,7 @@ fn adding_a_stream_allocates_once_and_a_pair_three_times() {
         assert!(poll(&mut receiver).is_ready());
     }
 
-    let (multiplexer, [mut receiver, _]) = channels();
+    let (multiplexer, [mut receiver, _]) = channels::<_, ()>();
     for round in 0..3 {
         let count = allocations(|| added = multiplexer.add_stream(stream::pending::<()>(), CHANNEL).ok());
         assert!(round == 0 || count == 1, "{count} allocations for a stream");

@@ -1287,7 +1287,8 @@ mod when_the_pair_goes {
         let multiplexer: Pairs = Multiplexer::new();
         multiplexer.add_channel_with(CHANNEL, ChannelOptions::new().half_close(true)).unwrap();
         let [peer, other] = [4, 4].map(|room| Peer::new(&multiplexer, room));
-        end(&multiplexer, &peer);
+        peer.feed.end();
+        assert_eq!(multiplexer.try_recv(CHANNEL), Ok((peer.id, None)));
         for (item, by) in (1..).zip(WAYS) {
             let sent = send(by, &multiplexer, [peer.id, other.id], item).now_or_never();
             assert_eq!(sent, Some(Ok(())), "by {by:?}");

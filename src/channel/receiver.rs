@@ -1,9 +1,11 @@
 //! [`ChannelReceiver`]: a channel as a [`Stream`].
 
 use crate::channel::Channel;
+use crate::error::MultiplexerError;
 use crate::event::StreamEvent;
 use crate::id::{ChannelId, StreamId};
 use crate::registry::Registry;
+use crate::unwind::afterwards;
 use crate::wait_list::Waiter;
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
@@ -16,6 +18,10 @@ use std::task::{Context, Poll, ready};
 mod recv_many;
 
 pub use recv_many::RecvMany;
+
+/// How many events one poll of [`ChannelReceiver::recv_many`] takes at most, so that it comes to an end though a
+/// stream always has an item, or a million departures wait.
+const EVENTS_PER_POLL: usize = 4096;
 
 /// Receives what the streams of one channel yield, and learns when they leave it.
 ///
@@ -31,7 +37,7 @@ pub use recv_many::RecvMany;
 /// use futures::{StreamExt, executor::block_on, stream};
 /// use stream_multiplexer::{Multiplexer, StreamEvent};
 ///
-/// let multiplexer = Multiplexer::new();
+/// let multiplexer = Multiplexer::without_sinks();
 /// multiplexer.add_channel(1)?;
 /// let id = multiplexer.add_stream(stream::iter(["hello"]), 1)?;
 /// multiplexer.close();
@@ -64,7 +70,7 @@ pub use recv_many::RecvMany;
 /// # Cancel safety
 ///
 /// `next()` and [`recv_many`](Self::recv_many) lose nothing when they are dropped.
-pub struct ChannelReceiver<St, Si> {
+pub struct ChannelReceiver<St, Si = ()> {
     registry: Arc<Registry<St, Si>>,
     channel: Arc<Channel<St>>,
     waiter: Waiter,
@@ -72,8 +78,13 @@ pub struct ChannelReceiver<St, Si> {
 }
 
 impl<St, Si> ChannelReceiver<St, Si> {
-    pub(crate) fn new(registry: Arc<Registry<St, Si>>, channel: Arc<Channel<St>>) -> Self {
-        Self { registry, channel, waiter: Waiter::default(), terminated: false }
+    pub(crate) fn new(
+        registry: &Arc<Registry<St, Si>>,
+        channel: ChannelId,
+    ) -> Result<Self, MultiplexerError> {
+        let channel = registry.attach(channel)?;
+        let registry = Arc::clone(registry);
+        Ok(Self { registry, channel, waiter: Waiter::default(), terminated: false })
     }
 
     /// The channel it receives from.
@@ -83,12 +94,12 @@ impl<St, Si> ChannelReceiver<St, Si> {
     }
 }
 
-impl<St: Stream + Unpin, Si> ChannelReceiver<St, Si> {
+impl<St: Stream, Si> ChannelReceiver<St, Si> {
     /// Waits for events and appends up to `limit` of them to `buffer`; returns how many.
     ///
-    /// It waits for the first one only; then it takes what is there at once. (A stream that always has an
-    /// item fills any `limit`.) It returns 0 when the receiver has ended, or `limit` is 0. `buffer` grows as
-    /// it must, and not beyond.
+    /// It waits for the first one only; then it takes what is there at once, 4,096 events at most, whatever the
+    /// `limit`. It returns 0 when the receiver has ended, or `limit` is 0. `buffer` grows as it must, and not
+    /// beyond.
     ///
     /// Cost: one lock pair for each poll, and one to begin; half of what as many `next()` cost.
     ///
@@ -96,7 +107,7 @@ impl<St: Stream + Unpin, Si> ChannelReceiver<St, Si> {
     /// use futures::{executor::block_on, stream};
     /// use stream_multiplexer::Multiplexer;
     ///
-    /// let multiplexer = Multiplexer::new();
+    /// let multiplexer = Multiplexer::without_sinks();
     /// multiplexer.add_channel(1)?;
     /// multiplexer.add_stream(stream::iter(0..10), 1)?;
     ///
@@ -143,14 +154,18 @@ impl<St: Stream + Unpin, Si> ChannelReceiver<St, Si> {
         ready!(self.channel.poll_events(cx, &mut self.waiter, &*self.registry, |event| {
             buffer.push(event);
             received += 1;
-            if received == limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if received == limit.min(EVENTS_PER_POLL) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         }));
         self.terminated = received == 0;
         Poll::Ready(received)
     }
 }
 
-impl<St: Stream + Unpin, Si> Stream for ChannelReceiver<St, Si> {
+impl<St: Stream, Si> Stream for ChannelReceiver<St, Si> {
     type Item = (StreamId, StreamEvent<St::Item>);
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -161,16 +176,19 @@ impl<St: Stream + Unpin, Si> Stream for ChannelReceiver<St, Si> {
     }
 }
 
-impl<St: Stream + Unpin, Si> FusedStream for ChannelReceiver<St, Si> {
-    /// Whether it has told its end. A stream that is moved into a closed and empty channel ends that.
+impl<St: Stream, Si> FusedStream for ChannelReceiver<St, Si> {
+    /// Whether it has ended. That is for good: a closed channel admits no stream.
     fn is_terminated(&self) -> bool {
-        self.terminated && self.channel.has_ended()
+        self.terminated
     }
 }
 
 impl<St, Si> Drop for ChannelReceiver<St, Si> {
+    /// When all handles are gone, too, and this is the last receiver of its channel, what is in there goes with it.
     fn drop(&mut self) {
+        let detached = afterwards(|| self.registry.detach(&self.channel));
         self.channel.tasks().leave(&mut self.waiter);
+        drop(detached);
     }
 }
 
