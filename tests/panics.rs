@@ -10,7 +10,9 @@ use std::task::{Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 use stream_multiplexer::StreamEvent::{self, Ended, Item, Moved, Removed};
-use stream_multiplexer::{ChannelId, ChannelOptions, Multiplexer, SendError, StreamId, TryRecvError};
+use stream_multiplexer::{
+    ChannelId, ChannelOptions, ChannelReceiver, Multiplexer, SendError, StreamId, TryRecvError,
+};
 use support::hooked::{Bang, Hooked, Hooks, Moment};
 use support::{Feed, Gate, Gatekeeper, Pipe, Wakes, gate, pipe, poll, poll_future, poll_with};
 
@@ -912,6 +914,45 @@ mod wakers {
         assert_eq!(multiplexer.try_recv(A), Ok((peer.id, Some(1))));
         bang(|| multiplexer.try_recv(A));
         assert_eq!(multiplexer.try_recv(A), Ok((peer.id, Some(2))));
+    }
+
+    /// Two sleep in a closed channel. The first is polled in its waker: it gets an item, removes the stream, and gets
+    /// its departure, with which the channel ends. That wakes the second, whose waker panics.
+    #[test]
+    fn when_the_last_departure_is_received() {
+        type Receiver = ChannelReceiver<Hooked<Pipe<u32>>, Hooked<Gate<u32>>>;
+
+        struct InPlace {
+            multiplexer: Pairs,
+            receiver: Mutex<Option<Receiver>>,
+            received: Mutex<Vec<(StreamId, StreamEvent<u32>)>>,
+        }
+
+        impl Wake for InPlace {
+            fn wake(self: Arc<Self>) {
+                let Some(mut receiver) = self.receiver.lock().unwrap().take() else { return };
+                while let Poll::Ready(Some((id, event))) = poll(&mut receiver) {
+                    self.received.lock().unwrap().push((id, event));
+                    drop(self.multiplexer.remove_stream(id));
+                }
+            }
+        }
+
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        let [mut first, mut second] = [(); 2].map(|()| multiplexer.receiver(A).unwrap());
+        multiplexer.close();
+        let in_place = Arc::new(InPlace {
+            multiplexer: multiplexer.clone(),
+            receiver: Mutex::default(),
+            received: Mutex::default(),
+        });
+        assert!(poll_with(&mut first, &Waker::from(Arc::clone(&in_place))).is_pending());
+        assert!(poll_with(&mut second, &panicking()).is_pending());
+        *in_place.receiver.lock().unwrap() = Some(first);
+        bang(|| peer.feed.push(1));
+        assert_eq!(*in_place.received.lock().unwrap(), [(peer.id, Item(1)), (peer.id, Removed)]);
+        assert_eq!(poll(&mut second), Poll::Ready(None));
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! What a channel has to report besides items: departures and panics, in the order in which they came.
 //!
-//! They wait in one queue, and are reported batch by batch. What came while the cursor of the turns went round once
-//! is a batch; it is due when the cursor has gone round once more behind its first one, or when no member is ready.
-//! **Bound**: each member that is always ready had a turn in between. So between two turns of such a member a
-//! receiver gets at most as many departures as were waiting when the first of these turns ended, whoever goes on
-//! removing streams. A departure is reported within two rounds, the first one within one.
+//! They wait in one queue, and are reported batch by batch. A batch is due when the cursor of the turns has gone round
+//! once since the batch before, or when no member is ready. It is what was waiting when that round began, but at most as
+//! many as turns were taken since.
+//!
+//! **Bound**: each member that is always ready had a turn in that round. So between two turns of such a member a
+//! receiver gets at most as many departures as were waiting when the first of these turns ended, and at most as many
+//! as there were turns: whoever goes on removing streams, members have every second event. And a departure before
+//! which q others wait is reported within two rounds and q turns, whatever the members have.
 //!
 //! **Order of stays.** The end of a stream's stay is reported before anything of its next stay in the same channel.
 //! A stream that is moved in may have such an end in the queue. Then its arrival waits in the queue, too
@@ -72,6 +75,8 @@ pub(super) struct Departures {
     /// Where the cursor was when that batch began: the round, and the position.
     mark: (usize, usize),
     round: usize,
+    /// How many turns were taken since the last batch was due.
+    turns: usize,
     arrivals: Entry,
     held: Vec<Held>,
 }
@@ -94,6 +99,7 @@ impl Departures {
             marked: 0,
             mark: (0, 0),
             round: 0,
+            turns: 0,
             arrivals: 0,
             held: Vec::new(),
         }
@@ -152,18 +158,25 @@ impl Departures {
         let round = self.round + usize::from(key < cursor);
         let (marked, position) = self.mark;
         if (round, key) >= (marked + 1, position) {
-            self.make_due(cursor);
+            // One at least, though others may have taken the turns when nothing was here.
+            self.make_due(self.turns.max(1), cursor);
             return true;
         }
         self.round = round;
+        self.turns += 1;
         false
     }
 
-    /// The next batch is due: no member is ready, or all had their turns.
+    /// No member is ready: the next batch is due as it is.
+    pub(super) fn make_all_due(&mut self, cursor: usize) {
+        self.make_due(usize::MAX, cursor);
+    }
+
     #[inline]
-    pub(super) fn make_due(&mut self, cursor: usize) {
+    fn make_due(&mut self, limit: usize, cursor: usize) {
         debug_assert_eq!(self.due, 0, "it is due already");
-        self.due = self.marked;
+        self.due = self.marked.min(limit);
+        self.turns = 0;
         self.mark_batch(cursor);
     }
 

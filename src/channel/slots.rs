@@ -172,7 +172,7 @@ impl<St> State<St> {
             let cursor = self.slots.cursor();
             let Some(key) = self.slots.next_turn() else {
                 if !self.departures.is_empty() {
-                    self.departures.make_due(cursor);
+                    self.departures.make_all_due(cursor);
                     continue;
                 }
                 if self.has_ended() {
