@@ -172,6 +172,7 @@
 // | `event` | `StreamEvent`, `StreamPair`: what comes out |
 // | `error` | one error per operation |
 // | `options` | `ChannelOptions` |
+// | `wait_list/crowd` | many who wait: in the order of their tickets, each found at once |
 // | `wait_list` | the tasks that wait for one thing, woken together |
 // | `engine` | a set of pollable things, each with a waker that sets its bit, polled in turn |
 // | `engine/patience` | how much may be polled in vain in one call |

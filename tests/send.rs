@@ -765,6 +765,44 @@ mod a_sink_that_another_thread_polls {
         });
     }
 
+    /// Whoever misses it has one waker with it, however often it asks; and none when it is dropped.
+    #[test]
+    fn keeps_one_waker_of_each_who_missed_it() {
+        for (by, is_dropped) in WAYS.into_iter().flat_map(|by| [(by, false), (by, true)]) {
+            println!("by {by:?}");
+            let multiplexer = multiplexer();
+            let [(_gate, sink), (_other_gate, other)] = [2, usize::MAX].map(gate);
+            let hook = Arc::new(Mutex::new(None));
+            let (id, _) = add(&multiplexer, Hooked { sink, hook: Arc::clone(&hook) });
+            let (other, _) = add(&multiplexer, Hooked { sink: other, hook: Arc::default() });
+            let [(entered, enters), (goes_on, go_on)] = [(); 2].map(|()| mpsc::channel());
+            *hook.lock().unwrap() = Some(Box::new(move || {
+                entered.send(()).unwrap();
+                // Fails when the test has.
+                let _ = go_on.recv();
+            }));
+            let (wakes, waker) = Wakes::new();
+            let mut sending = send(by, &multiplexer, [id, other], 2);
+            thread::scope(|scope| {
+                let goes_on = goes_on;
+                let first = scope.spawn(|| multiplexer.send_one(id, 1).now_or_never());
+                enters.recv().unwrap();
+                for _ in 0..1_000 {
+                    assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
+                    assert_eq!(Arc::strong_count(&wakes), 3, "ours and the one with the sink");
+                }
+                if is_dropped {
+                    drop(sending);
+                    assert_eq!(Arc::strong_count(&wakes), 2);
+                }
+                goes_on.send(()).unwrap();
+                assert_eq!(first.join().unwrap(), Some(Ok(())));
+            });
+            assert_eq!(wakes.take(), usize::from(!is_dropped));
+            assert_eq!(Arc::strong_count(&wakes), 2);
+        }
+    }
+
     /// Who knows already that the sink is not ready sleeps on, and so does who polled it: only the one who
     /// missed it is woken. (Else senders on several threads would keep each other awake.)
     #[test]

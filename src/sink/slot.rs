@@ -140,8 +140,8 @@ impl<Si> SinkSlot<Si> {
 
     /// Leaves a waker for when the sink is back. If it is back already the task looks again.
     #[cold]
-    fn miss(&self, waker: Waker) {
-        self.senders.0.miss(waker);
+    fn miss(&self, waiter: &mut Waiter, waker: Waker) {
+        self.senders.0.miss(waiter, waker);
         match &mut *self.state.lock() {
             State::Away { phase, missed } if !phase.is_last() => {
                 *missed = true;
@@ -177,8 +177,8 @@ impl<Si> SinkSlot<Si> {
             }
             Taken::Gone(mut phase) => return poll(&mut phase, None),
             Taken::Busy => {
-                if let Some((cx, _)) = waiting {
-                    self.miss(cx.waker().clone());
+                if let Some((cx, waiter)) = waiting {
+                    self.miss(waiter, cx.waker().clone());
                 }
                 return Poll::Pending;
             }
