@@ -3,6 +3,7 @@
 use crate::error::SendError;
 use crate::id::StreamId;
 use crate::registry::Registry;
+use crate::sink::delivery::remove_if_over;
 use crate::sink::slot::{Phase, SinkSlot};
 use crate::unwind::on_panic;
 use crate::wait_list::Waiter;
@@ -47,7 +48,8 @@ impl<St, Si: Sink<T> + Unpin, T> Future for CloseStream<'_, St, Si, T> {
                 sink.insert(found)
             }
         };
-        let removal = on_panic(|| drop(registry.remove(id)));
+        // Also when it was closed, and whoever is told of it panics.
+        let removal = on_panic(|| remove_if_over(registry, id, sink));
         let closed = sink.poll_with(Some((cx, waiter)), |phase, sink| match sink {
             Some((sink, cx)) => {
                 let closed = ready!(Pin::new(sink).poll_close(cx));

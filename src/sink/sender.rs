@@ -3,7 +3,7 @@
 use crate::error::SendError;
 use crate::id::StreamId;
 use crate::registry::Registry;
-use crate::sink::delivery::{deliver, hand_over, without_sink};
+use crate::sink::delivery::{deliver, hand_over, remove_if_over, without_sink};
 use crate::sink::slot::{Phase, SinkSlot};
 use crate::unwind::on_panic;
 use crate::wait_list::Waiter;
@@ -107,7 +107,7 @@ impl<St, Si, T> StreamSender<St, Si, T> {
 }
 
 impl<St, Si: Sink<T> + Unpin, T> StreamSender<St, Si, T> {
-    /// Polls the sink; a panic removes the pair.
+    /// Polls the sink. If that panics the pair is removed.
     fn poll_sink<R>(
         &mut self,
         sink: &SinkSlot<Si>,
@@ -117,7 +117,7 @@ impl<St, Si: Sink<T> + Unpin, T> StreamSender<St, Si, T> {
         let Self { registry, id, item, waiter, .. } = self;
         let removal = on_panic(|| {
             if let Some(registry) = registry.upgrade() {
-                drop(registry.remove(*id));
+                remove_if_over(&registry, *id, sink);
             }
         });
         let polled = sink.poll_with(cx.map(|cx| (cx, waiter)), |phase, sink| poll(item, phase, sink));

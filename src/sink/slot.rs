@@ -152,10 +152,28 @@ impl<Si> SinkSlot<Si> {
         self.senders.0.wake_missed();
     }
 
+    /// Drops a sink that is not to be put back, and tells all who wait.
+    #[cold]
+    fn let_go(&self, sink: Si, missed: bool) {
+        let told = afterwards(|| self.senders.0.wake_all());
+        let back = afterwards(|| {
+            if missed {
+                self.senders.0.wake_missed();
+            }
+        });
+        drop(sink);
+        drop(back);
+        drop(told);
+    }
+
     /// Polls the sink with `poll`, and waits if that is pending or the sink is away: with `cx`, as
     /// `waiter`; not at all without.
     ///
     /// `poll` is told the phase, which it may advance, and gets `None` for the sink when that is gone.
+    ///
+    /// When `poll` panics the sink is lost. When a task's waker does, as it is cloned, woken or dropped, nothing is:
+    /// what `poll` returned is forgotten, and a later call goes on from there. [`phase`](Self::phase) tells which
+    /// it was.
     ///
     /// Cost: two lock pairs and what `poll` does; one more and a waker's clone to wait.
     #[inline]
@@ -202,6 +220,11 @@ impl<Si> SinkSlot<Si> {
         self.state.lock().phase()
     }
 
+    /// Whether there is no sink any more: it was closed, handed back or lost.
+    pub(crate) fn is_over(&self) -> bool {
+        self.phase().is_last()
+    }
+
     /// Goes on to a later phase, and tells all who wait. A phase without a sink gives it to the caller, if
     /// it is not being polled; else it is dropped when that poll returns.
     pub(crate) fn advance(&self, phase: Phase) -> Option<Si> {
@@ -235,31 +258,18 @@ impl<Si> SinkTurn<'_, Si> {
         let sink = self.sink.take().expect("it was not lost");
         let mut state = slot.state.lock();
         let State::Away { phase, missed } = &mut *state else { unreachable!("it was taken out") };
-        let advanced = phase.advance(self.phase);
+        phase.advance(self.phase);
         let (phase, missed) = (*phase, *missed);
-        let unused = if phase.is_last() {
-            Some(sink)
+        if phase.is_last() {
+            drop(state);
+            slot.let_go(sink, missed);
         } else {
             *state = State::Here { phase, sink };
-            None
-        };
-        drop(state);
-        if unused.is_none() && !advanced && !missed {
-            return;
-        }
-        let told = afterwards(|| {
-            if advanced {
-                slot.senders.0.wake_all();
-            }
-        });
-        let back = afterwards(|| {
+            drop(state);
             if missed {
                 slot.senders.0.wake_missed();
             }
-        });
-        drop(unused);
-        drop(back);
-        drop(told);
+        }
     }
 }
 
