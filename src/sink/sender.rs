@@ -1,6 +1,6 @@
 //! [`StreamSender`]: one stream's sink, as a [`Sink`].
 
-use crate::error::SendError;
+use crate::error::{MultiplexerError, SendError};
 use crate::id::StreamId;
 use crate::registry::Registry;
 use crate::sink::delivery::{deliver, hand_over, remove_if_over, without_sink};
@@ -38,7 +38,7 @@ use std::task::{Context, Poll, ready};
 /// let (sink, mut peer) = mpsc::channel(8);
 /// let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
 ///
-/// let mut sender = multiplexer.sender(id).expect("it is there");
+/// let mut sender = multiplexer.sender(id)?;
 /// block_on(async {
 ///     sender.send("one").await.unwrap();
 ///     stream::iter(["two", "three"]).map(Ok).forward(sender).await.unwrap();
@@ -52,7 +52,8 @@ use std::task::{Context, Poll, ready};
 /// # Cost
 ///
 /// Each poll: three lock pairs at most beyond the sink's own cost, and two reference counts. Nothing is
-/// allocated, unless more senders wait for the sink than ever before.
+/// allocated, unless more senders wait for the sink than ever before. If many do so see
+/// [`send_one`](crate::Multiplexer::send_one).
 ///
 /// # Panics
 ///
@@ -76,9 +77,9 @@ pub struct StreamSender<St, Si, T> {
 }
 
 impl<St, Si, T> StreamSender<St, Si, T> {
-    pub(crate) fn new(registry: &Arc<Registry<St, Si>>, id: StreamId) -> Option<Self> {
-        let sink = Arc::downgrade(&registry.sink(id)?);
-        Some(Self::start(Arc::downgrade(registry), id, sink))
+    pub(crate) fn new(registry: &Arc<Registry<St, Si>>, id: StreamId) -> Result<Self, MultiplexerError> {
+        let sink = registry.sink(id).ok_or(MultiplexerError::UnknownStream(id))?;
+        Ok(Self::start(Arc::downgrade(registry), id, Arc::downgrade(&sink)))
     }
 
     fn start(registry: Weak<Registry<St, Si>>, id: StreamId, sink: Weak<SinkSlot<Si>>) -> Self {
