@@ -162,7 +162,6 @@ impl WaitList {
     /// holds no lock.
     ///
     /// Cost: one lock pair, and O(n) where at most n ever waited.
-    #[allow(dead_code, reason = "until a multiplexer can be shrunk")]
     pub(crate) fn shrink_to_fit(&self) -> Option<Box<Crowd>> {
         let mut places = self.places.lock();
         let Waiting::Crowd(crowd) = &mut places.waiting else { return None };

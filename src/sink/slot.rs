@@ -15,6 +15,7 @@
 
 use crate::sync::Mutex;
 use crate::unwind::afterwards;
+use crate::wait_list::crowd::Crowd;
 use crate::wait_list::{WaitList, Waiter};
 use std::mem;
 use std::sync::Arc;
@@ -214,6 +215,14 @@ impl<Si> SinkSlot<Si> {
     /// Waits no more.
     pub(crate) fn leave(&self, waiter: &mut Waiter) {
         self.senders.0.leave(waiter);
+    }
+
+    /// Gives back memory that no sender waits in. The caller drops what it gets when it holds no lock.
+    ///
+    /// Cost: as [`WaitList::shrink_to_fit`].
+    #[allow(dead_code, reason = "until a multiplexer can be shrunk")]
+    pub(crate) fn shrink_to_fit(&self) -> Option<Box<Crowd>> {
+        self.senders.0.shrink_to_fit()
     }
 
     pub(crate) fn phase(&self) -> Phase {
