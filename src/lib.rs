@@ -45,7 +45,7 @@
 //!         while let Ok((stream_id, message)) = echo.recv(CHANNEL_ONE).await {
 //!             match message {
 //!                 Some(Ok(data)) => {
-//!                     echo.send(vec![stream_id], data).await;
+//!                     let _sent = echo.send(vec![stream_id], data).await;
 //!                     let _ = echo.change_stream_channel(stream_id, CHANNEL_TWO);
 //!                 }
 //!                 Some(Err(err)) => eprintln!("stream {stream_id}: {err}"),
@@ -101,7 +101,7 @@
 //!
 //! ```text
 //! receive   peer's I/O -> member's waker -> ready set -> round-robin turn -> ChannelReceiver -> your task
-//! send      your task -> Send or StreamSender -> the sink, taken out for one poll -> peer's I/O
+//! send      your task -> SendOne, SendMany or StreamSender -> the sink, taken out for one poll -> peer's I/O
 //! ```
 //!
 //! *Receive.* A member's waker marks it in the ready set: one atomic word holds the key of the one member
@@ -157,8 +157,11 @@
 //!
 //! A panic in a stream's or sink's poll reaches whoever polled, and costs that pair alone: it is removed,
 //! and its channel tells so. A panic in a drop or in a task's waker reaches the caller of whatever dropped or
-//! woke, be it a move, a removal or the closing; what that call was for is done all the same. While one panic
-//! is on its way, others are swallowed.
+//! woke, be it a move, a removal or the closing; what that call was for is done all the same. A send in whose poll
+//! it came goes on when it is polled again, and tells what became of its item. While one panic is on its way,
+//! others are swallowed.
+//!
+//! A sending future that is polled again after it was ready panics, as most futures do.
 
 #![forbid(unsafe_code)]
 
@@ -172,8 +175,10 @@
 // | `event` | `StreamEvent`, `StreamPair`: what comes out |
 // | `error` | what can go wrong |
 // | `options` | `ChannelOptions` |
+// | `wait_list/crowd` | many who wait: in the order of their tickets, each found at once |
 // | `wait_list` | the tasks that wait for one thing, woken together |
 // | `signal` | something that comes true and stays so; who waits for it |
+// | `wait_list/tests` | in tests only: who is woken, how often, in which order and at what cost |
 // | `engine` | a set of pollable things, each with a waker that sets its bit, polled in turn |
 // | `engine/patience` | how much may be polled in vain in one call |
 // | `engine/bit_set` | a set of numbers in which the next one is found by a few loads |
@@ -193,7 +198,8 @@
 // | `channel/recv` | `Recv`, and `try_recv` |
 // | `channel/drained` | `Drained` |
 // | `sink/delivery` | one item on its way to one sink |
-// | `sink/many` | `Send` |
+// | `sink/sent` | `Sent` |
+// | `sink/many` | `SendMany` |
 // | `sink/one` | `SendOne` |
 // | `sink/sender` | `StreamSender` |
 // | `sink/close` | `CloseStream` |
@@ -223,7 +229,7 @@ pub use event::{StreamEvent, StreamPair};
 pub use id::{ChannelId, StreamId};
 pub use multiplexer::Multiplexer;
 pub use options::ChannelOptions;
-pub use sink::{CloseStream, Send, SendOne, StreamSender};
+pub use sink::{CloseStream, SendMany, SendOne, Sent, StreamSender};
 
 /// Runs the README's program.
 #[cfg(doctest)]

@@ -15,8 +15,8 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use stream_multiplexer::StreamEvent::{Ended, Item, Moved, Removed};
 use stream_multiplexer::{
-    ChannelId, ChannelOptions, Multiplexer, MultiplexerError, SendError, StreamEvent, StreamId, StreamPair,
-    TryRecvError,
+    ChannelId, ChannelOptions, Multiplexer, MultiplexerError, SendError, Sent, StreamEvent, StreamId,
+    StreamPair, TryRecvError,
 };
 use support::{
     Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, finishes, gate, pipe, poll, poll_future, poll_with,
@@ -229,7 +229,7 @@ mod channels {
         for id in ids {
             assert_eq!(multiplexer.channel_of(id), None);
             assert!(multiplexer.remove_stream(id).is_none());
-            assert!(multiplexer.sender::<u32>(id).is_none());
+            assert!(multiplexer.sender::<u32>(id).is_err());
             assert_eq!(multiplexer.change_stream_channel(id, B), Err(MultiplexerError::UnknownStream(id)));
         }
         assert!(!multiplexer.has_channel(A));
@@ -300,9 +300,9 @@ mod ids {
         assert!(multiplexer.remove_stream(old.id).is_none());
         let unknown = Err(MultiplexerError::UnknownStream(old.id));
         assert_eq!(multiplexer.change_stream_channel(old.id, B), unknown);
-        assert!(multiplexer.sender::<u32>(old.id).is_none());
+        assert!(multiplexer.sender::<u32>(old.id).is_err());
         let unknown = SendError::UnknownStream(old.id);
-        assert_eq!(now(multiplexer.send([old.id], 1)), [Err(unknown)]);
+        assert_eq!(now(multiplexer.send([old.id], 1).map(Sent::into_vec)), [Err(unknown)]);
         assert_eq!(now(multiplexer.close_stream::<u32>(old.id)), Err(unknown));
         assert_eq!(multiplexer.channel_of(new.id), Some(A));
         assert!(new.keeper.take_items().is_empty());
@@ -1076,7 +1076,7 @@ mod sinks {
         let multiplexer = multiplexer();
         let peer = Peer::with_room(&multiplexer, A, 0);
         let mut send = multiplexer.send_one(peer.id, 1);
-        let mut broadcast = multiplexer.send([peer.id, peer.id], 2);
+        let mut broadcast = multiplexer.send([peer.id, peer.id], 2).map(Sent::into_vec);
         assert!(poll_future(&mut send, Waker::noop()).is_pending());
         assert!(poll_future(&mut broadcast, Waker::noop()).is_pending());
         peer.feed.end();
@@ -1171,7 +1171,7 @@ mod half_close {
         assert_eq!(multiplexer.change_stream_channel(peer.id, B), Err(ended));
         assert_eq!(multiplexer.with_stream(peer.id, |_| ()), Err(ended));
 
-        assert_eq!(now(multiplexer.send([peer.id], 1)), [Ok(peer.id)]);
+        assert_eq!(now(multiplexer.send([peer.id], 1).map(Sent::into_vec)), [Ok(peer.id)]);
         now(multiplexer.sender(peer.id).unwrap().send(2)).unwrap();
         assert_eq!(peer.keeper.take_items(), [1, 2]);
 
@@ -1259,7 +1259,7 @@ mod half_close {
         assert_eq!(poll(&mut receiver), Poll::Ready(Some((peer.id, Ended))));
         assert_eq!(poll(&mut receiver), Poll::Ready(None));
         assert_eq!(multiplexer.drained(A).now_or_never(), Some(Ok(())));
-        assert_eq!(now(multiplexer.send([peer.id], 1)), [Ok(peer.id)]);
+        assert_eq!(now(multiplexer.send([peer.id], 1)).into_vec(), [Ok(peer.id)]);
     }
 
     /// Where the stream ends decides.
@@ -1341,7 +1341,7 @@ mod closing {
         multiplexer.close();
         peer.feed.push(1);
         assert_eq!(events_of(&multiplexer, A, peer.id), [Item(1)]);
-        assert_eq!(now(multiplexer.send([peer.id], 2)), [Ok(peer.id)]);
+        assert_eq!(now(multiplexer.send([peer.id], 2).map(Sent::into_vec)), [Ok(peer.id)]);
         assert_eq!(multiplexer.channel_of(peer.id), Some(A));
         assert!(multiplexer.remove_stream(peer.id).unwrap().stream.is_some());
         assert_eq!(events_of(&multiplexer, A, peer.id), [Removed]);

@@ -198,7 +198,7 @@ fn receive(multiplexer: &Pairs) {
 fn send(multiplexer: &Pairs, ids: [StreamId; 2]) {
     drop(poll_future(&mut multiplexer.send(ids, Parcel::default()), Waker::noop()));
     let _ = poll_future(&mut multiplexer.send_one(ids[0], Parcel::default()), Waker::noop());
-    if let Some(mut sender) = multiplexer.sender(ids[0]) {
+    if let Ok(mut sender) = multiplexer.sender(ids[0]) {
         let _ = poll_future(&mut sender.send(Parcel::default()), Waker::noop());
         let _ = poll_future(&mut sender.close(), Waker::noop());
     }
@@ -248,7 +248,7 @@ fn assert_goes_on(Scene { multiplexer, peer, .. }: &Scene) {
         let peer = Peer::add(multiplexer, 99, 1).unwrap();
         peer.feed.push(Parcel::default());
         assert!(matches!(multiplexer.try_recv(99), Ok((id, Some(_))) if id == peer.id));
-        assert_eq!(block_on(multiplexer.send([peer.id], Parcel::default())), [Ok(peer.id)]);
+        assert!(block_on(multiplexer.send([peer.id], Parcel::default())).is_ok());
     }
 }
 
@@ -686,14 +686,16 @@ mod in_an_item {
     fn that_is_cloned() {
         from_within(ROOM, |scene, action| {
             let ids = [scene.peer.id; 2];
-            block_on(scene.multiplexer.send(ids, parcel(Moment::Clone, action)));
+            let _ = block_on(scene.multiplexer.send(ids, parcel(Moment::Clone, action)));
         });
     }
 
     #[test]
     fn that_is_dropped_for_nobody_takes_it() {
         from_within(ROOM, |scene, action| {
-            block_on(scene.multiplexer.send([], parcel(Moment::Drop, action)));
+            let nobody: [StreamId; 0] = [];
+            let sent = block_on(scene.multiplexer.send(nobody, parcel(Moment::Drop, action)));
+            assert!(sent.is_empty());
         });
     }
 

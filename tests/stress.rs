@@ -539,7 +539,7 @@ mod sending {
                     let mut sending = multiplexer.send(many_ids, letter);
                     let polled = poll_future(&mut sending, Waker::noop());
                     reports.extend(many.iter().enumerate().map(|(index, to)| match &polled {
-                        Poll::Ready(sent) => (letter, *to, Knows::by(&sent[index])),
+                        Poll::Ready(sent) => (letter, *to, Knows::by(&sent.as_slice()[index])),
                         Poll::Pending => (letter, *to, Knows::Nothing),
                     }));
                 }

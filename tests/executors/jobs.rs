@@ -230,7 +230,7 @@ pub(crate) async fn peer_vanishes<N: Net, E: Executor>(executor: E) {
         }
     }
     let sent = server.send([vanishes_id, stays_id], "it is gone".to_owned()).await;
-    assert!(matches!(sent[..], [Err(SendError::UnknownStream(gone)), Ok(_)] if gone == vanishes_id));
+    assert!(matches!(sent.as_slice(), [Err(SendError::UnknownStream(gone)), Ok(_)] if *gone == vanishes_id));
     assert_eq!(line(receiver.next().await), (stays_id, "still here".to_owned()));
     stays.await;
     assert!(matches!(receiver.next().await, Some((id, Ended)) if id == stays_id));
@@ -355,7 +355,7 @@ pub(crate) async fn peer_does_not_read<N: Net, E: Executor>(executor: E) {
             }
         }
     };
-    assert!(matches!(sent[..], [Ok(first), Ok(second)] if (first, second) == (stuck_id, reads_id)));
+    assert!(matches!(sent.as_slice(), [Ok(first), Ok(second)] if [*first, *second] == [stuck_id, reads_id]));
     server.close_stream::<String>(stuck_id).await.unwrap();
     server.close_stream::<String>(reads_id).await.unwrap();
     assert_eq!(stuck.await, count, "nothing is lost");
