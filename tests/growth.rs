@@ -1,0 +1,260 @@
+//! Nothing grows unseen: what comes and goes leaves nothing behind, and what is done for one does not depend on
+//! how many others there are.
+//!
+//! All of this is counted, in bytes and polls; `benches/growth` measures the rest.
+
+#[path = "growth/bytes.rs"]
+mod bytes;
+mod support;
+#[path = "growth/tasks.rs"]
+mod tasks;
+
+use futures::FutureExt;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use stream_multiplexer::{Multiplexer, StreamId, StreamSlab};
+use support::{Feed, Gate, Gatekeeper, Pipe, gate, pipe, poll, poll_future};
+
+const A: usize = 1;
+const B: usize = 2;
+
+type Pairs = Multiplexer<Pipe<u32>, Gate<u32>>;
+
+fn multiplexer() -> Pairs {
+    let multiplexer = Pairs::new();
+    multiplexer.add_channel(A).unwrap();
+    multiplexer.add_channel(B).unwrap();
+    multiplexer
+}
+
+fn add(multiplexer: &Pairs) -> (StreamId, Feed<u32>, Gatekeeper<u32>) {
+    let (feed, pipe) = pipe();
+    let (keeper, gate) = gate(0);
+    (multiplexer.add_stream_pair(gate, pipe, A).unwrap(), feed, keeper)
+}
+
+/// What comes and goes leaves no byte behind.
+mod leaves {
+    use super::*;
+
+    /// Does it again and again. In the first rounds there may be room to be made.
+    fn assert_nothing(mut round: impl FnMut()) {
+        (0..100).for_each(|_| round());
+        let before = bytes::held();
+        (0..2_000).for_each(|_| round());
+        assert_eq!(bytes::held() - before, 0);
+    }
+
+    #[test]
+    fn a_pair_that_comes_and_is_removed() {
+        let multiplexer = multiplexer();
+        let mut receiver = multiplexer.receiver(A).unwrap();
+        assert_nothing(|| {
+            let (id, ..) = add(&multiplexer);
+            assert!(poll(&mut receiver).is_pending());
+            multiplexer.remove_stream(id).unwrap();
+            assert!(poll(&mut receiver).is_ready());
+        });
+    }
+
+    #[test]
+    fn a_pair_that_comes_and_ends() {
+        let multiplexer = multiplexer();
+        let mut receiver = multiplexer.receiver(A).unwrap();
+        assert_nothing(|| {
+            let (_, feed, _) = add(&multiplexer);
+            feed.push(1);
+            feed.end();
+            assert!(poll(&mut receiver).is_ready());
+            assert!(poll(&mut receiver).is_ready());
+        });
+    }
+
+    #[test]
+    fn a_pair_that_moves_to_and_fro() {
+        let multiplexer = multiplexer();
+        let mut receivers = [A, B].map(|channel| multiplexer.receiver(channel).unwrap());
+        let (id, ..) = add(&multiplexer);
+        assert_nothing(|| {
+            multiplexer.change_stream_channel(id, B).unwrap();
+            multiplexer.change_stream_channel(id, A).unwrap();
+            for receiver in &mut receivers {
+                while poll(receiver).is_ready() {}
+            }
+        });
+    }
+
+    #[test]
+    fn a_channel_that_comes_and_goes() {
+        const PASSING: usize = 3;
+        let multiplexer = multiplexer();
+        assert_nothing(|| {
+            multiplexer.add_channel(PASSING).unwrap();
+            let (id, ..) = add(&multiplexer);
+            multiplexer.change_stream_channel(id, PASSING).unwrap();
+            while multiplexer.try_recv(A).is_ok() {}
+            assert_eq!(multiplexer.remove_channel(PASSING).unwrap().len(), 1);
+        });
+    }
+
+    #[test]
+    fn receivers_that_wait_and_go() {
+        let multiplexer = multiplexer();
+        assert_nothing(|| {
+            let mut receivers = [(); 5].map(|()| multiplexer.receiver(A).unwrap());
+            receivers.iter_mut().for_each(|receiver| assert!(poll(receiver).is_pending()));
+            let mut recv = multiplexer.recv(A);
+            assert!(poll_future(&mut recv, Waker::noop()).is_pending());
+        });
+    }
+
+    #[test]
+    fn senders_that_wait_and_go() {
+        let multiplexer = multiplexer();
+        let (id, ..) = add(&multiplexer);
+        assert_nothing(|| {
+            let mut sends = [(); 5].map(|()| multiplexer.send_one(id, 1));
+            sends.iter_mut().for_each(|send| assert!(poll_future(send, Waker::noop()).is_pending()));
+        });
+    }
+
+    /// A task that looks again and again has one place.
+    #[test]
+    fn a_sender_that_is_polled_again() {
+        let multiplexer = multiplexer();
+        let (id, ..) = add(&multiplexer);
+        let mut send = multiplexer.send_one(id, 1);
+        assert_nothing(|| assert!(poll_future(&mut send, &Waker::from(Arc::new(Nobody))).is_pending()));
+    }
+
+    #[test]
+    fn a_broadcast_to_sinks_that_are_slow() {
+        let multiplexer = multiplexer();
+        let (ids, keepers): (Vec<_>, Vec<_>) =
+            (0..5).map(|_| add(&multiplexer)).map(|(id, _, keeper)| (id, keeper)).unzip();
+        assert_nothing(|| {
+            let mut send = multiplexer.send(ids.clone(), 1);
+            assert!(poll_future(&mut send, Waker::noop()).is_pending());
+            keepers.iter().for_each(|keeper| keeper.make_room(1));
+            assert!(poll_future(&mut send, Waker::noop()).is_ready());
+            keepers.iter().for_each(|keeper| drop(keeper.take_items()));
+        });
+    }
+
+    #[test]
+    fn a_stream_that_is_closed() {
+        let multiplexer = multiplexer();
+        assert_nothing(|| {
+            let (id, ..) = add(&multiplexer);
+            multiplexer.close_stream::<u32>(id).now_or_never().unwrap().unwrap();
+            while multiplexer.try_recv(A).is_ok() {}
+        });
+    }
+
+    #[test]
+    fn a_member_of_a_slab() {
+        let mut slab = StreamSlab::new();
+        assert_nothing(|| {
+            let key = slab.insert(pipe::<u32>().1);
+            assert!(poll(&mut slab).is_pending());
+            slab.remove(key).unwrap();
+        });
+    }
+
+    /// What is kept for the greatest number of members is kept once, however often they come.
+    #[test]
+    fn a_second_burst_needs_no_more_than_the_first() {
+        let multiplexer = multiplexer();
+        let burst = || {
+            let ids: Vec<_> = (0..1_000).map(|_| add(&multiplexer).0).collect();
+            while multiplexer.try_recv(A).is_ok() {}
+            ids.into_iter().for_each(|id| drop(multiplexer.remove_stream(id).unwrap()));
+            while multiplexer.try_recv(A).is_ok() {}
+        };
+        burst();
+        let before = bytes::held();
+        (0..5).for_each(|_| burst());
+        assert_eq!(bytes::held() - before, 0);
+    }
+
+    struct Nobody;
+
+    impl Wake for Nobody {
+        fn wake(self: Arc<Self>) {}
+    }
+}
+
+/// How many there are.
+mod polls {
+    use super::*;
+    use crate::tasks::Tasks;
+
+    /// A call that finds nothing looks at a bounded number of members.
+    #[test]
+    fn of_members_in_one_call() {
+        for members in [100, 1_000, 10_000] {
+            let multiplexer = multiplexer();
+            let feeds: Vec<_> = (0..members).map(|_| add(&multiplexer).1).collect();
+            assert!(poll(&mut multiplexer.receiver(A).unwrap()).is_pending());
+            assert_eq!(feeds.iter().map(Feed::take_polls).sum::<usize>(), 64);
+
+            let (feeds, pipes): (Vec<Feed<u32>>, Vec<_>) = (0..members).map(|_| pipe()).unzip();
+            assert!(poll(&mut StreamSlab::from_iter(pipes)).is_pending());
+            assert_eq!(feeds.iter().map(Feed::take_polls).sum::<usize>(), 64);
+        }
+    }
+
+    /// One wake polls each of those once, that wait again where they are woken.
+    #[test]
+    fn of_tasks_that_wait_again_in_place() {
+        const TASKS: usize = 50;
+        let multiplexer = multiplexer();
+        let (id, _, keeper) = add(&multiplexer);
+        let mut tasks = Tasks::default();
+        for _ in 0..TASKS {
+            let multiplexer = multiplexer.clone();
+            tasks.spawn_in_place(async move { multiplexer.send_one(id, 1).await.unwrap() });
+        }
+        let before = tasks.polls();
+        keeper.make_room(0);
+        assert_eq!(tasks.polls() - before, TASKS);
+    }
+
+    /// An item that comes while many wait wakes each of them once, and no more.
+    #[test]
+    fn of_tasks_that_wait_for_items_that_come_one_by_one() {
+        const TASKS: usize = 50;
+        let multiplexer = multiplexer();
+        let (_, feed, _) = add(&multiplexer);
+        let mut tasks = Tasks::default();
+        for _ in 0..TASKS {
+            let multiplexer = multiplexer.clone();
+            tasks.spawn(async move { assert_eq!(multiplexer.recv(A).await.unwrap().1, Some(1)) });
+        }
+        for left in (1..=TASKS).rev() {
+            let before = tasks.polls();
+            feed.push(1);
+            tasks.run();
+            assert!(tasks.polls() - before <= left);
+        }
+    }
+
+    #[test]
+    fn of_tasks_that_wait_for_a_sink_that_takes_items_one_by_one() {
+        const TASKS: usize = 50;
+        let multiplexer = multiplexer();
+        let (id, _, keeper) = add(&multiplexer);
+        let mut tasks = Tasks::default();
+        for _ in 0..TASKS {
+            let multiplexer = multiplexer.clone();
+            tasks.spawn(async move { multiplexer.send_one(id, 1).await.unwrap() });
+        }
+        for left in (1..=TASKS).rev() {
+            let before = tasks.polls();
+            keeper.make_room(1);
+            tasks.run();
+            assert!(tasks.polls() - before <= left);
+        }
+        assert!(tasks.are_done());
+    }
+}

@@ -1,0 +1,46 @@
+//! How many bytes a thread has allocated and not freed.
+
+#![allow(unsafe_code, reason = "a global allocator can be had in no other way; nothing else here is unsafe")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+/// Of this thread. Means something only beside what it was before.
+pub(crate) fn held() -> isize {
+    BYTES.get()
+}
+
+thread_local! {
+    static BYTES: Cell<isize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+fn count(bytes: usize, sign: isize) {
+    BYTES.set(BYTES.get() + sign * isize::try_from(bytes).expect("no block is larger"));
+}
+
+// SAFETY: `System` does it all; the rest counts, and neither allocates nor panics.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size(), 1);
+        // SAFETY: what holds for this call holds for that one.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        count(layout.size(), -1);
+        // SAFETY: as above.
+        unsafe { System.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(layout.size(), -1);
+        count(size, 1);
+        // SAFETY: as above.
+        unsafe { System.realloc(block, layout, size) }
+    }
+}
