@@ -60,6 +60,18 @@ fn idle(polls: &Cell<usize>) -> AnyStream<'_> {
     }))
 }
 
+/// A stream that has nothing, and can be told from others.
+#[derive(Debug, PartialEq)]
+struct Named<T>(T);
+
+impl<T: Unpin> Stream for Named<T> {
+    type Item = u32;
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<u32>> {
+        Poll::Pending
+    }
+}
+
 fn panics<R>(call: impl FnOnce() -> R) -> bool {
     catch_unwind(AssertUnwindSafe(call)).is_err()
 }
@@ -70,11 +82,11 @@ fn panics<R>(call: impl FnOnce() -> R) -> bool {
 fn keys_are_those_of_a_slab() {
     let mut slab = StreamSlab::new();
     assert!(slab.is_empty());
-    assert_eq!([slab.insert('a'), slab.insert('b'), slab.insert('c')], [0, 1, 2]);
+    assert_eq!(['a', 'b', 'c'].map(|name| slab.insert(Named(name))), [0, 1, 2]);
     assert_eq!(slab.len(), 3);
     assert!(!slab.is_empty());
 
-    assert_eq!(slab.remove(1), Some('b'));
+    assert_eq!(slab.remove(1), Some(Named('b')));
     assert!(!slab.contains(1));
     assert_eq!(slab.get(1), None);
     assert_eq!(slab.get_mut(1), None);
@@ -83,44 +95,48 @@ fn keys_are_those_of_a_slab() {
     assert!(slab.contains(0) && slab.contains(2) && !slab.contains(99));
     assert_eq!(slab.len(), 2);
 
-    assert_eq!(slab.insert('d'), 1, "a vacant key is used again");
-    assert_eq!(slab.get(1), Some(&'d'));
+    assert_eq!(slab.insert(Named('d')), 1, "a vacant key is used again");
+    assert_eq!(slab.get(1), Some(&Named('d')));
 }
 
 #[test]
 fn members_are_read_and_changed_in_place() {
-    let mut slab = StreamSlab::from_iter([10, 20, 30]);
-    *slab.get_mut(1).unwrap() += 1;
-    assert_eq!(slab.get(1), Some(&21));
+    let mut slab = StreamSlab::from_iter([10, 20, 30].map(Named));
+    slab.get_mut(1).unwrap().0 += 1;
+    assert_eq!(slab.get(1), Some(&Named(21)));
     for (key, member) in &mut slab {
-        *member += key;
+        member.0 += key;
     }
     assert_eq!(slab.iter_mut().len(), 3);
     assert_eq!(slab.iter().len(), 3);
-    assert_eq!(slab.iter().collect::<Vec<_>>(), [(0, &10), (1, &22), (2, &32)]);
+    assert_eq!(slab.iter().collect::<Vec<_>>(), [(0, &Named(10)), (1, &Named(22)), (2, &Named(32))]);
 
     slab.remove(1);
-    assert_eq!((&slab).into_iter().collect::<Vec<_>>(), [(0, &10), (2, &32)], "in the order of the keys");
+    assert_eq!(
+        (&slab).into_iter().collect::<Vec<_>>(),
+        [(0, &Named(10)), (2, &Named(32))],
+        "in the order of the keys"
+    );
     assert_eq!(slab.iter_mut().map(|(key, _)| key).collect::<Vec<_>>(), [0, 2]);
 }
 
 #[test]
 fn shows_its_members() {
-    let mut slab = StreamSlab::from_iter(["a", "b", "c"]);
+    let mut slab = StreamSlab::from_iter(['a', 'b', 'c'].map(Named));
     slab.remove(1);
-    assert_eq!(format!("{slab:?}"), r#"{0: "a", 2: "c"}"#);
-    assert_eq!(format!("{:?}", slab.iter()), r#"{0: "a", 2: "c"}"#);
+    assert_eq!(format!("{slab:?}"), "{0: Named('a'), 2: Named('c')}");
+    assert_eq!(format!("{:?}", slab.iter()), "{0: Named('a'), 2: Named('c')}");
     assert!(format!("{:?}", slab.iter_mut()).contains('2'), "how many are left");
     assert_eq!(format!("{:?}", StreamSlab::<u32>::default()), "{}");
 }
 
 #[test]
 fn capacity_is_what_was_asked_for_and_survives_clear() {
-    assert_eq!(StreamSlab::<u32>::new().capacity(), 0);
+    assert_eq!(StreamSlab::<Named<u32>>::new().capacity(), 0);
     let mut slab = StreamSlab::with_capacity(100);
     let capacity = slab.capacity();
     assert!(capacity >= 100);
-    slab.extend(0..100);
+    slab.extend((0..100).map(Named));
     assert_eq!(slab.capacity(), capacity, "there was room");
     slab.clear();
     assert!(slab.is_empty());

@@ -40,14 +40,24 @@ pub use iter::{Iter, IterMut};
 /// });
 /// ```
 ///
-/// The streams are `Unpin`, for they are handed back. One that is not comes as `Pin<Box<_>>`:
+/// The streams are `Unpin`, because the slab stores them inline and hands them back. A stream that awaits
+/// something in an `async` block of its own is not `Unpin`: those of `async_stream::stream!`, for example, and of
+/// `unfold`, `then` or `once` with such a block. The compiler refuses it where it is inserted. Give the slab a
+/// `Pin<Box<_>>` of it, by `Box::pin`:
 ///
 /// ```
-/// use futures::{StreamExt, stream};
+/// use futures::stream;
 /// use stream_multiplexer::StreamSlab;
 ///
 /// let mut slab = StreamSlab::new();
-/// slab.insert(Box::pin(stream::once(async { 1 })));
+/// slab.insert(Box::pin(stream::unfold(0, |n| async move { Some((n, n + 1)) })));
+/// ```
+///
+/// ```compile_fail,E0277
+/// # use futures::stream;
+/// # use stream_multiplexer::StreamSlab;
+/// # let mut slab = StreamSlab::new();
+/// slab.insert(stream::unfold(0, |n| async move { Some((n, n + 1)) })); // cannot be unpinned
 /// ```
 ///
 /// # Coming from other sets
@@ -129,12 +139,15 @@ impl<St> StreamSlab<St> {
     }
 
     /// Adds a stream and returns its key. It is ready at once, and the task that waits for the slab, if
-    /// any, is woken.
+    /// any, is woken. A stream that is not `Unpin` comes by [`Box::pin`]; see [above](Self).
     ///
     /// # Panics
     ///
     /// If the slab would hold more than some 1.1 billion members (34 million on a 32-bit machine).
-    pub fn insert(&mut self, stream: St) -> usize {
+    pub fn insert(&mut self, stream: St) -> usize
+    where
+        St: Stream + Unpin,
+    {
         let key = self.members.fill_with(|waker| Member { stream, waker });
         self.terminated = false;
         // Its key has another owner now.
@@ -338,7 +351,7 @@ impl<St> Default for StreamSlab<St> {
     }
 }
 
-impl<St> Extend<St> for StreamSlab<St> {
+impl<St: Stream + Unpin> Extend<St> for StreamSlab<St> {
     fn extend<I: IntoIterator<Item = St>>(&mut self, streams: I) {
         for stream in streams {
             self.insert(stream);
@@ -346,7 +359,7 @@ impl<St> Extend<St> for StreamSlab<St> {
     }
 }
 
-impl<St> FromIterator<St> for StreamSlab<St> {
+impl<St: Stream + Unpin> FromIterator<St> for StreamSlab<St> {
     fn from_iter<I: IntoIterator<Item = St>>(streams: I) -> Self {
         let streams = streams.into_iter();
         let mut slab = Self::with_capacity(streams.size_hint().0);
