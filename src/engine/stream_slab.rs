@@ -2,11 +2,12 @@
 
 use crate::engine::patience::Patience;
 use crate::engine::rotation::Rotation;
-use crate::unwind::{for_each, on_panic};
+use crate::unwind::{Steps, on_panic};
 use crate::wait_list::Waiter;
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
 use std::fmt;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -94,6 +95,9 @@ pub use iter::{Iter, IterMut};
 /// not polled again; the next call drops it and yields its `(key, None)`, unless its key has another stream
 /// by then. All others go on.
 ///
+/// Whatever drops several streams drops all of them, also when the drop of one panics. The first panic goes on after
+/// that, the others are swallowed. While the thread unwinds already, all are swallowed.
+///
 /// # Cancel safety
 ///
 /// An item that was taken out of a member is returned by the same call, so `next()` loses nothing
@@ -148,22 +152,31 @@ impl<St> StreamSlab<St> {
     where
         St: Stream + Unpin,
     {
+        let key = self.add(stream);
+        self.wake();
+        key
+    }
+
+    fn add(&mut self, stream: St) -> usize {
         let key = self.members.fill_with(|waker| Member { stream, waker });
         self.terminated = false;
         // Its key has another owner now.
         self.untold.take_if(|untold| untold.key == key);
-        self.make_ready(key);
+        self.members.set_ready(key);
         key
     }
 
     /// Removes a stream and hands it back. Nothing more is yielded for it. If it was the last, the task that
     /// waits for the slab is woken, for `None`.
     pub fn remove(&mut self, key: usize) -> Option<St> {
-        let stream = self.take(key)?;
-        if self.is_empty() {
+        let mut stream = self.take(key);
+        if stream.is_some() && self.is_empty() {
+            // As in all that drops: if the task's waker panics, the stream's drop must not panic as well.
+            let in_hand = on_panic(|| drop(stream.take()));
             self.wake();
+            in_hand.defuse();
         }
-        Some(stream)
+        stream
     }
 
     fn take(&mut self, key: usize) -> Option<St> {
@@ -211,14 +224,25 @@ impl<St> StreamSlab<St> {
 
     /// Drops all streams. The storage is kept.
     ///
-    /// Cost: a walk through the [`capacity`](Self::capacity).
+    /// Cost: a walk through the slots.
     ///
     /// # Panics
     ///
-    /// When the drop of a stream panics; the others are dropped all the same.
+    /// When the drop of a stream panics, after all are dropped.
     pub fn clear(&mut self) {
         self.untold = None;
-        for_each(0..self.capacity(), |key| drop(self.remove(key)));
+        let was_empty = self.is_empty();
+        let mut steps = Steps::default();
+        steps.drop_all((0..self.end()).filter_map(|key| self.take(key)));
+        if !was_empty {
+            steps.take(|| self.wake());
+        }
+        steps.finish();
+    }
+
+    /// The key behind the last stream's.
+    fn end(&self) -> usize {
+        self.members.slots().iter().next_back().map_or(0, |(last, _)| last + 1)
     }
 
     /// The streams with their keys, in the order of the keys.
@@ -233,11 +257,7 @@ impl<St> StreamSlab<St> {
         IterMut::new(self.members.slots_mut().iter_mut())
     }
 
-    fn make_ready(&mut self, key: usize) {
-        self.members.set_ready(key);
-        self.wake();
-    }
-
+    /// There is something to tell: wakes the task, if it waits.
     fn wake(&mut self) {
         if self.members.unpark() {
             self.members.tasks().wake_all();
@@ -339,9 +359,13 @@ impl<St: Stream + Unpin> FusedStream for StreamSlab<St> {
 }
 
 impl<St> Drop for StreamSlab<St> {
-    /// Lets go of the waiting task: members' wakers may live on, and would keep it.
     fn drop(&mut self) {
-        self.members.tasks().leave(&mut self.waiter);
+        let members = mem::take(self.members.slots_mut());
+        let mut steps = Steps::default();
+        // Members' wakers may live on, and would keep the task.
+        steps.take(|| self.members.tasks().leave(&mut self.waiter));
+        steps.drop_all(members.into_iter().map(|(_, member)| member.stream));
+        steps.finish();
     }
 }
 
@@ -353,9 +377,19 @@ impl<St> Default for StreamSlab<St> {
 
 impl<St: Stream + Unpin> Extend<St> for StreamSlab<St> {
     fn extend<I: IntoIterator<Item = St>>(&mut self, streams: I) {
-        for stream in streams {
-            self.insert(stream);
+        let mut any = false;
+        let mut steps = Steps::default();
+        steps.take(|| {
+            for stream in streams {
+                self.add(stream);
+                any = true;
+            }
+        });
+        // Only now, so that a task's waker that panics costs no stream its place.
+        if any {
+            steps.take(|| self.wake());
         }
+        steps.finish();
     }
 }
 
