@@ -56,6 +56,14 @@ pub(crate) fn for_each<T>(items: impl IntoIterator<Item = T>, mut step: impl FnM
     steps.finish();
 }
 
+/// Drops each item, also when the drop of one panics; then the first panic goes on. The iterator itself must not
+/// panic.
+pub(crate) fn drop_all<T>(items: impl IntoIterator<Item = T>) {
+    let mut steps = Steps::default();
+    steps.drop_all(items);
+    steps.finish();
+}
+
 /// Steps that are all taken, whatever panics in one of them; at the end the first panic goes on.
 #[derive(Default)]
 #[must_use = "its panic is to go on"]
@@ -77,7 +85,7 @@ impl Steps {
         }
     }
 
-    /// Drops each item, also when the drop of one panics. The iterator itself must not panic.
+    /// As [`drop_all`], which is one step.
     pub(crate) fn drop_all<T>(&mut self, items: impl IntoIterator<Item = T>) {
         let mut items = items.into_iter();
         // An item has left the iterator when its drop panics, so each time it goes on behind that one.

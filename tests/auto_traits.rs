@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use stream_multiplexer::{
-    AddStreamError, ChannelOptions, ChannelReceiver, CloseStream, Iter, IterMut, Multiplexer,
+    AddStreamError, ChannelOptions, ChannelReceiver, CloseStream, IntoIter, Iter, IterMut, Multiplexer,
     MultiplexerError, Recv, RecvMany, Send as Broadcast, SendError, SendOne, StreamEvent, StreamId,
     StreamPair, StreamSender, StreamSlab, TryRecvError,
 };
@@ -162,6 +162,9 @@ assert_auto_traits! {
     IterMut<'static, Free> => true true true,
     IterMut<'static, Unshared> => true false true,
     IterMut<'static, Local> => false false true,
+    IntoIter<Free> => true true true,
+    IntoIter<Unshared> => true false true,
+    IntoIter<Local> => false false true,
 }
 
 // Values are what they hold.

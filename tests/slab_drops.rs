@@ -173,6 +173,80 @@ fn clear_of_an_empty_slab_wakes_nobody() {
     slab.clear();
 }
 
+#[test]
+fn an_iterator_by_value_drops_what_is_left() {
+    let (dropped, slab) = slab();
+    let mut streams = slab.into_iter();
+    assert_eq!(panic_of(|| drop(streams.next())), None);
+    assert_eq!(panic_of(|| drop(streams.next_back())), Some(5));
+    assert_eq!(panic_of(|| drop(streams)), Some(1));
+    assert_eq!(*dropped.borrow(), [0, 5, 1, 2, 3, 4]);
+}
+
+#[test]
+fn an_iterator_by_value_that_is_dropped_while_unwinding_drops_all() {
+    let (dropped, slab) = slab();
+    let streams = slab.into_iter();
+    while_unwinding(|| drop(streams));
+    assert_eq!(*dropped.borrow(), [0, 1, 2, 3, 4, 5]);
+}
+
+/// The task is let go of when the iterator is made.
+#[test]
+fn an_iterator_by_value_that_is_not_made_drops_all() {
+    let (dropped, mut slab) = slab();
+    wait(&mut slab, panics_when_dropped());
+    assert_eq!(panic_of(|| slab.into_iter()), Some(FIRST));
+    assert_eq!(*dropped.borrow(), [0, 1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn retain_asks_for_all_and_drops_all_that_are_to_go() {
+    let (dropped, mut slab) = slab();
+    let mut asked = Vec::new();
+    let retain = || {
+        slab.retain(|key, bomb| {
+            assert_eq!(bomb.number, key);
+            asked.push(key);
+            key % 4 == 0
+        });
+    };
+    assert_eq!(panic_of(retain), Some(1));
+    assert_eq!(asked, [0, 1, 2, 3, 4, 5]);
+    assert_eq!(*dropped.borrow(), [1, 2, 3, 5]);
+    assert_eq!(slab.iter().map(|(key, _)| key).collect::<Vec<_>>(), [0, 4]);
+}
+
+#[test]
+fn retain_drops_all_while_unwinding() {
+    let (dropped, mut slab) = slab();
+    while_unwinding(|| slab.retain(|_, _| false));
+    assert_eq!(*dropped.borrow(), [0, 1, 2, 3, 4, 5]);
+    assert!(slab.is_empty());
+}
+
+#[test]
+fn retain_does_not_ask_again_after_a_panic() {
+    let (dropped, mut slab) = slab();
+    let until_two = |key, _: &mut _| if key == 2 { panic_any(FIRST) } else { key == 1 };
+    assert_eq!(panic_of(|| slab.retain(until_two)), Some(FIRST));
+    assert_eq!(*dropped.borrow(), [0]);
+    assert_eq!(slab.len(), 5);
+    assert_eq!(panic_of(|| drop(slab)), Some(1));
+}
+
+#[test]
+fn retain_wakes_the_task_when_none_is_left() {
+    let (_, mut slab) = slab();
+    wait(&mut slab, Arc::new(BadTask).into());
+    slab.retain(|_, _| true);
+    assert_eq!(panic_of(|| slab.retain(|key, _| key == 4)), Some(1));
+    assert_eq!(panic_of(|| slab.retain(|_, _| false)), Some(FIRST), "the task is woken");
+    slab.retain(|_, _| unreachable!("there are none"));
+    assert_eq!(poll_with(&mut slab, &Arc::new(BadTask).into()), Poll::Ready(None));
+    slab.retain(|_, _| unreachable!("there are none"));
+}
+
 /// The stream is in hand when the task is woken.
 #[test]
 fn remove_drops_the_stream_when_the_task_panics() {

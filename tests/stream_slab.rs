@@ -6,7 +6,8 @@ use futures::executor::block_on;
 use futures::stream::{self, FusedStream};
 use futures::{FutureExt, Stream, StreamExt};
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::iter::FusedIterator;
+use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -121,12 +122,76 @@ fn members_are_read_and_changed_in_place() {
 }
 
 #[test]
+fn its_iterators_go_from_both_ends_and_know_their_length() {
+    fn check<T>(
+        mut members: impl DoubleEndedIterator<Item = (usize, T)> + ExactSizeIterator + FusedIterator,
+    ) {
+        assert_eq!((members.len(), members.size_hint()), (3, (3, Some(3))));
+        assert_eq!(members.next_back().map(|(key, _)| key), Some(4));
+        assert_eq!(members.next().map(|(key, _)| key), Some(0));
+        assert_eq!(members.len(), 1);
+        assert_eq!(members.next_back().map(|(key, _)| key), Some(2));
+        assert!(members.next_back().is_none() && members.next().is_none());
+        assert_eq!(members.len(), 0);
+    }
+
+    let mut slab = StreamSlab::from_iter((0..6).map(Named));
+    slab.retain(|key, _| key % 2 == 0);
+    check(slab.iter());
+    check(slab.iter_mut());
+    check(slab.iter().clone());
+    check(slab.into_iter());
+}
+
+#[test]
+fn gives_its_members_up_by_value() {
+    let (feeds, mut slab) = idle_pipes(3);
+    feeds[1].panic();
+    assert!(panics(|| poll(&mut slab)));
+    let (wakes, waker) = Wakes::new();
+    assert_eq!(poll_with(&mut slab, &waker), Poll::Ready(Some((1, None))));
+    assert_eq!(poll_with(&mut slab, &waker), Poll::Pending);
+    drop(waker);
+    feeds[0].panic();
+    assert!(panics(|| poll(&mut slab)));
+    let mut members: Vec<_> = slab.into_iter().collect();
+    assert_eq!(Arc::strong_count(&wakes), 1, "and lets go of its task");
+    assert_eq!(members.iter().map(|(key, _)| *key).collect::<Vec<_>>(), [0, 2], "also one that panicked");
+    feeds[2].push(7);
+    assert_eq!(poll(&mut members[1].1), Poll::Ready(Some(7)));
+}
+
+/// Where a reference to the streams is, they have to be safe to look at after a panic.
+#[test]
+fn is_as_safe_to_look_at_after_a_panic_as_its_members() {
+    fn safe<T: UnwindSafe>(_: &T) {}
+    fn safe_by_reference<T: RefUnwindSafe>(_: &T) {}
+
+    let mut slab = StreamSlab::from_iter([Named(1)]);
+    safe(&slab);
+    safe_by_reference(&slab);
+    safe(&slab.iter());
+    safe_by_reference(&slab.iter());
+    safe_by_reference(&slab.iter_mut());
+    let members = slab.into_iter();
+    safe(&members);
+    safe_by_reference(&members);
+    // Not safe by reference.
+    safe(&StreamSlab::from_iter([Named(Cell::new(1))]));
+}
+
+#[test]
 fn shows_its_members() {
     let mut slab = StreamSlab::from_iter(['a', 'b', 'c'].map(Named));
     slab.remove(1);
     assert_eq!(format!("{slab:?}"), "{0: Named('a'), 2: Named('c')}");
     assert_eq!(format!("{:?}", slab.iter()), "{0: Named('a'), 2: Named('c')}");
-    assert!(format!("{:?}", slab.iter_mut()).contains('2'), "how many are left");
+    for left in [
+        format!("{:?}", slab.iter_mut()),
+        format!("{:?}", StreamSlab::from_iter([Named(1), Named(2)]).into_iter()),
+    ] {
+        assert!(left.contains('2'), "how many are left");
+    }
     assert_eq!(format!("{:?}", StreamSlab::<u32>::default()), "{}");
 }
 

@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 
 mod iter;
 
-pub use iter::{Iter, IterMut};
+pub use iter::{IntoIter, Iter, IterMut};
 
 /// A set of streams, polled as one, fairly; each has a key, as in a [`slab`].
 ///
@@ -240,6 +240,41 @@ impl<St> StreamSlab<St> {
         steps.finish();
     }
 
+    /// Drops the streams for which `keep` returns `false`, in the order of the keys. If none is left, the task that
+    /// waits for the slab is woken, for `None`.
+    ///
+    /// Cost: a walk through the slots.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::StreamSlab;
+    ///
+    /// let mut slab = StreamSlab::from_iter([stream::iter(vec![1]), stream::iter(vec![])]);
+    /// slab.retain(|_, stream| !stream.is_empty());
+    /// assert!(slab.contains(0) && !slab.contains(1));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// When `keep` panics: it is not asked again, and the streams that it was not asked for are kept. When the drop of
+    /// a stream panics, after `keep` was asked for all.
+    pub fn retain(&mut self, mut keep: impl FnMut(usize, &mut St) -> bool) {
+        let was_empty = self.is_empty();
+        let mut steps = Steps::default();
+        for key in 0..self.end() {
+            let Some(stream) = self.get_mut(key) else { continue };
+            match steps.take(|| keep(key, stream)) {
+                Some(true) => {}
+                Some(false) => _ = steps.take(|| drop(self.take(key))),
+                None => break,
+            }
+        }
+        if self.is_empty() && !was_empty {
+            steps.take(|| self.wake());
+        }
+        steps.finish();
+    }
+
     /// The key behind the last stream's.
     fn end(&self) -> usize {
         self.members.slots().iter().next_back().map_or(0, |(last, _)| last + 1)
@@ -399,6 +434,20 @@ impl<St: Stream + Unpin> FromIterator<St> for StreamSlab<St> {
         let mut slab = Self::with_capacity(streams.size_hint().0);
         slab.extend(streams);
         slab
+    }
+}
+
+impl<St> IntoIterator for StreamSlab<St> {
+    type Item = (usize, St);
+    type IntoIter = IntoIter<St>;
+
+    /// The streams with their keys, in the order of the keys.
+    fn into_iter(mut self) -> IntoIter<St> {
+        let members = IntoIter::new(mem::take(self.members.slots_mut()).into_iter());
+        // It lets go of its task, whose drop may panic. Here the members are dropped then; a value that is being
+        // returned would be leaked.
+        drop(self);
+        members
     }
 }
 
