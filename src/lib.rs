@@ -212,7 +212,7 @@ mod unwind;
 mod wait_list;
 
 pub use channel::{ChannelReceiver, Recv, RecvMany};
-pub use engine::{IntoIter, Iter, IterMut, StreamSlab};
+pub use engine::{IntoIter, Iter, IterMut, SlabRecvMany, StreamSlab};
 pub use error::{AddStreamError, MultiplexerError, SendError, TryRecvError};
 pub use event::{StreamEvent, StreamPair};
 pub use id::{ChannelId, StreamId};

@@ -22,28 +22,42 @@ impl<F: FnOnce()> Drop for Afterwards<F> {
     fn drop(&mut self) {
         let Some(action) = self.0.take() else { return };
         if thread::panicking() {
-            // The first panic is the one that goes on.
-            let mut steps = Steps::default();
-            steps.take(action);
-            steps.finish();
+            unheard(action);
         } else {
             action();
         }
     }
 }
 
+/// Runs `action` and swallows its panic.
+// Out of line, so that what the action captures need not be in memory before.
+#[cold]
+#[inline(never)]
+fn unheard(action: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(action)) {
+        swallow(panic);
+    }
+}
+
 /// Runs `action` if the scope is left by a panic before [`OnPanic::defuse`].
 pub(crate) fn on_panic<F: FnOnce()>(action: F) -> OnPanic<F> {
-    OnPanic(afterwards(action))
+    OnPanic(Some(action))
 }
 
 #[must_use]
-pub(crate) struct OnPanic<F: FnOnce()>(Afterwards<F>);
+pub(crate) struct OnPanic<F: FnOnce()>(Option<F>);
 
 impl<F: FnOnce()> OnPanic<F> {
     #[inline]
     pub(crate) fn defuse(self) {
         mem::forget(self);
+    }
+}
+
+impl<F: FnOnce()> Drop for OnPanic<F> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(unheard);
     }
 }
 

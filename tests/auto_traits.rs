@@ -10,8 +10,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use stream_multiplexer::{
     AddStreamError, ChannelOptions, ChannelReceiver, CloseStream, IntoIter, Iter, IterMut, Multiplexer,
-    MultiplexerError, Recv, RecvMany, Send as Broadcast, SendError, SendOne, StreamEvent, StreamId,
-    StreamPair, StreamSender, StreamSlab, TryRecvError,
+    MultiplexerError, Recv, RecvMany, Send as Broadcast, SendError, SendOne, SlabRecvMany, StreamEvent,
+    StreamId, StreamPair, StreamSender, StreamSlab, TryRecvError,
 };
 
 /// Whether a type has a trait, as a constant: the inherent one is preferred, and is there only if the bound
@@ -162,6 +162,9 @@ assert_auto_traits! {
     IterMut<'static, Free> => true true true,
     IterMut<'static, Unshared> => true false true,
     IterMut<'static, Local> => false false true,
+    SlabRecvMany<'static, Free> => true true true,
+    SlabRecvMany<'static, Unshared> => true false true,
+    SlabRecvMany<'static, Local> => false false true,
     IntoIter<Free> => true true true,
     IntoIter<Unshared> => true false true,
     IntoIter<Local> => false false true,

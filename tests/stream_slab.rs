@@ -3,6 +3,7 @@
 mod support;
 
 use futures::executor::block_on;
+use futures::future::FusedFuture;
 use futures::stream::{self, FusedStream};
 use futures::{FutureExt, Stream, StreamExt};
 use std::cell::Cell;
@@ -655,6 +656,139 @@ fn a_dropped_next_loses_nothing() {
     feeds[0].push(2);
     assert_eq!(wakes.take(), 1);
     assert_eq!(slab.next().now_or_never(), Some(Some((0, Some(2)))));
+}
+
+// Many at once.
+
+type Event<T> = (usize, Option<T>);
+
+/// What `poll_recv_many` appends, with a waker that nobody hears.
+fn recv_many<St: Stream + Unpin>(
+    slab: &mut StreamSlab<St>,
+    limit: usize,
+) -> (Poll<usize>, Vec<Event<St::Item>>) {
+    let mut events = Vec::new();
+    let received = slab.poll_recv_many(&mut Context::from_waker(Waker::noop()), &mut events, limit);
+    (received, events)
+}
+
+#[test]
+fn recv_many_takes_what_is_there_in_turn() {
+    let (feeds, mut slab) = pipes(3);
+    feeds.iter().for_each(|feed| (0..2).for_each(|item| feed.push(item)));
+    feeds[1].end();
+    let first = [(0, Some(0)), (1, Some(0)), (2, Some(0)), (0, Some(1))];
+    assert_eq!(recv_many(&mut slab, 4), (Poll::Ready(4), first.to_vec()));
+    let second = [(1, Some(1)), (2, Some(1)), (1, None)];
+    assert_eq!(recv_many(&mut slab, 9), (Poll::Ready(3), second.to_vec()));
+    assert_eq!(recv_many(&mut slab, 9), (Poll::Pending, vec![]));
+}
+
+#[test]
+fn recv_many_appends() {
+    let mut slab = StreamSlab::from_iter([stream::repeat(1)]);
+    let mut events = vec![(9, None)];
+    assert_eq!(slab.recv_many(&mut events, 2).now_or_never(), Some(2));
+    assert_eq!(events, [(9, None), (0, Some(1)), (0, Some(1))]);
+}
+
+#[test]
+fn recv_many_waits_for_the_first_event() {
+    let (feeds, mut slab) = idle_pipes(2);
+    let (wakes, waker) = Wakes::new();
+    let mut events = Vec::new();
+    let mut received = slab.recv_many(&mut events, 3);
+    assert_eq!(received.poll_unpin(&mut Context::from_waker(&waker)), Poll::Pending);
+    feeds[1].push(7);
+    assert_eq!(wakes.take(), 1);
+    assert_eq!(received.poll_unpin(&mut Context::from_waker(&waker)), Poll::Ready(1));
+    assert_eq!(events, [(1, Some(7))]);
+    feeds[0].push(8);
+    assert_eq!(wakes.take(), 0, "it does not wait for more");
+    assert_eq!(recv_many(&mut slab, 3), (Poll::Ready(1), vec![(0, Some(8))]));
+}
+
+#[test]
+fn recv_many_up_to_none_polls_nothing() {
+    let (feeds, mut slab) = pipes(1);
+    feeds[0].push(1);
+    assert_eq!(recv_many(&mut slab, 0), (Poll::Ready(0), vec![]));
+    assert_eq!(feeds[0].take_polls(), 0);
+    slab.clear();
+    assert_eq!(recv_many(&mut slab, 0), (Poll::Ready(0), vec![]));
+    assert!(!slab.is_terminated(), "that told nothing of the slab");
+}
+
+#[test]
+fn recv_many_of_an_empty_slab_is_nothing() {
+    let (feeds, mut slab) = pipes(1);
+    feeds[0].end();
+    assert_eq!(recv_many(&mut slab, 2), (Poll::Ready(1), vec![(0, None)]));
+    assert!(!slab.is_terminated(), "that it is empty is still to be told");
+    assert_eq!(recv_many(&mut slab, 2), (Poll::Ready(0), vec![]));
+    assert!(slab.is_terminated());
+}
+
+/// Polls in vain are counted for the whole call; it does not yield if it has something to tell.
+#[test]
+fn recv_many_polls_64_members_in_vain_at_most() {
+    for with_item in [0, 32, 64, 65] {
+        let (feeds, mut slab) = pipes(200);
+        feeds[with_item].push(1);
+        let (wakes, waker) = Wakes::new();
+        let mut events = Vec::new();
+        let received = slab.poll_recv_many(&mut Context::from_waker(&waker), &mut events, 9);
+        let at_once = with_item < 64;
+        assert_eq!(received, if at_once { Poll::Ready(1) } else { Poll::Pending });
+        assert_eq!(wakes.take(), usize::from(!at_once));
+        // The one with the item had a second poll, if that came before the 64th in vain.
+        let polls: usize = feeds.iter().map(Feed::take_polls).sum();
+        assert_eq!(polls, 64 + usize::from(at_once));
+        let rest: usize = events.len() + drain(&mut slab).len();
+        assert_eq!(rest, 1);
+    }
+}
+
+#[test]
+fn recv_many_keeps_what_it_received_before_a_panic() {
+    let (feeds, mut slab) = pipes(4);
+    feeds.iter().for_each(|feed| feed.push(1));
+    feeds[2].panic();
+    let mut events = Vec::new();
+    assert!(panics(|| slab.recv_many(&mut events, 9).now_or_never()));
+    assert_eq!(events, [(0, Some(1)), (1, Some(1))]);
+    let rest = [(2, None), (3, Some(1))];
+    assert_eq!(
+        recv_many(&mut slab, 9),
+        (Poll::Ready(2), rest.to_vec()),
+        "the end of the one that panicked is first"
+    );
+}
+
+#[test]
+fn recv_many_is_done_once() {
+    let mut slab = StreamSlab::from_iter([stream::repeat(1)]);
+    let mut events = Vec::new();
+    let mut received = slab.recv_many(&mut events, 2);
+    assert!(!received.is_terminated());
+    assert!(format!("{received:?}").contains('2'), "its limit");
+    assert_eq!((&mut received).now_or_never(), Some(2));
+    assert!(received.is_terminated());
+    assert!(panics(|| (&mut received).now_or_never()), "polled again");
+    assert_eq!(events.len(), 2);
+}
+
+#[test]
+fn recv_many_in_a_select() {
+    let (_feeds, mut slab) = idle_pipes(1);
+    let mut events = Vec::new();
+    let mut received = slab.recv_many(&mut events, 2);
+    block_on(async {
+        futures::select! {
+            _ = received => unreachable!("there is nothing"),
+            () = futures::future::ready(()).fuse() => {}
+        }
+    });
 }
 
 // Yielding.
