@@ -223,7 +223,7 @@ mod unwind;
 mod wait_list;
 
 pub use channel::{ChannelReceiver, Drained, Recv, RecvMany};
-pub use engine::{Iter, IterMut, StreamSlab};
+pub use engine::{IntoIter, Iter, IterMut, SlabRecvMany, StreamSlab};
 pub use error::{AddStreamError, MultiplexerError, SendError, TryRecvError};
 pub use event::{StreamEvent, StreamPair};
 pub use id::{ChannelId, StreamId};

@@ -93,7 +93,8 @@ impl WaitList {
     ///
     /// Cost: one lock pair; O(log n) where n wait. Allocates only when more tasks wait than ever before, and not
     /// for the first.
-    #[inline]
+    // Always: the compiler takes it for too large here and there, and then going to sleep costs 4 % more.
+    #[inline(always)]
     pub(crate) fn wait(&self, waiter: &mut Waiter, epoch: usize, waker: Waker) -> bool {
         let mut places = self.places.lock();
         // Ordering: the epoch only changes under this lock, which orders this load.

@@ -9,9 +9,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use stream_multiplexer::{
-    AddStreamError, ChannelOptions, ChannelReceiver, CloseStream, Iter, IterMut, Multiplexer,
-    MultiplexerError, Recv, RecvMany, SendError, SendMany, SendOne, Sent, StreamEvent, StreamId, StreamPair,
-    StreamSender, StreamSlab, TryRecvError,
+    AddStreamError, ChannelOptions, ChannelReceiver, CloseStream, IntoIter, Iter, IterMut, Multiplexer,
+    MultiplexerError, Recv, RecvMany, SendError, SendMany, SendOne, Sent, SlabRecvMany, StreamEvent,
+    StreamId, StreamPair, StreamSender, StreamSlab, TryRecvError,
 };
 
 /// Whether a type has a trait, as a constant: the inherent one is preferred, and is there only if the bound
@@ -162,6 +162,12 @@ assert_auto_traits! {
     IterMut<'static, Free> => true true true,
     IterMut<'static, Unshared> => true false true,
     IterMut<'static, Local> => false false true,
+    SlabRecvMany<'static, Free> => true true true,
+    SlabRecvMany<'static, Unshared> => true false true,
+    SlabRecvMany<'static, Local> => false false true,
+    IntoIter<Free> => true true true,
+    IntoIter<Unshared> => true false true,
+    IntoIter<Local> => false false true,
 }
 
 // Values are what they hold.

@@ -129,6 +129,18 @@ fn even_the_first_items_of_a_slab() {
 }
 
 #[test]
+fn recv_many_of_a_slab_into_a_buffer_with_room() {
+    let mut slab: StreamSlab<_> = (0..MEMBERS).map(stream::repeat).collect();
+    let mut buffer = Vec::with_capacity(500);
+    allocates_nothing_once_grown(|| {
+        buffer.clear();
+        assert_eq!(slab.recv_many(&mut buffer, 400).now_or_never(), Some(400));
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert_eq!(slab.poll_recv_many(cx, &mut buffer, 100), Poll::Ready(100));
+    });
+}
+
+#[test]
 fn waking_waiting_and_items_of_a_slab() {
     let (feeds, streams) = pipes();
     let mut slab = StreamSlab::from_iter(streams);
