@@ -410,6 +410,37 @@ impl<St, Si> Multiplexer<St, Si> {
         self.registry().with_stream(stream, f)
     }
 
+    /// Runs `f` with the sink of a stream, where it is. The sink is taken out as for a poll: no lock is held, and `f` may
+    /// call the multiplexer. Senders that wait for the sink look again afterwards.
+    ///
+    /// ```
+    /// use futures::{channel::mpsc, stream};
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::new();
+    /// multiplexer.add_channel(1)?;
+    /// let (sink, _peer) = mpsc::channel::<u8>(8);
+    /// let id = multiplexer.add_stream_pair(sink, stream::pending::<u8>(), 1)?;
+    /// assert_eq!(multiplexer.with_sink(id, |sink| sink.is_closed())?, false);
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownStream`](MultiplexerError::UnknownStream), also for a stream without a sink;
+    /// [`Busy`](MultiplexerError::Busy) if the sink is being polled at this moment. `f` does not run then.
+    ///
+    /// # Panics
+    ///
+    /// When `f` panics. The pair is removed, as by a panic of the sink's poll.
+    pub fn with_sink<R>(
+        &self,
+        stream: StreamId,
+        f: impl FnOnce(&mut Si) -> R,
+    ) -> Result<R, MultiplexerError> {
+        self.registry().with_sink(stream, f)
+    }
+
     /// The channel a stream is in.
     #[must_use]
     pub fn channel_of(&self, stream: StreamId) -> Option<ChannelId> {

@@ -453,7 +453,10 @@ impl<St, Si> Registry<St, Si> {
             *sink = pair_mut(&mut state.pairs, id).and_then(|pair| pair.sink.clone());
         }
     }
+}
 
+/// Streams and sinks in place.
+impl<St, Si> Registry<St, Si> {
     /// Runs `f` with a stream, taken out of its channel as for a poll.
     pub(crate) fn with_stream<R>(
         &self,
@@ -471,6 +474,25 @@ impl<St, Si> Registry<St, Si> {
             Absent::Ended => MultiplexerError::Ended(id),
         })?;
         Ok(channel.with_stream(self, seat.key(), member, f))
+    }
+
+    /// Runs `f` with a sink, taken out of its slot as for a poll.
+    pub(crate) fn with_sink<R>(
+        &self,
+        id: StreamId,
+        f: impl FnOnce(&mut Si) -> R,
+    ) -> Result<R, MultiplexerError> {
+        let slot = self.sink(id).ok_or(MultiplexerError::UnknownStream(id))?;
+        let lost = on_panic(|| {
+            if slot.is_over() {
+                drop(self.remove(id));
+            }
+        });
+        let result = slot.with(f);
+        lost.defuse();
+        result.ok_or_else(|| {
+            if slot.is_over() { MultiplexerError::UnknownStream(id) } else { MultiplexerError::Busy(id) }
+        })
     }
 }
 

@@ -212,6 +212,17 @@ impl<Si> SinkSlot<Si> {
         Poll::Pending
     }
 
+    /// Runs `f` with the sink, taken out as for a poll. Whoever waits for it looks again, for `f` may have made it
+    /// ready. `None` if it is being polled, or gone. When `f` panics the sink is lost.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Si) -> R) -> Option<R> {
+        let Taken::Sink(mut turn) = self.take() else { return None };
+        let result = f(turn.sink.as_mut().expect("taken just now"));
+        let others_woken = afterwards(|| self.senders.0.wake_all());
+        turn.finish();
+        drop(others_woken);
+        Some(result)
+    }
+
     /// Waits no more.
     pub(crate) fn leave(&self, waiter: &mut Waiter) {
         self.senders.0.leave(waiter);
