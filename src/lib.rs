@@ -122,10 +122,25 @@
 //!
 //! # Fairness
 //!
-//! Between two turns of one member, every member of the channel that was ready when the first of them ended has
-//! one. A turn is one poll, so nobody is served twice while another waits. Between channels there is no
-//! fairness but what you write: `select!` on their receivers for an even share, or ask the favoured one
-//! first.
+//! A turn is one poll of one member. **Between two turns of one member, every member of the channel that was ready when
+//! the first of them began has one turn.** So nobody is served twice while another waits. This holds for a
+//! [`StreamSlab`] as well, and for any number of receivers on one channel.
+//!
+//! A member is ready when it was added or moved in, when its last poll gave an item, and when its waker was called and
+//! that call has returned. There is one exception: while another thread is in the middle of waking a neighbour (it has
+//! marked a branch of the tree, and not the root yet), a member of the same branch that was woken may be passed over
+//! once.
+//!
+//! Departures share the turns. Between two turns of a member that is always ready come at most as many departures as
+//! were waiting when the first of them ended, and at most as many as there were turns of members. The departure of a
+//! stream comes before anything that the stream says when it is back in the same channel.
+//!
+//! Between channels there is no fairness but what you write: `select!` on their receivers for an even share, or ask the
+//! favoured one first.
+//!
+//! A member that always has an item, and takes no part in its runtime's cooperative budget, never lets the thread go: a
+//! loop that receives from it runs on, and a timeout around that loop does not fire. Let the executor run every few
+//! items (`tokio::task::yield_now`, `futures_lite::future::yield_now`).
 //!
 //! # Cost
 //!
@@ -148,6 +163,22 @@
 //! Allocations are 0 once the slabs have grown to the number of members, or of departures that wait to be
 //! received. Tests count all of this.
 //!
+//! Memory: a channel keeps 32 bytes for each departure (64 just after that memory has grown) until it is received, unless it
+//! [does not report them](ChannelOptions::report_departures).
+//!
+//! # Dependencies
+//!
+//! | crate | for |
+//! |---|---|
+//! | futures-core, futures-sink | `Stream` and `Sink` themselves |
+//! | slab | slots with keys |
+//! | pin-project-lite | members of a channel that are not `Unpin`, without unsafe code |
+//!
+//! Tasks are woken by lists of our own and not by `event-listener`, for a reason that the tests run: it wakes, clones
+//! and drops wakers under its own lock. An executor that polls in `wake`, or that drops its tasks when it stops, hangs
+//! with it for ever, and a waker that panics leaves the event dead. (`benches/peers` shows this for `async-channel` and
+//! `async-lock` as well.)
+//!
 //! # Cancel safety
 //!
 //! Every receiving future may be dropped at any point; nothing is lost. A sending future says in its
@@ -156,7 +187,7 @@
 //! # Panics
 //!
 //! A panic in a stream's or sink's poll reaches whoever polled, and costs that pair alone: it is removed,
-//! and its channel tells so. A panic in a drop or in a task's waker reaches the caller of whatever dropped or
+//! and its channel reports so. A panic in a drop or in a task's waker reaches the caller of whatever dropped or
 //! woke, be it a move, a removal or the closing; what that call was for is done all the same. A send in whose poll
 //! it came goes on when it is polled again, and tells what became of its item. While one panic is on its way,
 //! others are swallowed.

@@ -37,6 +37,10 @@ pub(super) enum Untold {
     Panicked(Panic),
 }
 
+/// As the documentation says.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Untold>() == 32);
+
 /// Tells apart the arrivals that wait in one queue. Never 0.
 pub(super) type Entry = u32;
 

@@ -30,8 +30,11 @@ const EVENTS_PER_POLL: usize = 4096;
 /// streams itself, in the task that polls it: a channel that nobody receives from is not polled, and that
 /// is its backpressure.
 ///
-/// It ends when its channel was removed, or when the channel is empty and the multiplexer was
-/// [closed](crate::Multiplexer::close) or all its handles are gone. An empty channel of an open multiplexer waits.
+/// It ends when its channel was removed, or when the channel is empty and was closed: by
+/// [`close_channel`](crate::Multiplexer::close_channel), with the [whole multiplexer](crate::Multiplexer::close), or
+/// because all handles are gone. An empty channel that is open waits.
+///
+/// When all handles are gone, a channel goes on as long as it has a receiver; then what is in it is dropped.
 ///
 /// ```
 /// use futures::{StreamExt, executor::block_on, stream};
@@ -53,13 +56,16 @@ const EVENTS_PER_POLL: usize = 4096;
 ///
 /// # Fairness
 ///
-/// Between two turns of one stream, every stream of the channel that was ready at the first of them and did
-/// not leave has one. The receivers of a channel take these turns among them.
+/// Between two turns of one member, every member of the channel that was ready when the first of them began has one
+/// turn. The receivers of a channel take these turns among them. What "ready" means, and how departures share the
+/// turns, is [said once for all](crate#fairness).
 ///
 /// # Yielding
 ///
-/// One poll takes at most 64 turns in vain, and at most two in a row of streams that wake themselves in
-/// their own poll. Then it wakes its task and returns `Pending`.
+/// One poll takes at most some 64 turns in vain (also those of stale wakes, by wakers of streams that have left), and
+/// at most two in a row of streams that wake themselves in their own poll. Then it wakes its task and returns
+/// `Pending`. A stream that always has an item is polled for each event, and never lets the thread go by itself: see
+/// [above](crate#fairness).
 ///
 /// # Panics
 ///
