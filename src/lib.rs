@@ -6,8 +6,8 @@
 //! on its own, so its backpressure is simply that nobody receives from it, and a program favours a class by
 //! asking its channel first.
 //!
-//! It runs under any executor: it has no I/O and no timers of its own, needs no runtime and no feature flags,
-//! and contains no unsafe code.
+//! It runs under any executor: it has no I/O and no timers of its own, needs no runtime, and contains no unsafe
+//! code. Its one feature, `blocking`, is for [threads that are in no executor](#feature).
 //!
 //! ```
 //! use async_io::Async;
@@ -80,6 +80,7 @@
 //! | one item to many streams, or to one | [`Multiplexer::send`], [`Multiplexer::send_one`] |
 //! | one stream's sink as a `Sink` | [`StreamSender`], from [`Multiplexer::sender`] |
 //! | streams without sinks | [`Multiplexer::add_stream`] |
+//! | waiting for the last stream to end | [`Multiplexer::drained`]; in a thread, [`wait_drained`](#feature) |
 //! | the engine alone, owned by one task and without locks | [`StreamSlab`] |
 //!
 //! # When not to use it
@@ -173,16 +174,25 @@
 //! | futures-core, futures-sink | `Stream` and `Sink` themselves |
 //! | slab | slots with keys |
 //! | pin-project-lite | members of a channel that are not `Unpin`, without unsafe code |
+//! | event-listener, with the feature `blocking` | threads that wait for the end with a deadline |
 //!
 //! Tasks are woken by lists of our own and not by `event-listener`, for a reason that the tests run: it wakes, clones
 //! and drops wakers under its own lock. An executor that polls in `wake`, or that drops its tasks when it stops, hangs
 //! with it for ever, and a waker that panics leaves the event dead. (`benches/peers` shows this for `async-channel` and
-//! `async-lock` as well.)
+//! `async-lock` as well.) For threads it is the best there is: they are woken through parkers of its own, so no foreign
+//! code runs under that lock.
 //!
 //! # Cancel safety
 //!
 //! Every receiving future may be dropped at any point; nothing is lost. A sending future says in its
 //! documentation what may have been sent; a sink never gets half an item, nor one twice.
+//!
+//! # Feature
+//!
+//! `blocking`, off by default and not on wasm, adds methods that block a thread with a deadline, for a `main` that is
+//! not async: `Multiplexer::wait_closed`, `wait_drained` and `wait_all_drained`. The `Multiplexer`'s documentation has
+//! a graceful shutdown of at most ten seconds. It depends on event-listener, whose lock is safe for that: it wakes
+//! threads by its own means, and no task.
 //!
 //! # Panics
 //!
@@ -208,6 +218,7 @@
 // | `options` | `ChannelOptions` |
 // | `wait_list/crowd` | many who wait: in the order of their tickets, each found at once |
 // | `wait_list` | the tasks that wait for one thing, woken together |
+// | `threads` | the threads that do, with the feature `blocking` |
 // | `signal` | something that comes true and stays so; who waits for it |
 // | `wait_list/tests` | in tests only: who is woken, how often, in which order and at what cost |
 // | `engine` | a set of pollable things, each with a waker that sets its bit, polled in turn |
@@ -235,6 +246,7 @@
 // | `sink/sender` | `StreamSender` |
 // | `sink/close` | `CloseStream` |
 // | `multiplexer` | `Multiplexer`: the handle |
+// | `multiplexer/blocking` | its methods that block the thread |
 // | `cost` | in tests only: keeps the table of costs true |
 
 mod channel;
@@ -250,6 +262,7 @@ mod registry;
 mod signal;
 mod sink;
 mod sync;
+mod threads;
 mod unwind;
 mod wait_list;
 

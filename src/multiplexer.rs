@@ -1,5 +1,8 @@
 //! [`Multiplexer`]: the handle to it all.
 
+#[cfg(all(feature = "blocking", not(target_family = "wasm")))]
+mod blocking;
+
 use crate::channel::drained::Drained;
 use crate::channel::receiver::ChannelReceiver;
 use crate::channel::recv::{Recv, try_recv};

@@ -16,6 +16,7 @@ use crate::id::{ChannelId, StreamId};
 use crate::options::ChannelOptions;
 use crate::sink::slot::{Phase, SinkSlot};
 use crate::sync::Mutex;
+use crate::threads::Threads;
 use crate::unwind::{afterwards, for_each, on_panic};
 use slab::Slab;
 use std::collections::BTreeMap;
@@ -31,6 +32,8 @@ const BATCH: usize = 64;
 
 pub(crate) struct Registry<St, Si> {
     state: Mutex<State<St, Si>>,
+    /// Who waits for it to be closed.
+    pub(crate) closing: Threads,
 }
 
 struct State<St, Si> {
@@ -167,7 +170,7 @@ impl<St, Si> Registry<St, Si> {
             closed: false,
             abandoned: false,
         };
-        Self { state: Mutex::new(state) }
+        Self { state: Mutex::new(state), closing: Threads::default() }
     }
 
     pub(crate) fn add_channel(&self, id: ChannelId, options: ChannelOptions) -> Result<(), MultiplexerError> {
@@ -264,6 +267,7 @@ impl<St, Si> Registry<St, Si> {
         if mem::replace(&mut self.state.lock().closed, true) {
             return;
         }
+        self.closing.wake_all();
         let mut closed = Vec::new();
         self.for_each_channel(|channels, key| closed.push(channels.close(key)));
         for_each(closed, |(channel, wake)| channel.wake(wake));
