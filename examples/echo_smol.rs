@@ -49,7 +49,9 @@ fn main() -> Outcome {
             while let Ok((stream_id, message)) = multiplexer_ch_1.recv(CHANNEL_ONE).await {
                 match message {
                     Some(Ok(data)) => {
-                        multiplexer_ch_1.send(vec![stream_id], data).await;
+                        if let Err(error) = multiplexer_ch_1.send(vec![stream_id], data).await.into_result() {
+                            eprintln!("{error}");
+                        }
                         if let Err(error) = multiplexer_ch_1.change_stream_channel(stream_id, CHANNEL_TWO) {
                             eprintln!("{error}");
                         }

@@ -1,21 +1,32 @@
-//! One error per operation; what was handed in comes back.
+//! What can go wrong. What was handed in comes back.
+//!
+//! One rule: a call that names a channel or a stream which must be there returns a `Result`. The control plane has
+//! one error, [`MultiplexerError`]; a call that hands something back, or fails for reasons of its own, has its own.
+//! A question (`has_channel`, `channel_len`, `channel_of` …) and a removal answer as a map's do: by an `Option` or a
+//! `bool`.
 
 use crate::id::{ChannelId, StreamId};
 use std::error::Error;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 /// What a [`Multiplexer`](crate::Multiplexer) refused, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MultiplexerError {
-    /// There is a channel of this name already.
+    /// There is a channel with this id already.
     DuplicateChannel(ChannelId),
-    /// There is no channel of this name (any more).
+    /// There is no channel with this id, or it was removed.
     UnknownChannel(ChannelId),
-    /// There is no stream of this name (any more).
+    /// There is no stream with this id, or it is gone.
     UnknownStream(StreamId),
-    /// The multiplexer takes no more pairs and channels.
+    /// The multiplexer or the channel is closed: it admits no streams and channels, and a channel that is empty
+    /// brings nothing any more.
     Closed,
+    /// The stream has ended. Its pair stays for its sink, and can only be sent to and removed.
+    Ended(StreamId),
+    /// The stream or sink is being polled at this moment, by another thread or further up in this one.
+    Busy(StreamId),
 }
 
 impl fmt::Display for MultiplexerError {
@@ -24,51 +35,82 @@ impl fmt::Display for MultiplexerError {
             Self::DuplicateChannel(channel) => write!(f, "channel {channel} exists already"),
             Self::UnknownChannel(channel) => write!(f, "channel {channel} is unknown"),
             Self::UnknownStream(stream) => write!(f, "stream {stream} is unknown"),
-            Self::Closed => f.write_str("the multiplexer is closed"),
+            Self::Closed => f.write_str("the multiplexer or the channel is closed"),
+            Self::Ended(stream) => write!(f, "stream {stream} has ended"),
+            Self::Busy(stream) => write!(f, "stream {stream} is being polled"),
         }
     }
 }
 
 impl Error for MultiplexerError {}
 
-/// A pair was not added. It comes back.
+/// A pair was not added. The error holds it.
+///
+/// It is `Send` and `Sync` whenever both parts are `Send`, so it goes through `?` into a
+/// `Box<dyn Error + Send + Sync>`.
+///
+/// ```
+/// use futures::stream;
+/// use stream_multiplexer::{Multiplexer, MultiplexerError};
+///
+/// let multiplexer = Multiplexer::without_sinks();
+/// let refused = multiplexer.add_stream(stream::iter([1, 2]), 7).unwrap_err();
+/// assert_eq!(refused.reason(), MultiplexerError::UnknownChannel(7));
+/// let ((), stream) = refused.into_parts();
+/// assert_eq!(stream.collect_vec(), [1, 2]);
+/// # trait CollectVec { fn collect_vec(self) -> Vec<i32>; }
+/// # impl<S: futures::Stream<Item = i32>> CollectVec for S {
+/// #     fn collect_vec(self) -> Vec<i32> {
+/// #         futures::executor::block_on(futures::StreamExt::collect(self))
+/// #     }
+/// # }
+/// ```
 pub struct AddStreamError<St, Si> {
-    /// Why.
-    pub error: MultiplexerError,
-    /// The stream that was not added.
-    pub stream: St,
-    /// The sink that was not added.
-    pub sink: Si,
+    reason: MultiplexerError,
+    /// In a mutex that is never locked, so that streams need not be `Sync`: a boxed one is not.
+    parts: Mutex<(Si, St)>,
 }
 
 impl<St, Si> AddStreamError<St, Si> {
-    /// The stream and the sink that were not added.
-    pub fn into_inner(self) -> (St, Si) {
-        (self.stream, self.sink)
+    pub(crate) fn new(reason: MultiplexerError, sink: Si, stream: St) -> Self {
+        Self { reason, parts: Mutex::new((sink, stream)) }
+    }
+
+    /// Why the pair was not added.
+    #[must_use]
+    pub fn reason(&self) -> MultiplexerError {
+        self.reason
+    }
+
+    /// The sink and the stream that were not added, in the order in which
+    /// [`add_stream_pair`](crate::Multiplexer::add_stream_pair) takes them.
+    #[must_use]
+    pub fn into_parts(self) -> (Si, St) {
+        self.parts.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<St, Si> From<AddStreamError<St, Si>> for MultiplexerError {
     fn from(error: AddStreamError<St, Si>) -> Self {
-        error.error
+        error.reason
     }
 }
 
 impl<St, Si> fmt::Debug for AddStreamError<St, Si> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AddStreamError").field("error", &self.error).finish_non_exhaustive()
+        f.debug_struct("AddStreamError").field("reason", &self.reason).finish_non_exhaustive()
     }
 }
 
 impl<St, Si> fmt::Display for AddStreamError<St, Si> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "stream pair not added: {}", self.error)
+        write!(f, "stream pair not added: {}", self.reason)
     }
 }
 
 impl<St, Si> Error for AddStreamError<St, Si> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.error)
+        Some(&self.reason)
     }
 }
 
@@ -78,8 +120,10 @@ impl<St, Si> Error for AddStreamError<St, Si> {
 pub enum TryRecvError {
     /// This call found nothing; see [`try_recv`](crate::Multiplexer::try_recv).
     Empty,
-    /// There is no channel of this name, or it is closed and empty.
+    /// There is no channel with this id, or it was removed.
     UnknownChannel(ChannelId),
+    /// The channel is closed and empty.
+    Closed,
 }
 
 impl fmt::Display for TryRecvError {
@@ -87,6 +131,7 @@ impl fmt::Display for TryRecvError {
         match self {
             Self::Empty => f.write_str("nothing to receive now"),
             Self::UnknownChannel(channel) => write!(f, "channel {channel} is unknown"),
+            Self::Closed => f.write_str("the channel is closed and empty"),
         }
     }
 }

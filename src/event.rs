@@ -66,8 +66,8 @@ impl<T> From<Departure> for StreamEvent<T> {
 pub struct StreamPair<St, Si> {
     /// The name it had.
     pub id: StreamId,
-    /// `None` if the stream had ended, or was being polled at that moment: then it is dropped when that
-    /// poll returns.
+    /// `None` if the stream was being polled at that moment: then it is dropped when that poll returns. A stream that
+    /// had ended in a [half-closing](crate::ChannelOptions::half_close) channel is here.
     pub stream: Option<St>,
     /// `None` if there was none, or it was being polled at that moment: then it is dropped when that poll
     /// returns.

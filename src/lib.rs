@@ -6,8 +6,8 @@
 //! on its own, so its backpressure is simply that nobody receives from it, and a program favours a class by
 //! asking its channel first.
 //!
-//! It runs under any executor: it has no I/O and no timers of its own, needs no runtime and no feature flags,
-//! and contains no unsafe code.
+//! It runs under any executor: it has no I/O and no timers of its own, needs no runtime, and contains no unsafe
+//! code. Its one feature, `blocking`, is for [threads that are in no executor](#feature).
 //!
 //! ```
 //! use async_io::Async;
@@ -45,7 +45,7 @@
 //!         while let Ok((stream_id, message)) = echo.recv(CHANNEL_ONE).await {
 //!             match message {
 //!                 Some(Ok(data)) => {
-//!                     echo.send(vec![stream_id], data).await;
+//!                     let _sent = echo.send(vec![stream_id], data).await;
 //!                     let _ = echo.change_stream_channel(stream_id, CHANNEL_TWO);
 //!                 }
 //!                 Some(Err(err)) => eprintln!("stream {stream_id}: {err}"),
@@ -80,6 +80,7 @@
 //! | one item to many streams, or to one | [`Multiplexer::send`], [`Multiplexer::send_one`] |
 //! | one stream's sink as a `Sink` | [`StreamSender`], from [`Multiplexer::sender`] |
 //! | streams without sinks | [`Multiplexer::add_stream`] |
+//! | waiting for the last stream to end | [`Multiplexer::drained`]; in a thread, [`wait_drained`](#feature) |
 //! | the engine alone, owned by one task and without locks | [`StreamSlab`] |
 //!
 //! # When not to use it
@@ -101,7 +102,7 @@
 //!
 //! ```text
 //! receive   peer's I/O -> member's waker -> ready set -> round-robin turn -> ChannelReceiver -> your task
-//! send      your task -> Send or StreamSender -> the sink, taken out for one poll -> peer's I/O
+//! send      your task -> SendOne, SendMany or StreamSender -> the sink, taken out for one poll -> peer's I/O
 //! ```
 //!
 //! *Receive.* A member's waker marks it in the ready set: one atomic word holds the key of the one member
@@ -122,10 +123,25 @@
 //!
 //! # Fairness
 //!
-//! Between two turns of one member, every member of the channel that was ready when the first of them ended has
-//! one. A turn is one poll, so nobody is served twice while another waits. Between channels there is no
-//! fairness but what you write: `select!` on their receivers for an even share, or ask the favoured one
-//! first.
+//! A turn is one poll of one member. **Between two turns of one member, every member of the channel that was ready when
+//! the first of them began has one turn.** So nobody is served twice while another waits. This holds for a
+//! [`StreamSlab`] as well, and for any number of receivers on one channel.
+//!
+//! A member is ready when it was added or moved in, when its last poll gave an item, and when its waker was called and
+//! that call has returned. There is one exception: while another thread is in the middle of waking a neighbour (it has
+//! marked a branch of the tree, and not the root yet), a member of the same branch that was woken may be passed over
+//! once.
+//!
+//! Departures share the turns. Between two turns of a member that is always ready come at most as many departures as
+//! were waiting when the first of them ended, and at most as many as there were turns of members. The departure of a
+//! stream comes before anything that the stream says when it is back in the same channel.
+//!
+//! Between channels there is no fairness but what you write: `select!` on their receivers for an even share, or ask the
+//! favoured one first.
+//!
+//! A member that always has an item, and takes no part in its runtime's cooperative budget, never lets the thread go: a
+//! loop that receives from it runs on, and a timeout around that loop does not fire. Let the executor run every few
+//! items (`tokio::task::yield_now`, `futures_lite::future::yield_now`).
 //!
 //! # Cost
 //!
@@ -148,17 +164,45 @@
 //! Allocations are 0 once the slabs have grown to the number of members, or of departures that wait to be
 //! received. Tests count all of this.
 //!
+//! Memory: a channel keeps 32 bytes for each departure (64 just after that memory has grown) until it is received, unless it
+//! [does not report them](ChannelOptions::report_departures).
+//!
+//! # Dependencies
+//!
+//! | crate | for |
+//! |---|---|
+//! | futures-core, futures-sink | `Stream` and `Sink` themselves |
+//! | slab | slots with keys |
+//! | pin-project-lite | members of a channel that are not `Unpin`, without unsafe code |
+//! | event-listener, with the feature `blocking` | threads that wait for the end with a deadline |
+//!
+//! Tasks are woken by lists of our own and not by `event-listener`, for a reason that the tests run: it wakes, clones
+//! and drops wakers under its own lock. An executor that polls in `wake`, or that drops its tasks when it stops, hangs
+//! with it for ever, and a waker that panics leaves the event dead. (`benches/peers` shows this for `async-channel` and
+//! `async-lock` as well.) For threads it is the best there is: they are woken through parkers of its own, so no foreign
+//! code runs under that lock.
+//!
 //! # Cancel safety
 //!
 //! Every receiving future may be dropped at any point; nothing is lost. A sending future says in its
 //! documentation what may have been sent; a sink never gets half an item, nor one twice.
 //!
+//! # Feature
+//!
+//! `blocking`, off by default and not on wasm, adds methods that block a thread with a deadline, for a `main` that is
+//! not async: `Multiplexer::wait_closed`, `wait_drained` and `wait_all_drained`. The `Multiplexer`'s documentation has
+//! a graceful shutdown of at most ten seconds. It depends on event-listener, whose lock is safe for that: it wakes
+//! threads by its own means, and no task.
+//!
 //! # Panics
 //!
 //! A panic in a stream's or sink's poll reaches whoever polled, and costs that pair alone: it is removed,
-//! and its channel tells so. A panic in a drop or in a task's waker reaches the caller of whatever dropped or
-//! woke, be it a move, a removal or the closing; what that call was for is done all the same. While one panic
-//! is on its way, others are swallowed.
+//! and its channel reports so. A panic in a drop or in a task's waker reaches the caller of whatever dropped or
+//! woke, be it a move, a removal or the closing; what that call was for is done all the same. A send in whose poll
+//! it came goes on when it is polled again, and tells what became of its item. While one panic is on its way,
+//! others are swallowed.
+//!
+//! A sending future that is polled again after it was ready panics, as most futures do.
 
 #![forbid(unsafe_code)]
 
@@ -170,9 +214,13 @@
 // | `unwind` | what is still to be done when foreign code panics |
 // | `id` | `StreamId`, `ChannelId` |
 // | `event` | `StreamEvent`, `StreamPair`: what comes out |
-// | `error` | one error per operation |
+// | `error` | what can go wrong |
 // | `options` | `ChannelOptions` |
+// | `wait_list/crowd` | many who wait: in the order of their tickets, each found at once |
 // | `wait_list` | the tasks that wait for one thing, woken together |
+// | `threads` | the threads that do, with the feature `blocking` |
+// | `signal` | something that comes true and stays so; who waits for it |
+// | `wait_list/tests` | in tests only: who is woken, how often, in which order and at what cost |
 // | `engine` | a set of pollable things, each with a waker that sets its bit, polled in turn |
 // | `engine/patience` | how much may be polled in vain in one call |
 // | `engine/bit_set` | a set of numbers in which the next one is found by a few loads |
@@ -180,7 +228,9 @@
 // | `engine/ready_set` | which members are ready, and whose turn it is |
 // | `engine/rotation` | slots with a waker each, whose turn comes round |
 // | `engine/stream_slab` | `StreamSlab`: a rotation of streams in exclusive ownership |
-// | `channel/slots` | what a channel's slots hold, and their transitions; departures |
+// | `channel/member` | a stream in a channel |
+// | `channel/departures` | what a channel reports besides items, and when |
+// | `channel/slots` | what a channel's slots hold, and their transitions |
 // | `channel` | a rotation shared by handles |
 // | `channel/turns` | take out, poll, put back |
 // | `sink` | the sending half |
@@ -188,12 +238,15 @@
 // | `registry` | the control plane: who is where, and every move |
 // | `channel/receiver` | `ChannelReceiver`, `RecvMany` |
 // | `channel/recv` | `Recv`, and `try_recv` |
+// | `channel/drained` | `Drained` |
 // | `sink/delivery` | one item on its way to one sink |
-// | `sink/many` | `Send` |
+// | `sink/sent` | `Sent` |
+// | `sink/many` | `SendMany` |
 // | `sink/one` | `SendOne` |
 // | `sink/sender` | `StreamSender` |
 // | `sink/close` | `CloseStream` |
 // | `multiplexer` | `Multiplexer`: the handle |
+// | `multiplexer/blocking` | its methods that block the thread |
 // | `cost` | in tests only: keeps the table of costs true |
 
 mod channel;
@@ -206,19 +259,21 @@ mod id;
 mod multiplexer;
 mod options;
 mod registry;
+mod signal;
 mod sink;
 mod sync;
+mod threads;
 mod unwind;
 mod wait_list;
 
-pub use channel::{ChannelReceiver, Recv, RecvMany};
-pub use engine::{Iter, IterMut, StreamSlab};
+pub use channel::{ChannelReceiver, Drained, Recv, RecvMany};
+pub use engine::{IntoIter, Iter, IterMut, SlabRecvMany, StreamSlab};
 pub use error::{AddStreamError, MultiplexerError, SendError, TryRecvError};
 pub use event::{StreamEvent, StreamPair};
 pub use id::{ChannelId, StreamId};
 pub use multiplexer::Multiplexer;
 pub use options::ChannelOptions;
-pub use sink::{CloseStream, Send, SendOne, StreamSender};
+pub use sink::{CloseStream, SendMany, SendOne, Sent, StreamSender};
 
 /// Runs the README's program.
 #[cfg(doctest)]

@@ -7,22 +7,33 @@
 //! **Lock order**: the registry's, then a channel's. A sink's is taken alone. No foreign code runs under
 //! any of them: what is to be dropped or woken is carried out of the lock.
 
-use crate::channel::slots::{Member, Wake};
+use crate::channel::member::{BoxedMember, Member};
+use crate::channel::slots::{Absent, Wake, Which};
 use crate::channel::{Channel, Control};
 use crate::error::{AddStreamError, MultiplexerError};
 use crate::event::{Departure, StreamPair};
 use crate::id::{ChannelId, StreamId};
+use crate::options::ChannelOptions;
 use crate::sink::slot::{Phase, SinkSlot};
 use crate::sync::Mutex;
+use crate::threads::Threads;
 use crate::unwind::{afterwards, for_each, on_panic};
 use slab::Slab;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::mem;
 use std::num::{NonZeroU32, NonZeroU64};
+use std::ops::Bound;
+use std::pin::Pin;
 use std::sync::Arc;
+
+/// How many pairs, or channels, are gone through at one lock pair: others wait no longer than for these.
+const BATCH: usize = 64;
 
 pub(crate) struct Registry<St, Si> {
     state: Mutex<State<St, Si>>,
+    /// Who waits for it to be closed.
+    pub(crate) closing: Threads,
 }
 
 struct State<St, Si> {
@@ -37,13 +48,12 @@ struct State<St, Si> {
 
 struct Pair<Si> {
     serial: NonZeroU64,
-    /// `None` when the stream ended and the sink was kept.
-    seat: Option<Seat>,
+    seat: Seat,
     /// `None` when the stream was added without one.
     sink: Option<Arc<SinkSlot<Si>>>,
 }
 
-/// A stream's slot in a channel: eight bytes, also where there is none.
+/// A stream's slot in a channel: eight bytes.
 #[derive(Clone, Copy)]
 struct Seat {
     /// The channel's key in [`Channels`], plus 1.
@@ -69,25 +79,88 @@ impl Seat {
 struct Channels<St> {
     /// The keys of the others.
     names: BTreeMap<ChannelId, usize>,
-    all: Slab<Arc<Channel<St>>>,
+    /// Those of `names`, and those that are being removed.
+    all: Slab<Listed<St>>,
+}
+
+struct Listed<St> {
+    channel: Arc<Channel<St>>,
+    /// Whether a stream may come. Kept here, too, for it is asked before a stream is boxed or leaves elsewhere.
+    is_open: bool,
 }
 
 impl<St> Channels<St> {
-    fn find(&self, id: ChannelId) -> Result<(usize, &Arc<Channel<St>>), MultiplexerError> {
+    fn find(&self, id: ChannelId) -> Result<(usize, &Listed<St>), MultiplexerError> {
         let key = *self.names.get(&id).ok_or(MultiplexerError::UnknownChannel(id))?;
         Ok((key, &self.all[key]))
     }
 
-    fn of(&self, seat: Seat) -> &Arc<Channel<St>> {
-        &self.all[seat.channel()]
+    /// A channel that a stream may come to.
+    fn find_open(&self, id: ChannelId) -> Result<(usize, &Arc<Channel<St>>), MultiplexerError> {
+        let (key, listed) = self.find(id)?;
+        if listed.is_open { Ok((key, &listed.channel)) } else { Err(MultiplexerError::Closed) }
     }
 
-    /// In the order of their names.
-    fn iter(&self) -> impl Iterator<Item = &Arc<Channel<St>>> {
-        self.names.values().map(|&key| &self.all[key])
+    fn of(&self, seat: Seat) -> &Arc<Channel<St>> {
+        &self.all[seat.channel()].channel
+    }
+
+    /// Nobody comes to it any more. Done under the registry's lock, so no move is half done.
+    fn close(&mut self, key: usize) -> (Arc<Channel<St>>, Wake) {
+        let listed = &mut self.all[key];
+        listed.is_open = false;
+        (Arc::clone(&listed.channel), listed.channel.close())
     }
 }
 
+/// A pair that was taken out of the registry, with all that is foreign in it. Its parts are dropped one by one,
+/// whichever of them panics.
+pub(crate) struct RemovedPair<St, Si> {
+    id: StreamId,
+    member: Option<BoxedMember<St>>,
+    slot: Option<Arc<SinkSlot<Si>>>,
+    /// The sink, when it was taken out of its slot.
+    sink: Option<Si>,
+    /// What becomes of its slot.
+    phase: Phase,
+}
+
+impl<St, Si> RemovedPair<St, Si> {
+    fn new(id: StreamId, member: Option<BoxedMember<St>>, slot: Option<Arc<SinkSlot<Si>>>) -> Self {
+        Self { id, member, slot, sink: None, phase: Phase::Gone }
+    }
+
+    /// Takes the sink out of its slot, and wakes those who wait for it.
+    pub(crate) fn reclaim_sink(&mut self) {
+        let phase = self.phase;
+        self.sink = self.slot.take().and_then(|slot| slot.advance(phase));
+    }
+
+    /// The pair for the user, when its sink was reclaimed.
+    pub(crate) fn hand_back(mut self) -> StreamPair<St, Si>
+    where
+        St: Unpin,
+    {
+        let stream = self.member.take().map(Member::into_stream);
+        StreamPair { id: self.id, stream, sink: self.sink.take() }
+    }
+}
+
+impl<St, Si> Drop for RemovedPair<St, Si> {
+    fn drop(&mut self) {
+        let (member, slot, sink) = (self.member.take(), self.slot.take(), self.sink.take());
+        if let (None, None, None) = (&member, &slot, &sink) {
+            return;
+        }
+        let stream_dropped = afterwards(|| drop(member));
+        let sink_dropped = afterwards(|| drop(sink));
+        drop(afterwards(|| drop(slot.and_then(|slot| slot.advance(self.phase)))));
+        drop(sink_dropped);
+        drop(stream_dropped);
+    }
+}
+
+/// Channels.
 impl<St, Si> Registry<St, Si> {
     pub(crate) fn new() -> Self {
         let state = State {
@@ -97,10 +170,10 @@ impl<St, Si> Registry<St, Si> {
             closed: false,
             abandoned: false,
         };
-        Self { state: Mutex::new(state) }
+        Self { state: Mutex::new(state), closing: Threads::default() }
     }
 
-    pub(crate) fn add_channel(&self, id: ChannelId, half_close: bool) -> Result<(), MultiplexerError> {
+    pub(crate) fn add_channel(&self, id: ChannelId, options: ChannelOptions) -> Result<(), MultiplexerError> {
         let mut state = self.state.lock();
         if state.closed {
             return Err(MultiplexerError::Closed);
@@ -109,52 +182,170 @@ impl<St, Si> Registry<St, Si> {
         match names.entry(id) {
             Entry::Occupied(_) => Err(MultiplexerError::DuplicateChannel(id)),
             Entry::Vacant(vacant) => {
-                vacant.insert(all.insert(Arc::new(Channel::new(id, half_close))));
+                let channel = Arc::new(Channel::new(id, options));
+                vacant.insert(all.insert(Listed { channel, is_open: true }));
                 Ok(())
             }
         }
     }
 
     pub(crate) fn channel(&self, id: ChannelId) -> Result<Arc<Channel<St>>, MultiplexerError> {
-        self.state.lock().channels.find(id).map(|(_, channel)| Arc::clone(channel))
+        self.state.lock().channels.find(id).map(|(_, listed)| Arc::clone(&listed.channel))
     }
 
     pub(crate) fn channel_ids(&self) -> Vec<ChannelId> {
         self.state.lock().channels.names.keys().copied().collect()
     }
 
-    /// The streams of a channel, the oldest first.
+    /// The streams of a channel, the oldest first: all that are in it from the beginning of the call to its end,
+    /// and of the others some.
     pub(crate) fn channel_streams(&self, id: ChannelId) -> Option<Vec<StreamId>> {
-        let state = self.state.lock();
-        let pairs = state.channels.find(id).ok()?.1.pairs();
-        let mut streams: Vec<_> =
-            pairs.into_iter().map(|key| StreamId::new(state.pairs[key].serial, key)).collect();
-        drop(state);
+        let channel = self.channel(id).ok()?;
+        let mut streams = Vec::with_capacity(channel.len());
+        let mut from = Some(0);
+        while let Some(key) = from {
+            streams.reserve(BATCH);
+            let state = self.state.lock();
+            from =
+                channel.pairs(key, BATCH, |pair| streams.push(StreamId::new(state.pairs[pair].serial, pair)));
+        }
         streams.sort_unstable();
+        // One that left and came back meanwhile was seen twice.
+        streams.dedup();
         Some(streams)
     }
 
-    pub(crate) fn remove_channel(&self, id: ChannelId) -> Option<Vec<StreamPair<St, Si>>> {
+    /// Takes a channel and all its pairs out, the oldest first.
+    pub(crate) fn remove_channel(&self, id: ChannelId) -> Option<Vec<RemovedPair<St, Si>>> {
         let mut state = self.state.lock();
         let key = state.channels.names.remove(&id)?;
-        let channel = state.channels.all.remove(key);
-        let (streams, unheard) = channel.remove();
-        let mut parts = Vec::with_capacity(streams.len());
-        for (key, member) in streams {
-            let pair = state.pairs.remove(key);
-            parts.push((StreamId::new(pair.serial, key), member, pair));
-        }
+        // From here on nobody comes to it.
+        let channel = Arc::clone(&state.channels.all[key].channel);
+        let unheard = channel.remove();
         drop(state);
-        drop(unheard);
 
-        parts.sort_unstable_by_key(|(id, ..)| *id);
-        let mut pairs = Vec::with_capacity(parts.len());
-        let receivers_told = afterwards(|| channel.tasks().wake_all());
-        for_each(parts, |(id, member, pair)| pairs.push(pair.hand_back(id, member)));
-        drop(receivers_told);
+        let mut pairs = Vec::with_capacity(channel.len());
+        self.take_pairs(&channel, Which::All, |pair| pairs.push(pair));
+        let listed = self.state.lock().channels.all.remove(key);
+        pairs.sort_unstable_by_key(|pair| pair.id);
+        drop(listed);
+        unheard.drop_all();
+        channel.wake_if_over();
         Some(pairs)
     }
 
+    /// Takes the pairs of a channel out, batch by batch.
+    fn take_pairs(&self, channel: &Channel<St>, which: Which, mut tell: impl FnMut(RemovedPair<St, Si>)) {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut from = Some(0);
+        while let Some(key) = from {
+            let mut state = self.state.lock();
+            from = channel.take_pairs(key, BATCH, which, |(key, member)| {
+                let pair = state.pairs.remove(key);
+                batch.push(RemovedPair::new(StreamId::new(pair.serial, key), member, pair.sink));
+            });
+            drop(state);
+            batch.drain(..).for_each(&mut tell);
+        }
+    }
+
+    /// Lets a channel admit nobody more, and end when it is empty.
+    pub(crate) fn close_channel(&self, id: ChannelId) -> Result<(), MultiplexerError> {
+        let mut state = self.state.lock();
+        let (key, _) = state.channels.find(id)?;
+        let (channel, wake) = state.channels.close(key);
+        drop(state);
+        channel.wake(wake);
+        Ok(())
+    }
+
+    pub(crate) fn is_channel_closed(&self, id: ChannelId) -> Option<bool> {
+        self.state.lock().channels.find(id).ok().map(|(_, listed)| !listed.is_open)
+    }
+
+    pub(crate) fn close(&self) {
+        if mem::replace(&mut self.state.lock().closed, true) {
+            return;
+        }
+        self.closing.wake_all();
+        let mut closed = Vec::new();
+        self.for_each_channel(|channels, key| closed.push(channels.close(key)));
+        for_each(closed, |(channel, wake)| channel.wake(wake));
+    }
+
+    /// Goes through the channels in the order of their names, batch by batch, under the registry's lock.
+    fn for_each_channel(&self, mut visit: impl FnMut(&mut Channels<St>, usize)) {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut from = Bound::Unbounded;
+        loop {
+            let mut state = self.state.lock();
+            let names = state.channels.names.range((from, Bound::Unbounded));
+            batch.extend(names.take(BATCH).map(|(name, key)| (*name, *key)));
+            let Some((last, _)) = batch.last() else { return };
+            from = Bound::Excluded(*last);
+            batch.drain(..).for_each(|(_, key)| visit(&mut state.channels, key));
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
+    /// How many channels and pairs there are.
+    pub(crate) fn len(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.channels.names.len(), state.pairs.len())
+    }
+}
+
+/// Who can still reach what.
+impl<St, Si> Registry<St, Si> {
+    /// A channel, for a receiver.
+    pub(crate) fn attach(&self, id: ChannelId) -> Result<Arc<Channel<St>>, MultiplexerError> {
+        let state = self.state.lock();
+        let channel = Arc::clone(&state.channels.find(id)?.1.channel);
+        channel.attach();
+        Ok(channel)
+    }
+
+    /// A receiver is gone. When the handles are gone, too, nobody reaches the channel without one.
+    pub(crate) fn detach(&self, channel: &Channel<St>) {
+        let state = self.state.lock();
+        let is_unreachable = channel.detach() == 0 && state.abandoned;
+        drop(state);
+        if is_unreachable {
+            self.let_go(channel, Which::All);
+        }
+    }
+
+    /// All handles are gone: closes, and lets go of what nobody can reach any more. That is all in channels
+    /// without a receiver, and in the others the pairs whose stream has ended.
+    pub(crate) fn abandon(&self) {
+        let closed = afterwards(|| self.close());
+        self.state.lock().abandoned = true;
+        let mut channels = Vec::new();
+        self.for_each_channel(|all, key| {
+            let channel = Arc::clone(&all.all[key].channel);
+            let which = if channel.receivers() == 0 { Which::All } else { Which::Ended };
+            channels.push((channel, which));
+        });
+        for_each(channels, |(channel, which)| self.let_go(&channel, which));
+        drop(closed);
+    }
+
+    fn let_go(&self, channel: &Channel<St>, which: Which) {
+        let mut pairs = Vec::new();
+        self.take_pairs(channel, which, |mut pair| {
+            // Sends in flight go on.
+            pair.phase = Phase::Ending;
+            pairs.push(pair);
+        });
+        drop(pairs);
+    }
+}
+
+/// Pairs.
+impl<St, Si> Registry<St, Si> {
     /// Adds a stream, with the slot that `slot` makes of what comes with it; or says why not and gives both
     /// back.
     pub(crate) fn add<S>(
@@ -166,7 +357,7 @@ impl<St, Si> Registry<St, Si> {
     ) -> Result<StreamId, AddStreamError<St, S>> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        let found = match state.channels.find(channel) {
+        let found = match state.channels.find_open(channel) {
             _ if state.closed => Err(MultiplexerError::Closed),
             found => found,
         };
@@ -174,14 +365,14 @@ impl<St, Si> Registry<St, Si> {
             Ok((key, channel)) => (key, Arc::clone(channel)),
             Err(error) => {
                 drop(guard);
-                return Err(AddStreamError { error, stream, sink });
+                return Err(AddStreamError::new(error, sink, stream));
             }
         };
         let vacant = state.pairs.vacant_entry();
         let id = StreamId::new(state.next, vacant.key());
         state.next = state.next.checked_add(1).expect("nobody lives to see 2^64 pairs");
-        let (key, wake) = channel.seat(Box::new(Member::new(id, stream)));
-        let seat = Some(Seat::new(channel_key, key));
+        let (key, wake) = channel.seat(Member::new(id, stream));
+        let seat = Seat::new(channel_key, key);
         vacant.insert(Pair { serial: id.serial(), seat, sink: slot(sink) });
         drop(guard);
 
@@ -192,51 +383,66 @@ impl<St, Si> Registry<St, Si> {
     pub(crate) fn change_channel(&self, id: StreamId, to: ChannelId) -> Result<(), MultiplexerError> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        let Some(seat) = pair_mut(&mut state.pairs, id).and_then(|pair| pair.seat.as_mut()) else {
-            return Err(MultiplexerError::UnknownStream(id));
-        };
-        let from = Arc::clone(state.channels.of(*seat));
-        let (to_key, to) = state.channels.find(to)?;
-        if Arc::ptr_eq(&from, to) {
+        let pair = pair_mut(&mut state.pairs, id).ok_or(MultiplexerError::UnknownStream(id))?;
+        let from = Arc::clone(state.channels.of(pair.seat));
+        if from.id() == to && state.channels.find(to).is_ok_and(|(key, _)| key == pair.seat.channel()) {
             return Ok(());
         }
+        let (to_key, to) = state.channels.find_open(to)?;
         let to = Arc::clone(to);
-        let (member, wake_from) = from.depart(seat.key(), id, Departure::Moved(to.id()));
+        let departure = Departure::Moved(to.id());
+        let (member, wake_from) =
+            from.depart(pair.seat.key(), id, departure).map_err(|_| MultiplexerError::Ended(id))?;
         let (key, wake_to) = match member {
-            Some(member) => to.seat(member),
+            Some(member) => to.seat_moved(member),
             None => (to.expect(id.key()), Wake::NONE),
         };
-        *seat = Seat::new(to_key, key);
+        pair.seat = Seat::new(to_key, key);
         drop(guard);
 
-        let told_there = afterwards(|| to.wake(wake_to));
+        let woken_there = afterwards(|| to.wake(wake_to));
         from.wake(wake_from);
-        drop(told_there);
+        drop(woken_there);
         Ok(())
     }
 
-    pub(crate) fn remove(&self, id: StreamId) -> Option<StreamPair<St, Si>> {
+    /// Takes a pair out, if it is there.
+    pub(crate) fn remove(&self, id: StreamId) -> Option<RemovedPair<St, Si>> {
+        self.remove_if(id, |_| true)
+    }
+
+    /// Takes a pair out, if it is in that channel.
+    pub(crate) fn remove_from(&self, id: StreamId, channel: ChannelId) -> Option<RemovedPair<St, Si>> {
+        self.remove_if(id, |current| current == channel)
+    }
+
+    fn remove_if(
+        &self,
+        id: StreamId,
+        is_meant: impl FnOnce(ChannelId) -> bool,
+    ) -> Option<RemovedPair<St, Si>> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        pair_mut(&mut state.pairs, id)?;
+        let seat = pair_mut(&mut state.pairs, id)?.seat;
+        let channel = Arc::clone(state.channels.of(seat));
+        if !is_meant(channel.id()) {
+            return None;
+        }
         let pair = state.pairs.remove(id.key());
-        let left = pair.seat.map(|seat| {
-            let channel = Arc::clone(state.channels.of(seat));
-            (channel.depart(seat.key(), id, Departure::Removed), channel)
-        });
+        let left = channel.depart(seat.key(), id, Departure::Removed);
+        let (member, wake) = left.expect("any stream may be removed");
         drop(guard);
 
-        let Some(((member, wake), channel)) = left else { return Some(pair.hand_back(id, None)) };
-        let receivers_told = afterwards(|| channel.wake(wake));
-        let pair = pair.hand_back(id, member);
-        drop(receivers_told);
+        let pair = RemovedPair::new(id, member, pair.sink);
+        channel.wake(wake);
         Some(pair)
     }
 
     pub(crate) fn channel_of(&self, id: StreamId) -> Option<ChannelId> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        pair_mut(&mut state.pairs, id)?.seat.map(|seat| state.channels.of(seat).id())
+        let seat = pair_mut(&mut state.pairs, id)?.seat;
+        Some(state.channels.of(seat).id())
     }
 
     pub(crate) fn sink(&self, id: StreamId) -> Option<Arc<SinkSlot<Si>>> {
@@ -251,102 +457,94 @@ impl<St, Si> Registry<St, Si> {
             *sink = pair_mut(&mut state.pairs, id).and_then(|pair| pair.sink.clone());
         }
     }
-
-    pub(crate) fn close(&self) {
-        let mut state = self.state.lock();
-        if std::mem::replace(&mut state.closed, true) {
-            return;
-        }
-        let channels: Vec<_> = state.channels.iter().cloned().collect();
-        channels.iter().for_each(|channel| channel.close());
-        drop(state);
-
-        for_each(&channels, |channel| channel.tasks().wake_all());
-    }
-
-    /// Closes, and lets go of the sinks that were kept without their streams: nobody is left to send to them.
-    pub(crate) fn abandon(&self) {
-        let closed = afterwards(|| self.close());
-        let mut state = self.state.lock();
-        state.abandoned = true;
-        let kept: Vec<_> =
-            state.pairs.iter().filter(|(_, pair)| pair.seat.is_none()).map(|(key, _)| key).collect();
-        let sinks: Vec<_> = kept.into_iter().filter_map(|key| state.pairs.remove(key).sink).collect();
-        drop(state);
-        for_each(sinks, |sink| drop(sink.advance(Phase::Ending)));
-        drop(closed);
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.state.lock().closed
-    }
-
-    /// How many channels and pairs there are.
-    pub(crate) fn len(&self) -> (usize, usize) {
-        let state = self.state.lock();
-        (state.channels.names.len(), state.pairs.len())
-    }
 }
 
-impl<St, Si> Drop for Registry<St, Si> {
-    /// Drops each stream and sink, whichever of them panics. Tells the senders that hold a sink weakly; sends
-    /// in flight go on.
-    fn drop(&mut self) {
-        let mut state = self.state.lock();
-        let channels: Vec<_> = state.channels.iter().cloned().collect();
-        let pairs = std::mem::take(&mut state.pairs);
-        drop(state);
-        let streams = channels.iter().flat_map(|channel| channel.remove().0);
-        let streams_dropped = afterwards(|| for_each(streams, drop));
-        let sinks = pairs.into_iter().filter_map(|(_, pair)| pair.sink);
-        for_each(sinks, |sink| drop(sink.advance(Phase::Ending)));
-        drop(streams_dropped);
+/// Streams and sinks in place.
+impl<St, Si> Registry<St, Si> {
+    /// Runs `f` with a stream, taken out of its channel as for a poll.
+    pub(crate) fn with_stream<R>(
+        &self,
+        id: StreamId,
+        f: impl FnOnce(Pin<&mut St>) -> R,
+    ) -> Result<R, MultiplexerError> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let seat = pair_mut(&mut state.pairs, id).ok_or(MultiplexerError::UnknownStream(id))?.seat;
+        let channel = Arc::clone(state.channels.of(seat));
+        let member = channel.take_out(seat.key());
+        drop(guard);
+        let member = member.map_err(|absent| match absent {
+            Absent::Away => MultiplexerError::Busy(id),
+            Absent::Ended => MultiplexerError::Ended(id),
+        })?;
+        Ok(channel.with_stream(self, seat.key(), member, f))
+    }
+
+    /// Runs `f` with a sink, taken out of its slot as for a poll.
+    pub(crate) fn with_sink<R>(
+        &self,
+        id: StreamId,
+        f: impl FnOnce(&mut Si) -> R,
+    ) -> Result<R, MultiplexerError> {
+        let slot = self.sink(id).ok_or(MultiplexerError::UnknownStream(id))?;
+        let lost = on_panic(|| {
+            if slot.is_over() {
+                drop(self.remove(id));
+            }
+        });
+        let result = slot.with(f);
+        lost.defuse();
+        result.ok_or_else(|| {
+            if slot.is_over() { MultiplexerError::UnknownStream(id) } else { MultiplexerError::Busy(id) }
+        })
     }
 }
 
 impl<St, Si> Control<St> for Registry<St, Si> {
-    fn arrive(&self, member: Box<Member<St>>) {
+    fn arrive(&self, member: BoxedMember<St>) {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        let Some(seat) = pair_mut(&mut state.pairs, member.id).and_then(|pair| pair.seat) else {
+        let Some(pair) = pair_mut(&mut state.pairs, member.id) else {
             drop(guard);
             drop(member);
             return;
         };
-        let channel = Arc::clone(state.channels.of(seat));
-        let wake = channel.land(seat.key(), member);
+        let channel = Arc::clone(state.channels.of(pair.seat));
+        let wake = channel.land(pair.seat.key(), member);
         drop(guard);
         channel.wake(wake);
     }
 
-    fn finish(&self, channel: &Channel<St>, key: usize, mut member: Box<Member<St>>, how: Departure) -> bool {
+    fn finish(&self, channel: &Channel<St>, key: usize, member: BoxedMember<St>, how: Departure) -> bool {
+        let id = member.id;
+        let mut member = Some(member);
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        let (lasted, wake) = channel.retire(key, &mut member, how);
+        let has_sink = pair_mut(&mut state.pairs, id).is_some_and(|pair| pair.sink.is_some());
+        let may_be_kept = how == Departure::Ended && has_sink && !state.abandoned;
+        let is_kept_here = may_be_kept && channel.half_close();
+        let (lasted, wake) = channel.retire(key, &mut member, how, is_kept_here);
         let mut elsewhere = None;
+        if let (false, Some(pair)) = (lasted, pair_mut(&mut state.pairs, id)) {
+            // It was moved while it was polled, and never arrives.
+            let there = Arc::clone(state.channels.of(pair.seat));
+            let wake = if may_be_kept && there.half_close() {
+                there.keep_expected(pair.seat.key(), member.take().expect("it was not kept here"))
+            } else {
+                there.depart(pair.seat.key(), id, how).expect("it has not ended there").1
+            };
+            elsewhere = Some((there, wake));
+        }
         let mut sink = None;
-        let abandoned = state.abandoned;
-        if let Some(pair) = pair_mut(&mut state.pairs, member.id) {
-            let seat = pair.seat.take().expect("a stream that is polled has a seat");
-            let seat_channel = state.channels.of(seat);
-            let half_closes = how == Departure::Ended && seat_channel.half_close();
-            let keeps_sink = half_closes && pair.sink.is_some() && !abandoned;
-            if !lasted {
-                // It was moved while it was polled, and never arrives.
-                let (_, wake) = seat_channel.depart(seat.key(), member.id, how);
-                elsewhere = Some((Arc::clone(seat_channel), wake));
-            }
-            if !keeps_sink {
-                sink = state.pairs.remove(member.id.key()).sink;
-            }
+        if member.is_some() && pair_mut(&mut state.pairs, id).is_some() {
+            sink = state.pairs.remove(id.key()).sink;
         }
         drop(guard);
 
         // Each of these runs foreign code, and all of them must happen.
-        let id = member.id;
-        let untold = on_panic(|| {
+        let unreported = on_panic(|| {
             if lasted && how == Departure::Ended {
-                channel.tell_departure(id, how);
+                channel.report_departure(id, how);
             }
         });
         let stream_dropped = afterwards(|| drop(member));
@@ -363,19 +561,11 @@ impl<St, Si> Control<St> for Registry<St, Si> {
         drop(woken_elsewhere);
         drop(sink_let_go);
         drop(stream_dropped);
-        untold.defuse();
+        unreported.defuse();
         lasted
     }
 }
 
 fn pair_mut<Si>(pairs: &mut Slab<Pair<Si>>, id: StreamId) -> Option<&mut Pair<Si>> {
     pairs.get_mut(id.key()).filter(|pair| pair.serial == id.serial())
-}
-
-impl<Si> Pair<Si> {
-    fn hand_back<St>(self, id: StreamId, member: Option<Box<Member<St>>>) -> StreamPair<St, Si> {
-        let stream = member.map(|member| member.stream);
-        let sink = self.sink.and_then(|slot| slot.advance(Phase::Gone));
-        StreamPair { id, stream, sink }
-    }
 }

@@ -5,9 +5,11 @@ pub(crate) mod delivery;
 pub(crate) mod many;
 pub(crate) mod one;
 pub(crate) mod sender;
+pub(crate) mod sent;
 pub(crate) mod slot;
 
 pub use close::CloseStream;
-pub use many::Send;
+pub use many::SendMany;
 pub use one::SendOne;
 pub use sender::StreamSender;
+pub use sent::Sent;

@@ -1,10 +1,13 @@
 //! What is still to be done when foreign code panics.
 //!
-//! Each guard runs its closure while the first panic goes on; a second panic in there is not let out, for
-//! that would abort the process.
+//! One rule for all that call foreign code or own foreign values: every step is taken and every value is dropped,
+//! whatever panics. After that the first panic goes on; the others are swallowed. While the thread unwinds already,
+//! all of them are swallowed, because a panic that is let out then aborts the process.
 
+use std::any::Any;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::thread;
 
 /// Runs `action` at the end of the scope, whether that is left by a panic or not.
 pub(crate) fn afterwards<F: FnOnce()>(action: F) -> Afterwards<F> {
@@ -18,22 +21,31 @@ impl<F: FnOnce()> Drop for Afterwards<F> {
     #[inline]
     fn drop(&mut self) {
         let Some(action) = self.0.take() else { return };
-        if std::thread::panicking() {
-            // The first panic is the one that goes on.
-            drop(catch_unwind(AssertUnwindSafe(action)));
+        if thread::panicking() {
+            unheard(action);
         } else {
             action();
         }
     }
 }
 
+/// Runs `action` and swallows its panic.
+// Out of line, so that what the action captures need not be in memory before.
+#[cold]
+#[inline(never)]
+fn unheard(action: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(action)) {
+        swallow(panic);
+    }
+}
+
 /// Runs `action` if the scope is left by a panic before [`OnPanic::defuse`].
 pub(crate) fn on_panic<F: FnOnce()>(action: F) -> OnPanic<F> {
-    OnPanic(afterwards(action))
+    OnPanic(Some(action))
 }
 
 #[must_use]
-pub(crate) struct OnPanic<F: FnOnce()>(Afterwards<F>);
+pub(crate) struct OnPanic<F: FnOnce()>(Option<F>);
 
 impl<F: FnOnce()> OnPanic<F> {
     #[inline]
@@ -42,15 +54,85 @@ impl<F: FnOnce()> OnPanic<F> {
     }
 }
 
+impl<F: FnOnce()> Drop for OnPanic<F> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(unheard);
+    }
+}
+
 /// Takes the step for each item, also when it panics for one; then the first panic goes on.
 pub(crate) fn for_each<T>(items: impl IntoIterator<Item = T>, mut step: impl FnMut(T)) {
-    let mut first = None;
+    let mut steps = Steps::default();
     for item in items {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| step(item))) {
-            first.get_or_insert(panic);
+        steps.take(|| step(item));
+    }
+    steps.finish();
+}
+
+/// Drops each item, also when the drop of one panics; then the first panic goes on. The iterator itself must not
+/// panic.
+pub(crate) fn drop_all<T>(items: impl IntoIterator<Item = T>) {
+    let mut steps = Steps::default();
+    steps.drop_all(items);
+    steps.finish();
+}
+
+/// Steps that are all taken, whatever panics in one of them; at the end the first panic goes on.
+#[derive(Default)]
+#[must_use = "its panic is to go on"]
+pub(crate) struct Steps {
+    first: Option<Panic>,
+}
+
+type Panic = Box<dyn Any + Send>;
+
+impl Steps {
+    /// Takes a step. `None` if it panicked.
+    pub(crate) fn take<R>(&mut self, step: impl FnOnce() -> R) -> Option<R> {
+        match catch_unwind(AssertUnwindSafe(step)) {
+            Ok(done) => Some(done),
+            Err(panic) => {
+                self.note(panic);
+                None
+            }
         }
     }
-    if let Some(panic) = first {
-        resume_unwind(panic);
+
+    /// As [`drop_all`], which is one step.
+    pub(crate) fn drop_all<T>(&mut self, items: impl IntoIterator<Item = T>) {
+        let mut items = items.into_iter();
+        // An item has left the iterator when its drop panics, so each time it goes on behind that one.
+        let mut drop_rest = || {
+            for item in items.by_ref() {
+                drop(item);
+            }
+        };
+        while self.take(&mut drop_rest).is_none() {}
+    }
+
+    #[cold]
+    fn note(&mut self, panic: Panic) {
+        match self.first {
+            None => self.first = Some(panic),
+            Some(_) => swallow(panic),
+        }
+    }
+
+    /// Lets the first panic go on, if there was one.
+    pub(crate) fn finish(self) {
+        match self.first {
+            None => {}
+            Some(panic) if thread::panicking() => swallow(panic),
+            Some(panic) => resume_unwind(panic),
+        }
+    }
+}
+
+/// Drops what a panic carries: foreign code once more. If that panics as well, what it panics with is leaked, for its
+/// drop could panic without an end.
+fn swallow(panic: Panic) {
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        mem::forget(again);
     }
 }

@@ -10,23 +10,45 @@
 //! `wake_all` begins by raising the epoch under the lock. A `wait` before it is in the list and is
 //! woken; a `wait` after it sees another epoch and refuses. There is no third case.
 //!
-//! All are woken, not one: a single wake could go to a task that never polls again (a receiver kept
-//! aside after a `select!`), and the others would sleep while there is something to receive.
-//! Nothing has to be handed on when a woken task is dropped, either.
+//! # Why all are woken, and not one
+//!
+//! A wake of one alone would have to reach a task that uses it. Nothing tells whether a woken task ever polls again:
+//! a program may keep a receiver or a send aside after a `select!` and await something else, and it may even wait for
+//! one of those that still sleep. Then all others sleep while there is something to do, and no timer of ours goes
+//! off. (Locks that hand over to the one who waits longest have this fault; it is known as *futurelock*.) Waking the
+//! next when a woken one leaves does not mend it, for the one that is kept aside does not leave. So all are woken,
+//! and nothing has to be handed on when one of them is dropped.
+//!
+//! The price: n tasks that wait for items which come one by one make n²/2 polls, 501,500 for 1,000 tasks (0.05 s)
+//! and 32 million for 8,000 (4 s), at some 110 ns each. Who has that many should have one task that waits and
+//! hands on.
+//!
+//! # Order
 //!
 //! They are woken in the order in which they first waited, whatever happened since: a ticket says so, which a
 //! waiter draws when it first waits and keeps until it leaves. So who waits longest has the first chance, and
 //! a task that leaves and comes back at once goes to the end.
 //!
-//! Wakers are cloned, woken and dropped outside the lock, for they run foreign code: waking may poll a
-//! task in place, and dropping may drop a whole task. That is why this is not an `event_listener::Event`,
-//! which does all three under its own lock; it also allocates for each wait, where the room for it is kept here.
+//! # Why not `event_listener::Event`
+//!
+//! Wakers are cloned, woken and dropped outside the lock, for they run foreign code: waking may poll a task in
+//! place, and dropping may drop a whole task. An `Event` (5.4) does all three under its own lock, so a task that is
+//! polled in its waker's `wake` hangs when it comes back to the event (only the waker of a listener that is dropped
+//! is dropped outside). Worse is a waker that panics in there: it leaves the event dead for all others. An `Event`
+//! also allocates for each wait, where the room for it is kept here. For *threads* that wait it has none of these
+//! faults, since only its own parkers are woken then.
 
-use crate::sync::{AtomicUsize, Mutex, Ordering};
+use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
 use crate::unwind::{afterwards, for_each};
-use std::collections::VecDeque;
+use crowd::{Crowd, Queue, Ticket};
 use std::mem;
 use std::task::Waker;
+
+pub(crate) mod crowd;
+#[cfg(all(test, not(loom_models)))]
+mod tests;
+
+pub(crate) use crowd::Waiter;
 
 #[derive(Debug)]
 pub(crate) struct WaitList {
@@ -37,8 +59,8 @@ pub(crate) struct WaitList {
 
 #[derive(Debug)]
 struct Places {
-    /// How many tickets were drawn.
-    tickets: u64,
+    /// How many tickets and marks were drawn.
+    counter: u64,
     waiting: Waiting,
 }
 
@@ -46,32 +68,15 @@ struct Places {
 /// one word for all else.
 #[derive(Debug)]
 enum Waiting {
-    One(Place),
+    One(Ticket, Waker),
     /// `None` if there never were two, nor one who missed something; else kept, so that nothing is allocated
     /// the next time.
     Crowd(Option<Box<Crowd>>),
 }
 
-#[derive(Debug, Default)]
-struct Crowd {
-    /// In the order of their tickets.
-    places: VecDeque<Place>,
-    /// See [`WaitList::miss`].
-    missed: Vec<Waker>,
-}
-
-type Place = (Ticket, Waker);
-
-/// The first is 1.
-type Ticket = u64;
-
-/// Whoever waits in one [`WaitList`], until [`WaitList::leave`]. 0 while it has no ticket.
-#[derive(Debug, Default)]
-pub(crate) struct Waiter(Ticket);
-
 impl WaitList {
     pub(crate) fn new() -> Self {
-        let places = Places { tickets: 0, waiting: Waiting::Crowd(None) };
+        let places = Places { counter: 0, waiting: Waiting::Crowd(None) };
         Self { epoch: AtomicUsize::new(0), places: Mutex::new(places) }
     }
 
@@ -86,8 +91,10 @@ impl WaitList {
     /// Waits: `waker` is woken by the next `wake_all`, once. `false`, and nothing done, when one ran
     /// since `epoch` was read.
     ///
-    /// Cost: one lock pair. Allocates only when more tasks wait than ever before, and not for the first.
-    #[inline]
+    /// Cost: one lock pair; O(log n) where n wait. Allocates only when more tasks wait than ever before, and not
+    /// for the first.
+    // Always: the compiler takes it for too large here and there, and then going to sleep costs 4 % more.
+    #[inline(always)]
     pub(crate) fn wait(&self, waiter: &mut Waiter, epoch: usize, waker: Waker) -> bool {
         let mut places = self.places.lock();
         // Ordering: the epoch only changes under this lock, which orders this load.
@@ -99,94 +106,130 @@ impl WaitList {
     }
 
     /// Waits no more and gives up the ticket.
+    ///
+    /// Cost: one lock pair if it ever waited; O(log n) where n wait.
     #[inline]
     pub(crate) fn leave(&self, waiter: &mut Waiter) {
-        if waiter.0 != 0 {
-            let unused = self.places.lock().give_up(mem::take(waiter).0);
-            drop(unused);
+        if waiter.ticket != 0 {
+            self.give_up(mem::take(waiter));
         }
+    }
+
+    /// Out of line, for few who come by have ever waited.
+    #[inline(never)]
+    fn give_up(&self, waiter: Waiter) {
+        let unused = self.places.lock().take(&waiter);
+        drop(unused);
     }
 
     /// Wakes every task that waits.
     ///
-    /// Cost: one lock pair, and where there ever were two, one more for each task. Allocates nothing. When
-    /// a waker panics, the others are woken all the same and the panic goes on.
+    /// Cost: one lock pair, and where there ever were two, one more for each task, at O(log n). Allocates
+    /// nothing. When a waker panics, the others are woken all the same and the panic goes on.
     pub(crate) fn wake_all(&self) {
         let mut places = self.places.lock();
         // Ordering: Release pairs with the Acquire in `epoch`.
         let epoch = self.epoch.load(Ordering::Relaxed).wrapping_add(1);
         self.epoch.store(epoch, Ordering::Release);
-        if let Some((_, waker)) = places.take_one() {
+        if let Some(waker) = places.take_one() {
             drop(places);
             waker.wake();
         } else {
-            let last = places.last();
-            drop(places);
-            WakeCrowd { list: self, next: 1, last }.wake();
+            self.call(Queue::Waiting, places);
         }
     }
 
-    /// Leaves a waker for something else than `wake_all`: for the next `wake_missed`.
+    /// Waits for something else than `wake_all`: for the next `wake_missed`.
     ///
-    /// Cost: one lock pair. Allocates only when more tasks wait than ever before.
+    /// Cost: as [`wait`](Self::wait), but it allocates for the first, too.
     #[cold]
-    pub(crate) fn miss(&self, waker: Waker) {
-        self.places.lock().crowd().missed.push(waker);
+    pub(crate) fn miss(&self, waiter: &mut Waiter, waker: Waker) {
+        let mut places = self.places.lock();
+        places.draw_ticket(waiter);
+        let unused = places.crowd().put(waiter, Queue::Missed, waker);
+        drop(places);
+        drop(unused);
     }
 
     /// Wakes those who missed something.
+    ///
+    /// Cost: as [`wake_all`](Self::wake_all).
     #[cold]
     pub(crate) fn wake_missed(&self) {
-        let mut missed = mem::take(&mut self.places.lock().crowd().missed);
-        for_each(missed.drain(..), Waker::wake);
-        // Kept, so that nothing is allocated the next time; unless there are such again.
+        self.call(Queue::Missed, self.places.lock());
+    }
+
+    /// Gives back memory that nobody waits in: all, if nobody waits in a crowd. The caller drops what it gets when it
+    /// holds no lock.
+    ///
+    /// Cost: one lock pair, and O(n) where at most n ever waited.
+    pub(crate) fn shrink_to_fit(&self) -> Option<Box<Crowd>> {
         let mut places = self.places.lock();
-        let crowd = places.crowd();
-        if crowd.missed.is_empty() {
-            mem::swap(&mut crowd.missed, &mut missed);
+        let Waiting::Crowd(crowd) = &mut places.waiting else { return None };
+        let unused = crowd.take_if(|crowd| crowd.is_empty());
+        if let Some(crowd) = crowd {
+            crowd.shrink_to_fit();
         }
-        drop(places);
+        unused
+    }
+
+    fn call(&self, queue: Queue, mut guard: MutexGuard<'_, Places>) {
+        let places = &mut *guard;
+        let Waiting::Crowd(Some(crowd)) = &mut places.waiting else { return };
+        let mark = crowd.begin(queue, &mut places.counter);
+        let first = crowd.call(queue, mark);
+        drop(guard);
+        if first.is_some() {
+            CallCrowd { list: self, queue, mark, called: false }.wake(first);
+        }
+    }
+}
+
+impl Drop for WaitList {
+    /// Drops each waker, whichever of them panics.
+    fn drop(&mut self) {
+        match mem::replace(&mut self.places.lock().waiting, Waiting::Crowd(None)) {
+            Waiting::Crowd(None) => {}
+            Waiting::One(_, waker) => drop(afterwards(|| drop(waker))),
+            Waiting::Crowd(Some(crowd)) => drop(afterwards(|| for_each(crowd.into_wakers(), drop))),
+        }
     }
 }
 
 impl Places {
+    fn draw_ticket(&mut self, waiter: &mut Waiter) {
+        if waiter.ticket == 0 {
+            self.counter += 1;
+            waiter.ticket = self.counter;
+        }
+    }
+
     /// Puts a waker in the waiter's place, and returns what was there.
     #[inline]
     fn put(&mut self, waiter: &mut Waiter, waker: Waker) -> Option<Waker> {
-        if waiter.0 == 0 {
-            self.tickets += 1;
-            waiter.0 = self.tickets;
-        }
+        self.draw_ticket(waiter);
         match &mut self.waiting {
-            Waiting::One((ticket, before)) if *ticket == waiter.0 => Some(mem::replace(before, waker)),
+            Waiting::One(ticket, before) if *ticket == waiter.ticket => Some(mem::replace(before, waker)),
             nobody @ Waiting::Crowd(None) => {
+                waiter.key = 0;
                 // Spares looking for what is to be dropped.
-                mem::forget(mem::replace(nobody, Waiting::One((waiter.0, waker))));
+                mem::forget(mem::replace(nobody, Waiting::One(waiter.ticket, waker)));
                 None
             }
-            _ => self.put_in_crowd(waiter.0, waker),
+            _ => self.put_in_crowd(waiter, waker),
         }
     }
 
-    fn put_in_crowd(&mut self, ticket: Ticket, waker: Waker) -> Option<Waker> {
-        let places = &mut self.crowd().places;
-        match find(places, ticket) {
-            Ok(at) => Some(mem::replace(&mut places[at].1, waker)),
-            Err(at) => {
-                places.insert(at, (ticket, waker));
-                None
-            }
-        }
+    #[inline(never)]
+    fn put_in_crowd(&mut self, waiter: &mut Waiter, waker: Waker) -> Option<Waker> {
+        self.crowd().put(waiter, Queue::Waiting, waker)
     }
 
     /// The crowd, which is made of one if it is not there.
+    #[inline]
     fn crowd(&mut self) -> &mut Crowd {
-        if let Waiting::One(_) | Waiting::Crowd(None) = self.waiting {
-            let mut crowd = Box::<Crowd>::default();
-            if let Waiting::One(place) = mem::replace(&mut self.waiting, Waiting::Crowd(None)) {
-                crowd.places.push_back(place);
-            }
-            self.waiting = Waiting::Crowd(Some(crowd));
+        if let Waiting::One(..) | Waiting::Crowd(None) = self.waiting {
+            self.make_crowd();
         }
         match &mut self.waiting {
             Waiting::Crowd(Some(crowd)) => crowd,
@@ -194,75 +237,70 @@ impl Places {
         }
     }
 
+    #[cold]
+    fn make_crowd(&mut self) {
+        let here = match mem::replace(&mut self.waiting, Waiting::Crowd(None)) {
+            Waiting::One(ticket, waker) => Some((ticket, waker)),
+            Waiting::Crowd(_) => None,
+        };
+        self.waiting = Waiting::Crowd(Some(Box::new(Crowd::new(self.counter, here))));
+    }
+
     /// Takes the only one.
     #[inline]
-    fn take_one(&mut self) -> Option<Place> {
-        let Waiting::One(_) = self.waiting else { return None };
+    fn take_one(&mut self) -> Option<Waker> {
+        let Waiting::One(..) = self.waiting else { return None };
         match mem::replace(&mut self.waiting, Waiting::Crowd(None)) {
-            Waiting::One(place) => Some(place),
+            Waiting::One(_, waker) => Some(waker),
             Waiting::Crowd(_) => unreachable!("looked above"),
         }
     }
 
-    /// The latest ticket in the crowd; 0 if nobody is there.
-    fn last(&self) -> Ticket {
-        match &self.waiting {
-            Waiting::Crowd(Some(crowd)) => crowd.places.back().map_or(0, |place| place.0),
-            Waiting::One(_) | Waiting::Crowd(None) => 0,
-        }
-    }
-
-    /// Takes the one with this ticket.
-    fn give_up(&mut self, ticket: Ticket) -> Option<Waker> {
-        self.take(ticket, ticket).map(|(_, waker)| waker)
-    }
-
-    /// Takes the first that has ticket `from` or a later one, and at most `last`.
-    fn take(&mut self, from: Ticket, last: Ticket) -> Option<Place> {
+    /// Takes the waiter's waker, if it waits.
+    fn take(&mut self, waiter: &Waiter) -> Option<Waker> {
         match &mut self.waiting {
-            Waiting::One((ticket, _)) if (from..=last).contains(ticket) => self.take_one(),
-            Waiting::One(_) | Waiting::Crowd(None) => None,
-            Waiting::Crowd(Some(crowd)) => {
-                let (Ok(at) | Err(at)) = find(&crowd.places, from);
-                crowd.places.get(at).filter(|place| place.0 <= last)?;
-                crowd.places.remove(at)
-            }
+            Waiting::One(ticket, _) if *ticket == waiter.ticket => self.take_one(),
+            Waiting::One(..) | Waiting::Crowd(None) => None,
+            Waiting::Crowd(Some(crowd)) => crowd.take(waiter),
         }
     }
-}
-
-fn find(places: &VecDeque<Place>, ticket: Ticket) -> Result<usize, usize> {
-    places.binary_search_by_key(&ticket, |place| place.0)
 }
 
 /// Wakes a crowd, also when a waker panics.
-struct WakeCrowd<'a> {
+struct CallCrowd<'a> {
     list: &'a WaitList,
-    /// Looking only forwards, it comes to an end even if the tasks that it wakes wait again at once; and at
-    /// the last who waited when it began.
-    next: Ticket,
-    last: Ticket,
+    queue: Queue,
+    mark: u64,
+    /// Whether all were called.
+    called: bool,
 }
 
-impl WakeCrowd<'_> {
-    fn wake(&mut self) {
-        while self.next <= self.last {
-            let taken = self.list.places.lock().take(self.next, self.last);
-            let Some((ticket, waker)) = taken else {
-                self.next = self.last + 1;
-                return;
-            };
-            self.next = ticket + 1;
+impl CallCrowd<'_> {
+    fn wake(&mut self, mut next: Option<Waker>) {
+        while let Some(waker) = next {
             waker.wake();
+            next = self.next();
+        }
+        self.called = true;
+    }
+
+    fn next(&self) -> Option<Waker> {
+        match &mut self.list.places.lock().waiting {
+            Waiting::Crowd(Some(crowd)) => crowd.call(self.queue, self.mark),
+            // It was given up: nobody was left.
+            Waiting::One(..) | Waiting::Crowd(None) => None,
         }
     }
 }
 
-impl Drop for WakeCrowd<'_> {
+impl Drop for CallCrowd<'_> {
     fn drop(&mut self) {
         // There are some left only if a waker panicked.
-        while self.next <= self.last {
-            drop(afterwards(|| self.wake()));
+        while !self.called {
+            drop(afterwards(|| {
+                let next = self.next();
+                self.wake(next);
+            }));
         }
     }
 }

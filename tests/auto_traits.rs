@@ -9,9 +9,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use stream_multiplexer::{
-    AddStreamError, ChannelOptions, ChannelReceiver, CloseStream, Iter, IterMut, Multiplexer,
-    MultiplexerError, Recv, RecvMany, Send as Broadcast, SendError, SendOne, StreamEvent, StreamId,
-    StreamPair, StreamSender, StreamSlab, TryRecvError,
+    AddStreamError, ChannelOptions, ChannelReceiver, CloseStream, IntoIter, Iter, IterMut, Multiplexer,
+    MultiplexerError, Recv, RecvMany, SendError, SendMany, SendOne, Sent, SlabRecvMany, StreamEvent,
+    StreamId, StreamPair, StreamSender, StreamSlab, TryRecvError,
 };
 
 /// Whether a type has a trait, as a constant: the inherent one is preferred, and is there only if the bound
@@ -126,12 +126,12 @@ assert_auto_traits! {
 
 // What is sent is also what waits in the future; an error, what it tells.
 assert_auto_traits! {
-    Broadcast<'static, Free, Out<()>, Free> => true true true,
-    Broadcast<'static, Unshared, Out<Cell<()>>, Unshared> => true false true,
-    Broadcast<'static, Local, Out<()>, Free> => false false true,
-    Broadcast<'static, Free, Out<Rc<()>>, Free> => false false true,
-    Broadcast<'static, Free, Out<()>, Local> => false false true,
-    Broadcast<'static, Free, Outlet<(), Rc<()>>, Free> => false false true,
+    SendMany<'static, Free, Out<()>, Free> => true true true,
+    SendMany<'static, Unshared, Out<Cell<()>>, Unshared> => true false true,
+    SendMany<'static, Local, Out<()>, Free> => false false true,
+    SendMany<'static, Free, Out<Rc<()>>, Free> => false false true,
+    SendMany<'static, Free, Out<()>, Local> => false false true,
+    SendMany<'static, Free, Outlet<(), Rc<()>>, Free> => false false true,
     SendOne<'static, Free, Out<()>, Free> => true true true,
     SendOne<'static, Unshared, Out<Cell<()>>, Unshared> => true false true,
     SendOne<'static, Local, Out<()>, Free> => false false true,
@@ -162,6 +162,12 @@ assert_auto_traits! {
     IterMut<'static, Free> => true true true,
     IterMut<'static, Unshared> => true false true,
     IterMut<'static, Local> => false false true,
+    SlabRecvMany<'static, Free> => true true true,
+    SlabRecvMany<'static, Unshared> => true false true,
+    SlabRecvMany<'static, Local> => false false true,
+    IntoIter<Free> => true true true,
+    IntoIter<Unshared> => true false true,
+    IntoIter<Local> => false false true,
 }
 
 // Values are what they hold.
@@ -179,6 +185,8 @@ assert_auto_traits! {
     StreamPair<Free, Pinned> => true true false,
     AddStreamError<Free, Free> => true true true,
     AddStreamError<Local, Free> => false false true,
+    Sent<Free> => true true true,
+    Sent<Local> => false false true,
     SendError<Free> => true true true,
     SendError<Local> => false false true,
 }
@@ -229,7 +237,7 @@ fn streams_that_stay_in_their_thread_can_be_used_there() {
         assert_eq!(multiplexer.recv(1).await, Ok((id, Some(1))));
         multiplexer.change_stream_channel(id, 2).unwrap();
         assert_eq!(multiplexer.recv(2).await, Ok((id, Some(2))));
-        assert_eq!(multiplexer.send([id], 3).await, [Ok(id)]);
+        assert_eq!(multiplexer.send([id], 3).map(Sent::into_vec).await, [Ok(id)]);
         assert_eq!(multiplexer.close_stream::<u32>(id).await, Ok(()));
     };
     used.now_or_never().expect("nothing waits");

@@ -122,7 +122,7 @@ fn the_end_of_the_channel_is_there_for_the_next_who_asks() {
     cancel_in_all_ways(|by, dropped| {
         let multiplexer = multiplexer();
         cancel(&multiplexer, by, dropped, || multiplexer.close());
-        assert_eq!(multiplexer.try_recv(A), Err(TryRecvError::UnknownChannel(A)), "{by:?} {dropped:?}");
+        assert_eq!(multiplexer.try_recv(A), Err(TryRecvError::Closed), "{by:?} {dropped:?}");
     });
 }
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use stream_multiplexer::StreamEvent::{self, Ended, Item, Removed};
-use stream_multiplexer::{ChannelOptions, Multiplexer, SendError, StreamId};
+use stream_multiplexer::{ChannelOptions, Multiplexer, SendError, Sent, StreamId};
 use support::{Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, finishes, gate, pipe, poll, poll_future};
 
 const CHANNEL: usize = 1;
@@ -199,8 +199,8 @@ mod sends {
         let mut closing = multiplexer.close_stream(peer.id);
         assert_eq!(poll_once(&mut closing), Poll::Pending);
         assert_eq!(poll_once(&mut multiplexer.send_one(peer.id, 1)), peer.closed());
-        let sent = multiplexer.send([peer.id, other.id], 1).now_or_never();
-        assert_eq!(sent, Some(vec![Err(SendError::Closed(peer.id)), Ok(other.id)]));
+        let sent = multiplexer.send([peer.id, other.id], 1).now_or_never().unwrap();
+        assert_eq!(sent.as_slice(), [Err(SendError::Closed(peer.id)), Ok(other.id)]);
         let mut sender = multiplexer.sender(peer.id).unwrap();
         assert_eq!(sender.send(1).now_or_never(), Some(Err(SendError::Closed(peer.id))));
         assert!(peer.gate.take_items().is_empty());
@@ -212,7 +212,7 @@ mod sends {
         peer: &Peer,
         other: &Peer,
     ) -> [LocalBoxFuture<'a, Result<(), SendError<Broken>>>; 3] {
-        let first = |mut sent: Vec<Result<StreamId, _>>| sent.swap_remove(0).map(drop);
+        let first = |sent: Sent<_>| sent.into_vec().swap_remove(0).map(drop);
         [
             multiplexer.send_one(peer.id, 1).boxed_local(),
             multiplexer.send([peer.id], 1).map(first).boxed_local(),

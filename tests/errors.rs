@@ -67,9 +67,12 @@ fn each_says_what_happened() {
         (MultiplexerError::DuplicateChannel(3).to_string(), "channel 3 exists already"),
         (MultiplexerError::UnknownChannel(3).to_string(), "channel 3 is unknown"),
         (MultiplexerError::UnknownStream(id).to_string(), "stream 1 is unknown"),
-        (MultiplexerError::Closed.to_string(), "the multiplexer is closed"),
+        (MultiplexerError::Closed.to_string(), "the multiplexer or the channel is closed"),
+        (MultiplexerError::Ended(id).to_string(), "stream 1 has ended"),
+        (MultiplexerError::Busy(id).to_string(), "stream 1 is being polled"),
         (TryRecvError::Empty.to_string(), "nothing to receive now"),
         (TryRecvError::UnknownChannel(3).to_string(), "channel 3 is unknown"),
+        (TryRecvError::Closed.to_string(), "the channel is closed and empty"),
         (SendError::<Broken>::UnknownStream(id).to_string(), "stream 1 is unknown"),
         (SendError::<Broken>::Closed(id).to_string(), "stream 1 is closed"),
         (SendError::<Broken>::Unflushed(id).to_string(), "stream 1 was removed before its sink was flushed"),
@@ -110,14 +113,14 @@ fn a_pair_that_was_not_added_comes_back() {
     let (feed, stream) = pipe();
     let (keeper, sink) = gate(1);
     let refused = multiplexer.add_stream_pair(sink, stream, UNKNOWN).unwrap_err();
-    assert_eq!(refused.error, MultiplexerError::UnknownChannel(UNKNOWN));
-    let (stream, sink) = refused.into_inner();
+    assert_eq!(refused.reason(), MultiplexerError::UnknownChannel(UNKNOWN));
+    let (sink, stream) = refused.into_parts();
 
     multiplexer.close();
     let refused = multiplexer.add_stream_pair(sink, stream, CHANNEL).unwrap_err();
-    assert_eq!(refused.error, MultiplexerError::Closed);
+    assert_eq!(refused.reason(), MultiplexerError::Closed);
     assert!(!feed.is_dropped() && !keeper.is_dropped());
-    let AddStreamError { mut stream, sink, .. } = refused;
+    let (sink, mut stream) = refused.into_parts();
     feed.push(1);
     assert_eq!(now(stream.next()), Some(1));
     drop(sink);
@@ -129,9 +132,9 @@ fn a_stream_that_was_not_added_comes_back() {
     let multiplexer = Multiplexer::<Pipe<u32>>::new();
     let (feed, stream) = pipe();
     let refused = multiplexer.add_stream(stream, UNKNOWN).unwrap_err();
-    assert_eq!(refused.error, MultiplexerError::UnknownChannel(UNKNOWN));
+    assert_eq!(refused.reason(), MultiplexerError::UnknownChannel(UNKNOWN));
     feed.push(1);
-    assert_eq!(now(refused.into_inner().0.next()), Some(1));
+    assert_eq!(now(refused.into_parts().1.next()), Some(1));
 }
 
 #[test]
@@ -148,7 +151,7 @@ fn a_pair_that_was_not_added_need_not_be_printable() {
     struct Opaque;
     let stream = futures::stream::pending::<Opaque>();
     let refused = Multiplexer::new().add_stream_pair(Rc::new(Opaque), stream, 5).unwrap_err();
-    assert_eq!(format!("{refused:?}"), "AddStreamError { error: UnknownChannel(5), .. }");
+    assert_eq!(format!("{refused:?}"), "AddStreamError { reason: UnknownChannel(5), .. }");
     assert_eq!(refused.to_string(), "stream pair not added: channel 5 is unknown");
 }
 

@@ -582,7 +582,7 @@ proptest! {
 /// The wake of a stream that wakes itself counts also when another receiver took notice of it.
 #[test]
 fn a_call_takes_two_turns_in_a_row_of_streams_that_wake_themselves_whoever_else_receives() {
-    let multiplexer = Multiplexer::new();
+    let multiplexer = Multiplexer::without_sinks();
     multiplexer.add_channel(1).unwrap();
     let turns = Rc::new(Cell::new(0));
     let taken = Rc::clone(&turns);
@@ -637,7 +637,7 @@ mod restless {
     #[test]
     fn takes_64_turns_in_vain_in_a_call_at_most() {
         assert_eq!(turns(StreamSlab::from_iter([stream()])), 64);
-        let multiplexer = Multiplexer::new();
+        let multiplexer = Multiplexer::without_sinks();
         multiplexer.add_channel(1).unwrap();
         multiplexer.add_stream(stream(), 1).unwrap();
         assert_eq!(turns(multiplexer.receiver(1).unwrap()), 64);

@@ -15,8 +15,8 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use stream_multiplexer::StreamEvent::{Ended, Item, Moved, Removed};
 use stream_multiplexer::{
-    ChannelId, ChannelOptions, Multiplexer, MultiplexerError, SendError, StreamEvent, StreamId, StreamPair,
-    TryRecvError,
+    ChannelId, ChannelOptions, Multiplexer, MultiplexerError, SendError, Sent, StreamEvent, StreamId,
+    StreamPair, TryRecvError,
 };
 use support::{
     Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, finishes, gate, pipe, poll, poll_future, poll_with,
@@ -229,7 +229,7 @@ mod channels {
         for id in ids {
             assert_eq!(multiplexer.channel_of(id), None);
             assert!(multiplexer.remove_stream(id).is_none());
-            assert!(multiplexer.sender::<u32>(id).is_none());
+            assert!(multiplexer.sender::<u32>(id).is_err());
             assert_eq!(multiplexer.change_stream_channel(id, B), Err(MultiplexerError::UnknownStream(id)));
         }
         assert!(!multiplexer.has_channel(A));
@@ -300,9 +300,9 @@ mod ids {
         assert!(multiplexer.remove_stream(old.id).is_none());
         let unknown = Err(MultiplexerError::UnknownStream(old.id));
         assert_eq!(multiplexer.change_stream_channel(old.id, B), unknown);
-        assert!(multiplexer.sender::<u32>(old.id).is_none());
+        assert!(multiplexer.sender::<u32>(old.id).is_err());
         let unknown = SendError::UnknownStream(old.id);
-        assert_eq!(now(multiplexer.send([old.id], 1)), [Err(unknown)]);
+        assert_eq!(now(multiplexer.send([old.id], 1).map(Sent::into_vec)), [Err(unknown)]);
         assert_eq!(now(multiplexer.close_stream::<u32>(old.id)), Err(unknown));
         assert_eq!(multiplexer.channel_of(new.id), Some(A));
         assert!(new.keeper.take_items().is_empty());
@@ -516,16 +516,32 @@ mod moves {
     }
 
     #[test]
-    fn go_on_when_the_multiplexer_is_closed() {
+    fn into_a_closed_channel_are_refused() {
+        for close in [|multiplexer: &Pairs| multiplexer.close(), |it: &Pairs| it.close_channel(B).unwrap()] {
+            let multiplexer = multiplexer();
+            let peer = Peer::new(&multiplexer, A);
+            close(&multiplexer);
+            let refused = multiplexer.change_stream_channel(peer.id, B);
+            assert_eq!(refused, Err(MultiplexerError::Closed));
+            assert_eq!(multiplexer.channel_of(peer.id), Some(A));
+            // To where it is it may be moved: that is nothing.
+            assert_eq!(multiplexer.change_stream_channel(peer.id, A), Ok(()));
+            peer.feed.push(1);
+            assert_eq!(events_of(&multiplexer, A, peer.id), [Item(1)]);
+            assert_eq!(multiplexer.try_recv(B), Err(TryRecvError::Closed));
+        }
+    }
+
+    #[test]
+    fn out_of_a_closed_channel_are_as_ever() {
         let multiplexer = multiplexer();
         let peer = Peer::new(&multiplexer, A);
-        multiplexer.close();
+        multiplexer.close_channel(A).unwrap();
         assert_eq!(multiplexer.change_stream_channel(peer.id, B), Ok(()));
         peer.feed.push(1);
         assert_eq!(events_of(&multiplexer, A, peer.id), [Moved(B)]);
+        assert_eq!(multiplexer.try_recv(A), Err(TryRecvError::Closed));
         assert_eq!(events_of(&multiplexer, B, peer.id), [Item(1)]);
-        assert_eq!(multiplexer.try_recv(A), Err(TryRecvError::UnknownChannel(A)));
-        assert_eq!(multiplexer.try_recv(B), Err(TryRecvError::Empty));
     }
 }
 
@@ -1060,7 +1076,7 @@ mod sinks {
         let multiplexer = multiplexer();
         let peer = Peer::with_room(&multiplexer, A, 0);
         let mut send = multiplexer.send_one(peer.id, 1);
-        let mut broadcast = multiplexer.send([peer.id, peer.id], 2);
+        let mut broadcast = multiplexer.send([peer.id, peer.id], 2).map(Sent::into_vec);
         assert!(poll_future(&mut send, Waker::noop()).is_pending());
         assert!(poll_future(&mut broadcast, Waker::noop()).is_pending());
         peer.feed.end();
@@ -1148,19 +1164,39 @@ mod half_close {
         let peer = Peer::new(&multiplexer, A);
         peer.feed.end();
         assert_eq!(events_of(&multiplexer, A, peer.id), [Ended]);
-        assert!(peer.feed.is_dropped());
-        assert_eq!((multiplexer.channel_of(peer.id), multiplexer.channel_len(A)), (None, Some(0)));
-        let unknown = MultiplexerError::UnknownStream(peer.id);
-        assert_eq!(multiplexer.change_stream_channel(peer.id, B), Err(unknown));
+        assert!(!peer.feed.is_dropped());
+        assert_eq!((multiplexer.channel_of(peer.id), multiplexer.channel_len(A)), (Some(A), Some(1)));
+        assert_eq!(multiplexer.channel_streams(A), Some(vec![peer.id]));
+        let ended = MultiplexerError::Ended(peer.id);
+        assert_eq!(multiplexer.change_stream_channel(peer.id, B), Err(ended));
+        assert_eq!(multiplexer.with_stream(peer.id, |_| ()), Err(ended));
 
-        assert_eq!(now(multiplexer.send([peer.id], 1)), [Ok(peer.id)]);
+        assert_eq!(now(multiplexer.send([peer.id], 1).map(Sent::into_vec)), [Ok(peer.id)]);
         now(multiplexer.sender(peer.id).unwrap().send(2)).unwrap();
         assert_eq!(peer.keeper.take_items(), [1, 2]);
 
         let pair = multiplexer.remove_stream(peer.id).unwrap();
-        assert!(pair.stream.is_none() && pair.sink.is_some());
+        assert!(
+            pair.stream.is_some() && pair.sink.is_some(),
+            "both halves come back, to be put together again"
+        );
         assert!(multiplexer.remove_stream(peer.id).is_none());
         assert_eq!(events(&multiplexer, A), [], "it had its departure");
+    }
+
+    /// It may have more to say then: a codec that failed, for example.
+    #[test]
+    fn hands_back_a_stream_that_goes_on() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        peer.feed.end();
+        assert_eq!(events_of(&multiplexer, A, peer.id), [Ended]);
+        peer.feed.take_polls();
+        peer.feed.push(1);
+        assert_eq!(events(&multiplexer, A), [], "it is not polled again");
+        assert_eq!(peer.feed.take_polls(), 0);
+        let mut pair = multiplexer.remove_stream(peer.id).unwrap();
+        assert_eq!(poll(pair.stream.as_mut().unwrap()), Poll::Ready(Some(1)));
     }
 
     /// Nobody is left to send to it, or to remove it.
@@ -1199,14 +1235,31 @@ mod half_close {
     }
 
     #[test]
-    fn keeps_the_sink_also_when_the_channel_is_removed() {
+    fn hands_all_back_when_the_channel_is_removed() {
         let multiplexer = multiplexer();
         let peer = Peer::new(&multiplexer, A);
         peer.feed.end();
         assert_eq!(events_of(&multiplexer, A, peer.id), [Ended]);
-        assert_eq!(multiplexer.remove_channel(A).map(|pairs| pairs.len()), Some(0));
-        assert_eq!(now(multiplexer.send([peer.id], 1)), [Ok(peer.id)]);
-        assert!(multiplexer.remove_stream(peer.id).unwrap().sink.is_some());
+        let pairs = multiplexer.remove_channel(A).unwrap();
+        assert!(
+            matches!(&pairs[..], [StreamPair { id, stream: Some(_), sink: Some(_), .. }] if *id == peer.id)
+        );
+        assert!(multiplexer.remove_stream(peer.id).is_none());
+    }
+
+    /// Nothing is to be received any more, though a pair is there.
+    #[test]
+    fn does_not_keep_receivers_from_ending() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        let mut receiver = multiplexer.receiver(A).unwrap();
+        multiplexer.close_channel(A).unwrap();
+        assert!(multiplexer.drained(A).now_or_never().is_none());
+        peer.feed.end();
+        assert_eq!(poll(&mut receiver), Poll::Ready(Some((peer.id, Ended))));
+        assert_eq!(poll(&mut receiver), Poll::Ready(None));
+        assert_eq!(multiplexer.drained(A).now_or_never(), Some(Ok(())));
+        assert_eq!(now(multiplexer.send([peer.id], 1)).into_vec(), [Ok(peer.id)]);
     }
 
     /// Where the stream ends decides.
@@ -1275,9 +1328,9 @@ mod closing {
         refused.close();
         let (feed, pipe) = pipe();
         let error = refused.add_stream(pipe, A).unwrap_err();
-        assert_eq!(error.error, MultiplexerError::Closed);
+        assert_eq!(error.reason(), MultiplexerError::Closed);
         feed.push(1);
-        let mut stream = error.stream;
+        let ((), mut stream) = error.into_parts();
         assert_eq!(now(stream.next()), Some(1), "it comes back");
     }
 
@@ -1288,7 +1341,7 @@ mod closing {
         multiplexer.close();
         peer.feed.push(1);
         assert_eq!(events_of(&multiplexer, A, peer.id), [Item(1)]);
-        assert_eq!(now(multiplexer.send([peer.id], 2)), [Ok(peer.id)]);
+        assert_eq!(now(multiplexer.send([peer.id], 2).map(Sent::into_vec)), [Ok(peer.id)]);
         assert_eq!(multiplexer.channel_of(peer.id), Some(A));
         assert!(multiplexer.remove_stream(peer.id).unwrap().stream.is_some());
         assert_eq!(events_of(&multiplexer, A, peer.id), [Removed]);
@@ -1317,11 +1370,97 @@ mod closing {
     fn drops_all_with_the_last_handle_and_receiver() {
         let multiplexer = multiplexer();
         let peer = Peer::new(&multiplexer, A);
-        let receiver = multiplexer.receiver(B).unwrap();
+        let [receiver, last] = [(); 2].map(|()| multiplexer.receiver(A).unwrap());
         drop(multiplexer);
-        assert!(!peer.feed.is_dropped());
         drop(receiver);
+        assert!(!peer.feed.is_dropped());
+        drop(last);
         assert!(peer.feed.is_dropped() && peer.keeper.is_dropped());
+    }
+
+    /// What a receiver can still reach goes on, and nothing else.
+    #[test]
+    fn lets_go_of_what_nobody_can_reach_any_more() {
+        let multiplexer = multiplexer();
+        let [reached, lost] = [Peer::new(&multiplexer, A), Peer::new(&multiplexer, B)];
+        let mut receiver = multiplexer.receiver(A).unwrap();
+        drop(multiplexer.receiver(B).unwrap());
+        assert!(!lost.feed.is_dropped(), "there is a handle");
+        drop(multiplexer);
+        assert!(lost.feed.is_dropped() && lost.keeper.is_dropped());
+        assert!(!reached.feed.is_dropped() && !reached.keeper.is_dropped());
+        reached.feed.push(1);
+        reached.feed.end();
+        assert_eq!(poll(&mut receiver), Poll::Ready(Some((reached.id, Item(1)))));
+        assert_eq!(poll(&mut receiver), Poll::Ready(Some((reached.id, Ended))));
+        assert_eq!(poll(&mut receiver), Poll::Ready(None));
+    }
+
+    /// Each channel on its own.
+    #[test]
+    fn of_a_channel_leaves_the_others_open() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        let mut receiver = multiplexer.receiver(A).unwrap();
+        assert_eq!(multiplexer.is_channel_closed(A), Some(false));
+        multiplexer.close_channel(A).unwrap();
+        multiplexer.close_channel(A).unwrap();
+        assert_eq!(multiplexer.is_channel_closed(A), Some(true));
+        assert_eq!((multiplexer.is_channel_closed(B), multiplexer.is_closed()), (Some(false), false));
+        assert_eq!(multiplexer.is_channel_closed(9), None);
+        assert_eq!(multiplexer.close_channel(9), Err(MultiplexerError::UnknownChannel(9)));
+
+        let stream = multiplexer.remove_stream(Peer::new(&multiplexer, B).id).unwrap().stream.unwrap();
+        let refused = multiplexer.add_stream(stream, A).unwrap_err();
+        assert_eq!(refused.reason(), MultiplexerError::Closed);
+        assert!(multiplexer.add_stream(refused.into_parts().1, B).is_ok());
+        peer.feed.push(1);
+        peer.feed.end();
+        assert_eq!(poll(&mut receiver), Poll::Ready(Some((peer.id, Item(1)))));
+        assert_eq!(poll(&mut receiver), Poll::Ready(Some((peer.id, Ended))));
+        assert_eq!(poll(&mut receiver), Poll::Ready(None));
+        assert_eq!(multiplexer.try_recv(A), Err(TryRecvError::Closed));
+        assert_eq!(multiplexer.recv(A).now_or_never(), Some(Err(MultiplexerError::Closed)));
+    }
+
+    /// However the last stream leaves.
+    #[test]
+    fn is_told_to_who_waits_for_the_last_stream() {
+        for how in ["ended", "moved", "removed", "with its channel", "in its poll", "none"] {
+            let multiplexer = multiplexer();
+            let peer = Peer::new(&multiplexer, A);
+            let mut drained = multiplexer.drained(A);
+            let (wakes, waker) = Wakes::new();
+            assert!(poll_future(&mut drained, &waker).is_pending());
+            if how == "none" {
+                multiplexer.remove_stream(peer.id).unwrap();
+                assert_eq!(
+                    (wakes.take(), poll_future(&mut drained, &waker)),
+                    (0, Poll::Pending),
+                    "it is open"
+                );
+            }
+            multiplexer.close_channel(A).unwrap();
+            match how {
+                "ended" => peer.feed.end(),
+                "moved" => multiplexer.change_stream_channel(peer.id, B).unwrap(),
+                "removed" => drop(multiplexer.remove_stream(peer.id).unwrap()),
+                "with its channel" => drop(multiplexer.remove_channel(A).unwrap()),
+                "in its poll" => {
+                    let (handle, id) = (multiplexer.clone(), peer.id);
+                    peer.in_poll.set(move || drop(handle.remove_stream(id)));
+                }
+                _ => {}
+            }
+            if matches!(how, "ended" | "in its poll") {
+                assert_eq!((wakes.take(), poll_future(&mut drained, &waker)), (0, Poll::Pending), "{how}");
+                assert!(multiplexer.try_recv(A).is_ok() || how == "in its poll");
+            }
+            assert_eq!(wakes.take(), 1, "{how}");
+            assert_eq!(poll_future(&mut drained, &waker), Poll::Ready(Ok(())), "{how}");
+        }
+        let multiplexer = multiplexer();
+        assert_eq!(multiplexer.drained(9).now_or_never(), Some(Err(MultiplexerError::UnknownChannel(9))));
     }
 }
 
@@ -1346,13 +1485,13 @@ mod handles {
         let printed = format!("{multiplexer:?}");
         assert!(printed.contains("channels: 3") && printed.contains("pairs: 1"), "{printed}");
         let receiver = format!("{:?}", multiplexer.receiver(A).unwrap());
-        assert!(receiver.contains("members: 1"), "{receiver}");
+        assert!(receiver.contains("streams: 1"), "{receiver}");
         assert!(!format!("{:?}", multiplexer.recv(A)).is_empty());
     }
 
     #[test]
     fn of_streams_without_sinks_are_as_easy() {
-        let multiplexer = Multiplexer::new();
+        let multiplexer = Multiplexer::without_sinks();
         multiplexer.add_channel(A).unwrap();
         multiplexer.add_channel(B).unwrap();
         let id = multiplexer.add_stream(futures::stream::iter([1, 2]), A).unwrap();

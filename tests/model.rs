@@ -67,13 +67,13 @@ fn every_operation_is_decoded() {
         _ => None,
     });
     assert_eq!(tricks.collect::<HashSet<_>>().len(), 5);
-    assert_eq!(operations.iter().map(discriminant).collect::<HashSet<_>>().len(), 19);
+    assert_eq!(operations.iter().map(discriminant).collect::<HashSet<_>>().len(), 22);
 }
 
 /// It was moved and came back before, and its slot is another one now.
 #[test]
 fn nothing_is_told_of_a_stream_after_its_removal() {
-    let multiplexer = Multiplexer::new();
+    let multiplexer = Multiplexer::without_sinks();
     multiplexer.add_channel(1).unwrap();
     multiplexer.add_channel(2).unwrap();
     let mut receiver = multiplexer.receiver(1).unwrap();

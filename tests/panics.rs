@@ -3,16 +3,21 @@
 
 mod support;
 
+use futures::future::LocalBoxFuture;
 use futures::{FutureExt, SinkExt, StreamExt};
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::sync::{Arc, Mutex, mpsc};
-use std::task::{Poll, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker, ready};
 use std::thread;
 use std::time::Duration;
 use stream_multiplexer::StreamEvent::{self, Ended, Item, Moved, Removed};
-use stream_multiplexer::{ChannelId, ChannelOptions, Multiplexer, SendError, StreamId, TryRecvError};
+use stream_multiplexer::{
+    ChannelId, ChannelOptions, ChannelReceiver, Multiplexer, SendError, Sent, StreamId, TryRecvError,
+};
 use support::hooked::{Bang, Hooked, Hooks, Moment};
-use support::{Feed, Gate, Gatekeeper, Pipe, Wakes, gate, pipe, poll, poll_future, poll_with};
+use support::raw_waker::hooked_waker;
+use support::{Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, gate, pipe, poll, poll_future, poll_with};
 
 const A: ChannelId = 1;
 const B: ChannelId = 2;
@@ -83,7 +88,7 @@ fn assert_goes_on(multiplexer: &Pairs, other: &Peer) {
     events(multiplexer, A);
     other.feed.push(7);
     assert_eq!(events(multiplexer, A), [(other.id, Item(7))]);
-    assert_eq!(now(multiplexer.send([other.id], 8)), [Ok(other.id)]);
+    assert_eq!(now(multiplexer.send([other.id], 8).map(Sent::into_vec)), [Ok(other.id)]);
     assert_eq!(other.keeper.take_items().last(), Some(&8));
 
     let new = Peer::new(multiplexer, A);
@@ -388,7 +393,9 @@ mod sinks {
     #[test]
     fn that_panic_in_send() {
         for moment in IN_A_SEND {
-            assert_costs_that_pair_alone(moment, |multiplexer, id| now(multiplexer.send([id], 1)));
+            assert_costs_that_pair_alone(moment, |multiplexer, id| {
+                now(multiplexer.send([id], 1).map(Sent::into_vec))
+            });
         }
     }
 
@@ -464,9 +471,9 @@ mod sinks {
         let peers: Vec<_> = (0..3).map(|_| Peer::new(&multiplexer, A)).collect();
         peers[1].sink.panic_on(Moment::StartSend);
         let ids: Vec<_> = peers.iter().map(|peer| peer.id).collect();
-        bang(|| now(multiplexer.send(ids.clone(), 1)));
+        bang(|| now(multiplexer.send(ids.clone(), 1).map(Sent::into_vec)));
         assert_gone(&multiplexer, &peers[1]);
-        let sent = now(multiplexer.send(ids.clone(), 2));
+        let sent = now(multiplexer.send(ids.clone(), 2).map(Sent::into_vec));
         assert_eq!(sent, [Ok(ids[0]), Err(SendError::UnknownStream(ids[1])), Ok(ids[2])]);
         assert_eq!(peers[0].keeper.take_items(), [1, 2]);
         assert_eq!(peers[2].keeper.take_items().last(), Some(&2));
@@ -478,7 +485,7 @@ mod sinks {
         let multiplexer = multiplexer();
         let peers: Vec<_> = (0..3).map(|_| Peer::with_room(&multiplexer, A, 0)).collect();
         let ids: Vec<_> = peers.iter().map(|peer| peer.id).collect();
-        let mut send = multiplexer.send(ids.clone(), 1);
+        let mut send = multiplexer.send(ids.clone(), 1).map(Sent::into_vec);
         let (wakes, waker) = Wakes::new();
         assert!(poll_future(&mut send, &waker).is_pending());
         peers[1].sink.panic_on(Moment::Ready);
@@ -560,12 +567,9 @@ mod drops {
             if item.is_some() {
                 // That goes first.
                 assert_eq!(multiplexer.try_recv(A), Ok((peer.id, item)));
-                assert_eq!(multiplexer.try_recv(A), Ok((peer.id, None)));
             }
             bang(|| multiplexer.try_recv(A));
-            if item.is_none() {
-                assert_eq!(events(&multiplexer, A), [(peer.id, Removed)]);
-            }
+            assert_eq!(events(&multiplexer, A), [(peer.id, Removed)]);
             assert_gone(&multiplexer, &peer);
             assert_goes_on(&multiplexer, &other);
         }
@@ -917,6 +921,45 @@ mod wakers {
         assert_eq!(multiplexer.try_recv(A), Ok((peer.id, Some(2))));
     }
 
+    /// Two sleep in a closed channel. The first is polled in its waker: it gets an item, removes the stream, and gets
+    /// its departure, with which the channel ends. That wakes the second, whose waker panics.
+    #[test]
+    fn when_the_last_departure_is_received() {
+        type Receiver = ChannelReceiver<Hooked<Pipe<u32>>, Hooked<Gate<u32>>>;
+
+        struct InPlace {
+            multiplexer: Pairs,
+            receiver: Mutex<Option<Receiver>>,
+            received: Mutex<Vec<(StreamId, StreamEvent<u32>)>>,
+        }
+
+        impl Wake for InPlace {
+            fn wake(self: Arc<Self>) {
+                let Some(mut receiver) = self.receiver.lock().unwrap().take() else { return };
+                while let Poll::Ready(Some((id, event))) = poll(&mut receiver) {
+                    self.received.lock().unwrap().push((id, event));
+                    drop(self.multiplexer.remove_stream(id));
+                }
+            }
+        }
+
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        let [mut first, mut second] = [(); 2].map(|()| multiplexer.receiver(A).unwrap());
+        multiplexer.close();
+        let in_place = Arc::new(InPlace {
+            multiplexer: multiplexer.clone(),
+            receiver: Mutex::default(),
+            received: Mutex::default(),
+        });
+        assert!(poll_with(&mut first, &Waker::from(Arc::clone(&in_place))).is_pending());
+        assert!(poll_with(&mut second, &panicking()).is_pending());
+        *in_place.receiver.lock().unwrap() = Some(first);
+        bang(|| peer.feed.push(1));
+        assert_eq!(*in_place.received.lock().unwrap(), [(peer.id, Item(1)), (peer.id, Removed)]);
+        assert_eq!(poll(&mut second), Poll::Ready(None));
+    }
+
     #[test]
     fn the_others_are_woken_whoever_panics() {
         let multiplexer = multiplexer();
@@ -931,6 +974,209 @@ mod wakers {
     }
 }
 
+/// Wakers of those who send. A panic in one of them costs no pair: whoever is polled again goes on, and tells
+/// truthfully what became of its item.
+mod wakers_of_senders {
+    use super::*;
+
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum By {
+        SendOne,
+        Send,
+        /// To another one, too.
+        SendToMany,
+        Sender,
+        Close,
+    }
+
+    const WAYS: [By; 5] = [By::SendOne, By::Send, By::SendToMany, By::Sender, By::Close];
+
+    type Sending = LocalBoxFuture<'static, Result<(), SendError<Broken>>>;
+
+    struct Scene {
+        by: By,
+        multiplexer: &'static Pairs,
+        peer: Peer,
+        other: Peer,
+    }
+
+    /// A pair whose sink has no room, and does not close, and another one.
+    fn in_each_way(test: impl Fn(&Scene)) {
+        for by in WAYS {
+            println!("by {by:?}");
+            let multiplexer = Box::leak(Box::new(multiplexer()));
+            let [peer, other] = [0, 0].map(|room| Peer::with_room(multiplexer, A, room));
+            peer.keeper.set_closes(false);
+            test(&Scene { by, multiplexer, peer, other });
+        }
+    }
+
+    impl Scene {
+        fn send(&self) -> Sending {
+            let (multiplexer, id, other) = (self.multiplexer, self.peer.id, self.other.id);
+            let first = |sent: Sent<_>| sent.into_vec().swap_remove(0).map(drop);
+            match self.by {
+                By::SendOne => multiplexer.send_one(id, 5).boxed_local(),
+                By::Send => multiplexer.send([id], 5).map(first).boxed_local(),
+                By::SendToMany => multiplexer.send([id, other], 5).map(first).boxed_local(),
+                By::Sender => {
+                    let mut sender = multiplexer.sender(id).unwrap();
+                    let mut is_fed = false;
+                    // Not an `async` block, for that cannot be polled after a panic.
+                    let send = move |cx: &mut Context<'_>| {
+                        if !is_fed {
+                            ready!(sender.poll_ready_unpin(cx))?;
+                            is_fed = true;
+                            sender.start_send_unpin(5)?;
+                        }
+                        sender.poll_flush_unpin(cx)
+                    };
+                    poll_fn(send).boxed_local()
+                }
+                By::Close => multiplexer.close_stream::<u32>(id).boxed_local(),
+            }
+        }
+
+        /// From now on it may be done.
+        fn go_on(&self) {
+            self.peer.keeper.make_room(1);
+            self.peer.keeper.set_closes(true);
+            self.other.keeper.make_room(1);
+        }
+
+        fn assert_stays(&self) {
+            assert_eq!(self.multiplexer.channel_of(self.peer.id), Some(A));
+            assert!(!self.peer.is_dropped());
+        }
+
+        /// It is done, once.
+        fn assert_done(&self, mut sending: Sending) {
+            assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Ready(Ok(())));
+            if self.by == By::Close {
+                assert!(self.peer.keeper.is_closed() || self.peer.is_dropped());
+                assert_eq!(self.multiplexer.channel_of(self.peer.id), None);
+            } else {
+                assert_eq!(self.peer.keeper.take_items(), [5]);
+                self.assert_stays();
+            }
+        }
+    }
+
+    #[test]
+    fn that_panic_when_they_are_cloned() {
+        in_each_way(|scene| {
+            let mut sending = scene.send();
+            let hooks = Hooks::default();
+            let waker = hooked_waker(&hooks);
+            for _ in 0..2 {
+                hooks.panic_on(Moment::Clone);
+                bang(|| poll_future(&mut sending, &waker));
+                scene.assert_stays();
+            }
+            scene.go_on();
+            scene.assert_done(sending);
+        });
+    }
+
+    /// The one that is replaced.
+    #[test]
+    fn that_panic_when_they_are_dropped() {
+        in_each_way(|scene| {
+            let mut sending = scene.send();
+            let hooks = Hooks::default();
+            let waker = hooked_waker(&hooks);
+            assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
+            drop(waker);
+            hooks.panic_on(Moment::Drop);
+            bang(|| poll_future(&mut sending, Waker::noop()));
+            scene.assert_stays();
+            scene.go_on();
+            scene.assert_done(sending);
+        });
+    }
+
+    /// And the sink is dropped with the rest when the multiplexer has let go of it.
+    #[test]
+    fn that_panic_when_the_sender_is_dropped() {
+        in_each_way(|scene| {
+            let mut sending = scene.send();
+            let hooks = Hooks::default();
+            let waker = hooked_waker(&hooks);
+            assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
+            drop(waker);
+            hooks.panic_on(Moment::Drop);
+            bang(|| drop(sending));
+            scene.assert_stays();
+            drop(scene.multiplexer.remove_stream(scene.peer.id));
+            assert!(scene.peer.is_dropped());
+        });
+    }
+
+    /// Another one has missed the sink, which woke it when it was back.
+    #[test]
+    fn that_panic_when_the_sink_is_back() {
+        in_each_way(|scene| {
+            let moment = if scene.by == By::Close { Moment::Close } else { Moment::Flush };
+            let misses = Arc::new(Mutex::new(scene.multiplexer.send_one(scene.peer.id, 7)));
+            let missing = Arc::clone(&misses);
+            scene.go_on();
+            scene.peer.sink.on(moment, move || {
+                let hooks = Hooks::default();
+                hooks.panic_on(Moment::Wake);
+                assert!(poll_future(&mut *missing.lock().unwrap(), &hooked_waker(&hooks)).is_pending());
+            });
+            let mut sending = scene.send();
+            bang(|| poll_future(&mut sending, Waker::noop()));
+            if scene.by == By::Close {
+                assert_gone(scene.multiplexer, &scene.peer);
+            } else {
+                scene.assert_stays();
+            }
+            scene.assert_done(sending);
+        });
+    }
+
+    /// The same while it waits among many: a panic does not cost it its place.
+    #[test]
+    fn that_panic_when_the_sink_is_back_after_a_wait() {
+        in_each_way(|scene| {
+            let mut sending = scene.send();
+            assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Pending);
+            let moment = if scene.by == By::Close { Moment::Close } else { Moment::Flush };
+            let misses = Arc::new(Mutex::new(scene.multiplexer.send_one(scene.peer.id, 7)));
+            let missing = Arc::clone(&misses);
+            scene.go_on();
+            scene.peer.sink.on(moment, move || {
+                let hooks = Hooks::default();
+                hooks.panic_on(Moment::Wake);
+                assert!(poll_future(&mut *missing.lock().unwrap(), &hooked_waker(&hooks)).is_pending());
+            });
+            bang(|| poll_future(&mut sending, Waker::noop()));
+            scene.assert_done(sending);
+        });
+    }
+
+    /// Those who wait are told that it is being closed.
+    #[test]
+    fn that_panic_when_a_stream_is_closed() {
+        in_each_way(|scene| {
+            if scene.by == By::Close {
+                return;
+            }
+            let mut waits = scene.send();
+            let hooks = Hooks::default();
+            hooks.panic_on(Moment::Wake);
+            assert_eq!(poll_future(&mut waits, &hooked_waker(&hooks)), Poll::Pending);
+            let mut closing = scene.multiplexer.close_stream::<u32>(scene.peer.id);
+            bang(|| poll_future(&mut closing, Waker::noop()));
+            scene.assert_stays();
+            scene.peer.keeper.set_closes(true);
+            assert_eq!(poll_future(&mut closing, Waker::noop()), Poll::Ready(Ok(())));
+            assert_gone(scene.multiplexer, &scene.peer);
+        });
+    }
+}
+
 /// The others behind it get the item all the same, whether the sinks are ready or not.
 #[test]
 fn a_broadcast_reaches_those_behind_a_sink_that_panics() {
@@ -939,7 +1185,7 @@ fn a_broadcast_reaches_those_behind_a_sink_that_panics() {
         let peers: Vec<_> = (0..80).map(|_| Peer::with_room(&multiplexer, A, room)).collect();
         let ids: Vec<_> = peers.iter().map(|peer| peer.id).collect();
         let panics = [3, 40];
-        let mut sending = multiplexer.send(ids.clone(), 7);
+        let mut sending = multiplexer.send(ids.clone(), 7).map(Sent::into_vec);
         if room == 0 {
             assert!(poll_future(&mut sending, Waker::noop()).is_pending());
         }
@@ -955,6 +1201,48 @@ fn a_broadcast_reaches_those_behind_a_sink_that_panics() {
             let panicked = panics.contains(&at);
             let expected = if panicked { Err(SendError::UnknownStream(peer.id)) } else { Ok(peer.id) };
             assert_eq!((result, peer.keeper.take_items().len()), (expected, usize::from(!panicked)), "{at}");
+        }
+    }
+}
+
+/// An item that panics when it is cloned for one sink is not sent to that, and to all others.
+#[test]
+fn a_broadcast_reaches_those_for_whom_the_item_could_be_cloned() {
+    struct Parcel(Arc<Mutex<usize>>, usize);
+
+    impl Clone for Parcel {
+        fn clone(&self) -> Self {
+            let mut clones = self.0.lock().unwrap();
+            *clones += 1;
+            let clone = *clones;
+            drop(clones);
+            if clone == self.1 {
+                panic_any(Bang);
+            }
+            Self(Arc::clone(&self.0), self.1)
+        }
+    }
+
+    // Where a round of lookups, or of polls, begins or ends, and in the midst.
+    for panics_at in [0, 7, 31, 32, 63, 64, 95] {
+        let multiplexer = Multiplexer::<Pipe<()>, Gate<Parcel>>::new();
+        multiplexer.add_channel(A).unwrap();
+        let (keepers, gates): (Vec<_>, Vec<_>) = (0..100).map(|_| gate(1)).unzip();
+        let ids: Vec<_> =
+            gates.into_iter().map(|gate| multiplexer.add_stream_pair(gate, pipe().1, A).unwrap()).collect();
+        let mut sending = multiplexer.send(&ids, Parcel(Arc::default(), panics_at + 1));
+        let sent = loop {
+            if let Ok(Poll::Ready(sent)) =
+                catch_unwind(AssertUnwindSafe(|| poll_future(&mut sending, Waker::noop())))
+            {
+                break sent;
+            }
+        };
+        for (at, (result, keeper)) in sent.iter().zip(&keepers).enumerate() {
+            assert_eq!(
+                (result.is_ok(), keeper.take_items().len()),
+                (at != panics_at, usize::from(at != panics_at))
+            );
         }
     }
 }

@@ -822,27 +822,26 @@ mod ends {
         assert_eq!(poll(&mut receiver), Poll::Ready(Some((id, StreamEvent::Ended))));
         assert_eq!(poll(&mut receiver), Poll::Ready(None));
         assert!(receiver.is_terminated());
-        let unknown = MultiplexerError::UnknownChannel(CHANNEL);
-        assert_eq!(multiplexer.recv(CHANNEL).now_or_never(), Some(Err(unknown)));
-        assert_eq!(multiplexer.try_recv(CHANNEL), Err(TryRecvError::UnknownChannel(CHANNEL)));
+        assert_eq!(multiplexer.recv(CHANNEL).now_or_never(), Some(Err(MultiplexerError::Closed)));
+        assert_eq!(multiplexer.try_recv(CHANNEL), Err(TryRecvError::Closed));
+        assert!(multiplexer.has_channel(CHANNEL));
+    }
+
+    /// So a task that selects on it, and stops when it `is_terminated`, misses nothing.
+    #[test]
+    fn a_receiver_that_has_ended_has_ended_for_good() {
+        let multiplexer = multiplexer();
+        let (id, _feed) = add(&multiplexer, OTHER);
+        let mut receiver = multiplexer.receiver(CHANNEL).unwrap();
+        multiplexer.close_channel(CHANNEL).unwrap();
+        assert_eq!(poll(&mut receiver), Poll::Ready(None));
+        assert!(receiver.is_terminated());
+        let refused = multiplexer.change_stream_channel(id, CHANNEL);
+        assert_eq!(refused, Err(MultiplexerError::Closed));
+        assert!(receiver.is_terminated());
     }
 
     /// By whatever departure the channel becomes empty, and whoever receives that.
-    /// It is not over, then: who asks `is_terminated` goes on.
-    #[test]
-    fn a_stream_may_be_moved_into_a_channel_that_has_ended() {
-        let multiplexer = multiplexer();
-        let (id, feed) = add(&multiplexer, OTHER);
-        let mut receiver = multiplexer.receiver(CHANNEL).unwrap();
-        multiplexer.close();
-        assert_eq!(poll(&mut receiver), Poll::Ready(None));
-        assert!(receiver.is_terminated());
-        multiplexer.change_stream_channel(id, CHANNEL).unwrap();
-        assert!(!receiver.is_terminated());
-        feed.push(1);
-        assert_eq!(poll(&mut receiver), Poll::Ready(Some((id, StreamEvent::Item(1)))));
-    }
-
     #[test]
     fn all_receivers_of_a_closed_channel_learn_that_it_became_empty() {
         for how in ["ended", "moved", "removed"] {
@@ -851,7 +850,7 @@ mod ends {
             let mut asleep = multiplexer.receiver(CHANNEL).unwrap();
             let mut asleep_recv = multiplexer.recv(CHANNEL);
             let (wakes, waker) = Wakes::new();
-            multiplexer.close();
+            multiplexer.close_channel(CHANNEL).unwrap();
             assert_eq!(poll_with(&mut asleep, &waker), Poll::Pending);
             assert_eq!(poll_future(&mut asleep_recv, &waker), Poll::Pending);
             match how {
@@ -864,8 +863,8 @@ mod ends {
             let mut awake = multiplexer.receiver(CHANNEL).unwrap();
             assert!(matches!(poll(&mut awake), Poll::Ready(Some(_))), "{how}");
             assert_eq!(poll(&mut asleep), Poll::Ready(None), "{how}");
-            let unknown = MultiplexerError::UnknownChannel(CHANNEL);
-            assert_eq!(poll_future(&mut asleep_recv, &waker), Poll::Ready(Err(unknown)), "{how}");
+            let closed = MultiplexerError::Closed;
+            assert_eq!(poll_future(&mut asleep_recv, &waker), Poll::Ready(Err(closed)), "{how}");
         }
     }
 
@@ -1115,7 +1114,7 @@ fn a_million_idle_streams_and_a_thousand_busy_ones() {
     const IDLE: usize = 1_000_000;
     const BUSY: usize = 1_000;
     const ITEMS: u32 = 10;
-    let multiplexer = multiplexer();
+    let multiplexer = multiplexer::<_, ()>();
     let mut feeds = Vec::new();
     for number in 0..IDLE + BUSY {
         let stream = if number % (IDLE / BUSY) == 0 && feeds.len() < BUSY {

@@ -10,17 +10,18 @@ use futures::{FutureExt, Sink, SinkExt};
 use pollster::block_on;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
-use stream_multiplexer::{ChannelOptions, Multiplexer, SendError, StreamId};
-use support::{Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, finishes, gate, pipe, poll_future};
+use stream_multiplexer::{ChannelOptions, Multiplexer, SendError, Sent, StreamId};
+use support::{Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, finishes, gate, pipe, poll_future, run};
 
 const CHANNEL: usize = 1;
 
 type Pairs<Si = Gate<u32>> = Multiplexer<Pipe<u32>, Si>;
-type Sent<E = Broken> = Result<StreamId, SendError<E>>;
+type Told<E = Broken> = Result<StreamId, SendError<E>>;
 
 /// What a test holds of a pair.
 struct Peer {
@@ -37,15 +38,15 @@ impl Peer {
         Self { id, feed, gate }
     }
 
-    fn sent(&self) -> Sent {
+    fn sent(&self) -> Told {
         Ok(self.id)
     }
 
-    fn failed(&self) -> Sent {
+    fn failed(&self) -> Told {
         Err(SendError::Sink { id: self.id, error: Broken })
     }
 
-    fn unknown(&self) -> Sent {
+    fn unknown(&self) -> Told {
         Err(SendError::UnknownStream(self.id))
     }
 }
@@ -98,14 +99,14 @@ fn send<Si: Sink<u32> + Unpin>(
     to: [StreamId; 2],
     item: u32,
 ) -> LocalBoxFuture<'_, Result<(), SendError<Si::Error>>> {
-    let first = |mut sent: Vec<Sent<Si::Error>>| sent.swap_remove(0).map(drop);
+    let first = |sent: Sent<Si::Error>| sent.into_vec().swap_remove(0).map(drop);
     match by {
         By::SendOne => multiplexer.send_one(to[0], item).boxed_local(),
         By::Send => multiplexer.send([to[0]], item).map(first).boxed_local(),
         By::SendToMany => multiplexer.send(to, item).map(first).boxed_local(),
         By::Sender => async move {
             let sender = multiplexer.sender(to[0]);
-            sender.ok_or(SendError::UnknownStream(to[0]))?.send(item).await
+            sender.map_err(|_| SendError::UnknownStream(to[0]))?.send(item).await
         }
         .boxed_local(),
     }
@@ -151,8 +152,8 @@ mod each_sink {
     #[test]
     fn of_many_gets_the_item_once() {
         let (multiplexer, peers) = peers([2; 100]);
-        let sent = multiplexer.send(ids(&peers), 5).now_or_never();
-        assert_eq!(sent.unwrap(), peers.each_ref().map(Peer::sent));
+        let sent = run(multiplexer.send(ids(&peers), 5)).into_vec();
+        assert_eq!(sent, peers.each_ref().map(Peer::sent));
         for peer in &peers {
             assert_eq!(peer.gate.flushed(), 1);
             assert_eq!(peer.gate.take_items(), [5]);
@@ -169,7 +170,7 @@ mod each_sink {
         let (second, _) = add(&multiplexer, sink);
 
         let item: Arc<str> = Arc::from("whole");
-        let mut sending = multiplexer.send([first, second], Arc::clone(&item));
+        let mut sending = multiplexer.send([first, second], Arc::clone(&item)).map(Sent::into_vec);
         assert!(poll_future(&mut sending, Waker::noop()).is_pending());
         assert_eq!(Arc::strong_count(&item), 3, "the test's, the first sink's, and one that waits");
         shut.make_room(1);
@@ -199,7 +200,7 @@ mod each_sink {
     #[test]
     fn is_not_delayed_by_a_slow_one() {
         let (multiplexer, peers) = peers([0, 1, 0, 1]);
-        let mut sending = multiplexer.send(ids(&peers), 5);
+        let mut sending = multiplexer.send(ids(&peers), 5).map(Sent::into_vec);
         assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Pending);
         for peer in [&peers[1], &peers[3]] {
             assert_eq!(peer.gate.flushed(), 1);
@@ -219,7 +220,7 @@ mod each_sink {
     fn is_not_delayed_by_one_that_is_slow_to_flush() {
         let (multiplexer, peers) = peers([1; 3]);
         peers[0].gate.set_flushes(false);
-        let mut sending = multiplexer.send(ids(&peers), 5);
+        let mut sending = multiplexer.send(ids(&peers), 5).map(Sent::into_vec);
         assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Pending);
         assert_eq!(peers.each_ref().map(|peer| peer.gate.flushed()), [0, 1, 1]);
         peers[0].gate.set_flushes(true);
@@ -273,7 +274,7 @@ mod each_sink {
         let expected = |(id, fails)| {
             if fails == Fails::Never { Ok(id) } else { Err(SendError::Sink { id, error: Broken }) }
         };
-        let sent = multiplexer.send(peers.map(|(id, _)| id), 5).now_or_never();
+        let sent = multiplexer.send(peers.map(|(id, _)| id), 5).map(Sent::into_vec).now_or_never();
         assert_eq!(sent, Some(peers.map(expected).into()));
 
         for (id, fails) in peers {
@@ -289,7 +290,7 @@ mod each_sink {
     fn is_not_failed_by_one_that_fails_while_it_waits() {
         let (multiplexer, peers) = peers([0; 3]);
         let (wakes, waker) = Wakes::new();
-        let mut sending = multiplexer.send(ids(&peers), 5);
+        let mut sending = multiplexer.send(ids(&peers), 5).map(Sent::into_vec);
         assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
         wakes.take();
         peers[1].gate.fail();
@@ -333,9 +334,9 @@ mod results {
         let expected = |at: usize| if is_unknown(at) { peers[at].unknown() } else { peers[at].sent() };
 
         let upwards = (0..COUNT).map(|at| peers[at].id);
-        let sent = multiplexer.send(upwards.clone(), 5).now_or_never().unwrap();
+        let sent = run(multiplexer.send(upwards.clone(), 5)).into_vec();
         assert_eq!(sent, (0..COUNT).map(expected).collect::<Vec<_>>());
-        let sent = multiplexer.send(upwards.rev(), 6).now_or_never().unwrap();
+        let sent = run(multiplexer.send(upwards.rev(), 6)).into_vec();
         assert_eq!(sent, (0..COUNT).rev().map(expected).collect::<Vec<_>>());
         for (at, peer) in peers.iter().enumerate().filter(|(at, _)| !is_unknown(*at)) {
             assert_eq!(peer.gate.take_items(), [5, 6], "{at}");
@@ -346,7 +347,7 @@ mod results {
     fn are_in_the_order_of_the_ids_whoever_is_ready_first() {
         let (multiplexer, peers) = peers([0, 1, 0, 0, 1, 0]);
         multiplexer.remove_stream(peers[2].id).unwrap();
-        let mut sending = multiplexer.send(ids(&peers), 5);
+        let mut sending = multiplexer.send(ids(&peers), 5).map(Sent::into_vec);
         for at in [5, 0, 3] {
             assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Pending);
             peers[at].gate.make_room(1);
@@ -359,7 +360,7 @@ mod results {
     #[test]
     fn of_an_id_that_is_given_twice_are_two() {
         let (multiplexer, [peer, other]) = peers([1, 1]);
-        let mut sending = multiplexer.send([peer.id, other.id, peer.id], 5);
+        let mut sending = multiplexer.send([peer.id, other.id, peer.id], 5).map(Sent::into_vec);
         assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Pending);
         peer.gate.make_room(1);
         let expected = vec![peer.sent(), other.sent(), peer.sent()];
@@ -371,7 +372,9 @@ mod results {
     #[test]
     fn of_no_ids_are_none() {
         let (multiplexer, []) = peers([]);
-        assert_eq!(multiplexer.send([], 5).now_or_never(), Some(vec![]));
+        let nobody: [StreamId; 0] = [];
+        let sent = multiplexer.send(nobody, 5).now_or_never().unwrap();
+        assert!(sent.is_empty() && sent.is_ok());
     }
 
     #[test]
@@ -660,6 +663,148 @@ mod waiting {
     }
 }
 
+/// Whatever iterates over ids, or references to them, names the streams.
+#[test]
+fn ids_come_by_value_or_by_reference() {
+    let (multiplexer, [peer, other]) = peers([100, 100]);
+    let (id, pair) = (peer.id, vec![peer.id, other.id]);
+    let both = HashSet::from([id, other.id]);
+    let lens = [
+        run(multiplexer.send([id], 1)).len(),
+        run(multiplexer.send([&id], 1)).len(),
+        run(multiplexer.send(vec![id], 1)).len(),
+        run(multiplexer.send(Some(id), 1)).len(),
+        run(multiplexer.send(&pair, 1)).len(),
+        run(multiplexer.send(&pair[..], 1)).len(),
+        run(multiplexer.send(pair.iter(), 1)).len(),
+        run(multiplexer.send(pair.iter().copied().filter(|to| *to != id), 1)).len(),
+        run(multiplexer.send(pair.iter().filter(|to| **to != id), 1)).len(),
+        run(multiplexer.send(multiplexer.channel_streams(CHANNEL).unwrap(), 1)).len(),
+        run(multiplexer.send(&both, 1)).len(),
+        run(multiplexer.send(HashSet::from([id]), 1)).len(),
+        run(multiplexer.send(HashMap::from([(id, "it")]).keys(), 1)).len(),
+        run(multiplexer.send(pair, 1)).len(),
+    ];
+    assert_eq!(lens, [1, 1, 1, 1, 2, 2, 2, 1, 1, 2, 2, 1, 1, 2]);
+    assert_eq!(peer.gate.take_items().len(), 12);
+}
+
+/// A glob import hides nothing of the prelude.
+mod a_glob_import {
+    #![allow(unused_imports, reason = "that nothing else is needed is the point")]
+    use stream_multiplexer::*;
+
+    fn is_send<T: Send + Sync>() {}
+
+    #[test]
+    fn leaves_the_prelude_as_it_is() {
+        is_send::<Multiplexer<super::Pipe<u32>, super::Gate<u32>>>();
+        let all: Vec<Result<Option<Box<u32>>, String>> = Vec::from([Ok(Some(Box::new(1)))]);
+        assert_eq!(all.into_iter().rev().count(), 1);
+    }
+}
+
+mod what_came_of_it {
+    use super::*;
+
+    fn some_failed() -> (Sent<Broken>, [Told; 3]) {
+        let (multiplexer, peers) = peers([1; 3]);
+        peers[1].gate.fail();
+        multiplexer.remove_stream(peers[2].id);
+        let told = [peers[0].sent(), peers[1].failed(), peers[2].unknown()];
+        (run(multiplexer.send(ids(&peers), 5)), told)
+    }
+
+    #[test]
+    fn is_there_for_each_stream() {
+        let (sent, told) = some_failed();
+        assert_eq!((sent.len(), sent.is_empty()), (3, false));
+        assert_eq!(sent.as_slice(), told);
+        assert!(sent.iter().eq(&told));
+        assert!((&sent).into_iter().eq(&told));
+        assert_eq!(sent.clone().into_vec(), told);
+        assert!(sent.into_iter().eq(told));
+    }
+
+    #[test]
+    fn tells_who_failed() {
+        let (sent, told) = some_failed();
+        assert!(!sent.is_ok());
+        assert!(sent.failures().eq(told[1..].iter().map(|told| told.as_ref().unwrap_err())));
+        assert_eq!(sent.into_result().map(|()| told[0].unwrap()), told[1]);
+    }
+
+    #[test]
+    fn tells_that_nobody_failed() {
+        let (multiplexer, peers) = peers([1; 3]);
+        let sent = run(multiplexer.send(ids(&peers), 5));
+        assert!(sent.is_ok());
+        assert_eq!(sent.failures().count(), 0);
+        assert_eq!(sent.into_result(), Ok(()));
+    }
+}
+
+/// When they have told what came of it, they are over.
+mod futures_that_are_over {
+    use super::*;
+    use futures::future::FusedFuture;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    fn assert_over(future: &mut (impl FusedFuture + Unpin)) {
+        assert!(!future.is_terminated());
+        while poll_future(future, Waker::noop()).is_pending() {
+            assert!(!future.is_terminated());
+        }
+        assert!(future.is_terminated());
+        let again = catch_unwind(AssertUnwindSafe(|| poll_future(future, Waker::noop()).is_ready()));
+        let panic = again.unwrap_err();
+        let message = panic.downcast_ref().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+        assert_eq!(message, Some("polled after it was ready"));
+        assert!(future.is_terminated());
+    }
+
+    #[test]
+    fn say_so_and_panic_when_they_are_polled() {
+        let (multiplexer, [peer, other]) = peers([100, 100]);
+        let (id, nobody): (_, [StreamId; 0]) = (peer.id, []);
+        assert_over(&mut multiplexer.send_one(id, 1));
+        assert_over(&mut multiplexer.send([id], 1));
+        assert_over(&mut multiplexer.send([id; 70], 1));
+        assert_over(&mut multiplexer.send(nobody, 1));
+        assert_over(&mut multiplexer.close_stream::<u32>(id));
+        assert_over(&mut multiplexer.send_one(id, 1));
+        assert_over(&mut multiplexer.send([id], 1));
+        assert_over(&mut multiplexer.close_stream::<u32>(id));
+        other.gate.fail();
+        assert_over(&mut multiplexer.send_one(other.id, 1));
+        assert_over(&mut multiplexer.close_stream::<u32>(other.id));
+    }
+
+    /// They need no `fuse()` there, and are not polled when they are over.
+    #[test]
+    fn are_passed_over_by_select() {
+        let (multiplexer, [peer, other]) = peers([1, 1]);
+        let mut one = multiplexer.send_one(peer.id, 1);
+        let mut many = multiplexer.send([peer.id, other.id], 2);
+        let mut close = multiplexer.close_stream::<u32>(other.id);
+        let mut over = 0;
+        block_on(async {
+            loop {
+                futures::select_biased! {
+                    sent = one => assert_eq!(sent, Ok(())),
+                    closed = close => assert_eq!(closed, Ok(())),
+                    sent = many => assert_eq!(sent.into_result(), Err(SendError::UnknownStream(other.id))),
+                    complete => break,
+                    default => peer.gate.make_room(1),
+                }
+                over += 1;
+            }
+        });
+        assert!(over >= 3);
+        assert_eq!(peer.gate.take_items(), [1, 2]);
+    }
+}
+
 type Action = Box<dyn FnOnce() + Send>;
 
 /// A sink whose next poll does something first.
@@ -763,6 +908,44 @@ mod a_sink_that_another_thread_polls {
             assert_eq!(poll_future(sending, waker), Poll::Ready(Ok(())));
             assert_eq!(gate.take_items(), [1, 2]);
         });
+    }
+
+    /// Whoever misses it has one waker with it, however often it asks; and none when it is dropped.
+    #[test]
+    fn keeps_one_waker_of_each_who_missed_it() {
+        for (by, is_dropped) in WAYS.into_iter().flat_map(|by| [(by, false), (by, true)]) {
+            println!("by {by:?}");
+            let multiplexer = multiplexer();
+            let [(_gate, sink), (_other_gate, other)] = [2, usize::MAX].map(gate);
+            let hook = Arc::new(Mutex::new(None));
+            let (id, _) = add(&multiplexer, Hooked { sink, hook: Arc::clone(&hook) });
+            let (other, _) = add(&multiplexer, Hooked { sink: other, hook: Arc::default() });
+            let [(entered, enters), (goes_on, go_on)] = [(); 2].map(|()| mpsc::channel());
+            *hook.lock().unwrap() = Some(Box::new(move || {
+                entered.send(()).unwrap();
+                // Fails when the test has.
+                let _ = go_on.recv();
+            }));
+            let (wakes, waker) = Wakes::new();
+            let mut sending = send(by, &multiplexer, [id, other], 2);
+            thread::scope(|scope| {
+                let goes_on = goes_on;
+                let first = scope.spawn(|| multiplexer.send_one(id, 1).now_or_never());
+                enters.recv().unwrap();
+                for _ in 0..1_000 {
+                    assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
+                    assert_eq!(Arc::strong_count(&wakes), 3, "ours and the one with the sink");
+                }
+                if is_dropped {
+                    drop(sending);
+                    assert_eq!(Arc::strong_count(&wakes), 2);
+                }
+                goes_on.send(()).unwrap();
+                assert_eq!(first.join().unwrap(), Some(Ok(())));
+            });
+            assert_eq!(wakes.take(), usize::from(!is_dropped));
+            assert_eq!(Arc::strong_count(&wakes), 2);
+        }
     }
 
     /// Who knows already that the sink is not ready sleeps on, and so does who polled it: only the one who
@@ -936,17 +1119,17 @@ mod a_restless_sink {
         }
     }
 
-    /// A hundred of them are not all polled again at each wake.
+    /// Fifty of them are not all polled again at each wake.
     #[test]
     fn among_many_lets_others_run_between_their_polls() {
-        const COUNT: usize = 100;
+        const COUNT: usize = 50;
         let multiplexer = multiplexer();
         let restless = Restless::new(usize::MAX);
         let ids: Vec<_> = (0..COUNT).map(|_| add(&multiplexer, restless.clone()).0).collect();
         let (wakes, waker) = Wakes::new();
-        let mut sending = multiplexer.send(ids, 5);
+        let mut sending = multiplexer.send(ids, 5).map(Sent::into_vec);
         assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
-        assert!(matches!(restless.take_polls(), COUNT..=102));
+        assert!(matches!(restless.take_polls(), COUNT..=52));
         for _ in 0..COUNT {
             assert_ne!(wakes.take(), 0, "it wants to be polled again");
             assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
@@ -997,16 +1180,65 @@ mod a_broadcast {
     #[test]
     fn polls_ready_sinks_twice() {
         let (multiplexer, peers) = peers([1; COUNT]);
-        let sent = multiplexer.send(ids(&peers), 5).now_or_never().unwrap();
-        assert!(sent.iter().all(Result::is_ok));
-        assert_eq!(polls(&peers), 2 * COUNT);
+        let sent = run(multiplexer.send(ids(&peers), 5));
+        assert!(sent.is_ok());
+        assert_eq!((sent.len(), polls(&peers)), (COUNT, 2 * COUNT));
+    }
+
+    /// So many sinks get the item in one poll.
+    const AT_ONCE: usize = 64;
+
+    #[test]
+    fn lets_others_run_before_all_ready_sinks_have_had_their_turn() {
+        let (multiplexer, peers) = peers([1; COUNT]);
+        let (wakes, waker) = Wakes::new();
+        let mut sending = multiplexer.send(ids(&peers), 5);
+        for some in peers.chunks(AT_ONCE) {
+            let polled = poll_future(&mut sending, &waker);
+            assert!(some.iter().all(|peer| peer.gate.take_items() == [5]));
+            assert_eq!(polls(&peers), 2 * some.len());
+            assert_eq!(
+                (polled.is_pending(), wakes.take()),
+                if some.len() < AT_ONCE { (false, 0) } else { (true, 1) }
+            );
+        }
+    }
+
+    /// Dropped in the midst, it has sent to those whose turn has come.
+    #[test]
+    fn sends_to_some_when_it_is_dropped_between_its_first_polls() {
+        let (multiplexer, peers) = peers([1; COUNT]);
+        let mut sending = multiplexer.send(ids(&peers), 5);
+        (0..2).for_each(|_| assert!(poll_future(&mut sending, Waker::noop()).is_pending()));
+        drop(sending);
+        let has_it = |peer: &Peer| peer.gate.take_items() == [5];
+        assert!(peers[..2 * AT_ONCE].iter().all(has_it));
+        assert!(!peers[2 * AT_ONCE..].iter().any(has_it));
+    }
+
+    #[test]
+    fn lets_others_run_before_all_who_became_ready_have_had_their_turn() {
+        let (multiplexer, peers) = peers([0; COUNT]);
+        let (wakes, waker) = Wakes::new();
+        let mut sending = multiplexer.send(ids(&peers), 5);
+        settle(&mut sending, &wakes, &waker);
+        polls(&peers);
+        peers.iter().for_each(|peer| peer.gate.make_room(1));
+        assert_eq!(wakes.take(), 1);
+        let mut left = COUNT;
+        while poll_future(&mut sending, &waker).is_pending() {
+            assert_eq!((polls(&peers), wakes.take()), (2 * AT_ONCE, 1));
+            left -= AT_ONCE;
+        }
+        assert!(left < AT_ONCE);
+        assert_eq!(polls(&peers), 2 * left);
     }
 
     #[test]
     fn polls_one_of_a_thousand_sinks_when_one_is_ready() {
         let (multiplexer, peers) = peers([0; COUNT]);
         let (wakes, waker) = Wakes::new();
-        let mut sending = multiplexer.send(ids(&peers), 5);
+        let mut sending = multiplexer.send(ids(&peers), 5).map(Sent::into_vec);
         settle(&mut sending, &wakes, &waker);
         polls(&peers);
 
@@ -1028,7 +1260,7 @@ mod a_broadcast {
         let (multiplexer, peers) = peers([1; COUNT]);
         peers.iter().for_each(|peer| peer.gate.set_flushes(false));
         let (wakes, waker) = Wakes::new();
-        let mut sending = multiplexer.send(ids(&peers), 5);
+        let mut sending = multiplexer.send(ids(&peers), 5).map(Sent::into_vec);
         settle(&mut sending, &wakes, &waker);
         polls(&peers);
 
@@ -1045,18 +1277,18 @@ mod a_broadcast {
     }
 
     #[test]
-    fn polls_those_that_are_ready_together_in_one_go() {
+    fn polls_some_that_are_ready_together_in_one_go() {
         let (multiplexer, peers) = peers([0; COUNT]);
         let (wakes, waker) = Wakes::new();
-        let mut sending = multiplexer.send(ids(&peers), 5);
+        let mut sending = multiplexer.send(ids(&peers), 5).map(Sent::into_vec);
         settle(&mut sending, &wakes, &waker);
         polls(&peers);
-        for peer in all_over(&peers).take(100) {
+        for peer in all_over(&peers).take(AT_ONCE - 1) {
             peer.gate.make_room(1);
         }
         assert_ne!(wakes.take(), 0);
         assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
-        assert_eq!(polls(&peers), 200);
+        assert_eq!(polls(&peers), 2 * (AT_ONCE - 1));
         assert_eq!(wakes.take(), 0, "it sleeps");
     }
 
@@ -1064,7 +1296,7 @@ mod a_broadcast {
     fn does_not_ask_sinks_when_it_is_polled_for_nothing() {
         let (multiplexer, peers) = peers([0; COUNT]);
         let (wakes, waker) = Wakes::new();
-        let mut sending = multiplexer.send(ids(&peers), 5);
+        let mut sending = multiplexer.send(ids(&peers), 5).map(Sent::into_vec);
         settle(&mut sending, &wakes, &waker);
         polls(&peers);
         assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
@@ -1090,7 +1322,7 @@ mod cancelled {
     fn before_its_first_poll_it_has_not_asked_for_the_stream() {
         let (multiplexer, [peer, other]) = peers([1, 1]);
         let one = multiplexer.send_one(peer.id, 5);
-        let many = multiplexer.send([peer.id, other.id], 5);
+        let many = multiplexer.send([peer.id, other.id], 5).map(Sent::into_vec);
         multiplexer.remove_stream(peer.id).unwrap();
         assert_eq!(one.now_or_never(), Some(peer.unknown().map(drop)));
         assert_eq!(many.now_or_never(), Some(vec![peer.unknown(), other.sent()]));
@@ -1147,7 +1379,7 @@ mod cancelled {
     fn those_of_many_that_were_ready_have_the_item_and_the_others_do_not_get_it() {
         let (multiplexer, peers) = peers([0, 1, 0, 1, 0]);
         peers[3].gate.set_flushes(false);
-        let mut sending = multiplexer.send(ids(&peers), 5);
+        let mut sending = multiplexer.send(ids(&peers), 5).map(Sent::into_vec);
         assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Pending);
         peers[2].gate.make_room(1);
         assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Pending);
@@ -1164,7 +1396,7 @@ mod cancelled {
         let (id, _) = add(&multiplexer, sink);
         let item: Arc<str> = Arc::from("mine");
         for ids in [vec![], vec![id], vec![id, id, id]] {
-            let mut sending = multiplexer.send(ids, Arc::clone(&item));
+            let mut sending = multiplexer.send(ids, Arc::clone(&item)).map(Sent::into_vec);
             let _ = poll_future(&mut sending, Waker::noop());
             drop(sending);
             assert_eq!(Arc::strong_count(&item), 1);
@@ -1287,7 +1519,8 @@ mod when_the_pair_goes {
         let multiplexer: Pairs = Multiplexer::new();
         multiplexer.add_channel_with(CHANNEL, ChannelOptions::new().half_close(true)).unwrap();
         let [peer, other] = [4, 4].map(|room| Peer::new(&multiplexer, room));
-        end(&multiplexer, &peer);
+        peer.feed.end();
+        assert_eq!(multiplexer.try_recv(CHANNEL), Ok((peer.id, None)));
         for (item, by) in (1..).zip(WAYS) {
             let sent = send(by, &multiplexer, [peer.id, other.id], item).now_or_never();
             assert_eq!(sent, Some(Ok(())), "by {by:?}");
@@ -1299,7 +1532,7 @@ mod when_the_pair_goes {
     fn the_others_of_many_get_the_item_all_the_same() {
         let (multiplexer, peers) = peers([0, 0, 0, 0]);
         let (wakes, waker) = Wakes::new();
-        let mut sending = multiplexer.send(ids(&peers), 5);
+        let mut sending = multiplexer.send(ids(&peers), 5).map(Sent::into_vec);
         assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
         wakes.take();
         multiplexer.remove_stream(peers[1].id).unwrap();
@@ -1448,7 +1681,7 @@ mod whatever_happens {
             let peers = self.peers;
             match step {
                 Step::Send(to) => self.start(to, |multiplexer, ids, item| {
-                    let sending = multiplexer.send(ids, item);
+                    let sending = multiplexer.send(ids, item).map(Sent::into_vec);
                     sending.map(|sent| sent.into_iter().map(|sent| sent.map(drop)).collect())
                 }),
                 Step::SendOne(to) => self.start(vec![to], |multiplexer, ids, item| {

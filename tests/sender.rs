@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::task::{Context, Poll, Waker};
 use std::thread;
-use stream_multiplexer::{Multiplexer, SendError, StreamId, StreamSender};
+use stream_multiplexer::{Multiplexer, MultiplexerError, SendError, StreamId, StreamSender};
 use support::{Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, finishes, gate, pipe, poll_future};
 
 const CHANNEL: usize = 1;
@@ -645,13 +645,13 @@ mod when_the_pair_goes {
     #[test]
     fn there_is_none_for_a_stream_that_is_gone() {
         let (multiplexer, peer, _sender) = scene(1);
-        assert!(multiplexer.sender::<u32>(peer.id).is_some());
+        assert!(multiplexer.sender::<u32>(peer.id).is_ok());
         multiplexer.remove_stream(peer.id).unwrap();
-        assert!(multiplexer.sender::<u32>(peer.id).is_none());
+        assert_eq!(multiplexer.sender::<u32>(peer.id).unwrap_err(), MultiplexerError::UnknownStream(peer.id));
 
         let peer = add(&multiplexer, 1);
         end(&multiplexer, &peer);
-        assert!(multiplexer.sender::<u32>(peer.id).is_none());
+        assert_eq!(multiplexer.sender::<u32>(peer.id).unwrap_err(), MultiplexerError::UnknownStream(peer.id));
     }
 }
 

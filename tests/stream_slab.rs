@@ -3,10 +3,12 @@
 mod support;
 
 use futures::executor::block_on;
+use futures::future::FusedFuture;
 use futures::stream::{self, FusedStream};
 use futures::{FutureExt, Stream, StreamExt};
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::iter::FusedIterator;
+use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -60,6 +62,18 @@ fn idle(polls: &Cell<usize>) -> AnyStream<'_> {
     }))
 }
 
+/// A stream that has nothing, and can be told from others.
+#[derive(Debug, PartialEq)]
+struct Named<T>(T);
+
+impl<T: Unpin> Stream for Named<T> {
+    type Item = u32;
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<u32>> {
+        Poll::Pending
+    }
+}
+
 fn panics<R>(call: impl FnOnce() -> R) -> bool {
     catch_unwind(AssertUnwindSafe(call)).is_err()
 }
@@ -70,11 +84,11 @@ fn panics<R>(call: impl FnOnce() -> R) -> bool {
 fn keys_are_those_of_a_slab() {
     let mut slab = StreamSlab::new();
     assert!(slab.is_empty());
-    assert_eq!([slab.insert('a'), slab.insert('b'), slab.insert('c')], [0, 1, 2]);
+    assert_eq!(['a', 'b', 'c'].map(|name| slab.insert(Named(name))), [0, 1, 2]);
     assert_eq!(slab.len(), 3);
     assert!(!slab.is_empty());
 
-    assert_eq!(slab.remove(1), Some('b'));
+    assert_eq!(slab.remove(1), Some(Named('b')));
     assert!(!slab.contains(1));
     assert_eq!(slab.get(1), None);
     assert_eq!(slab.get_mut(1), None);
@@ -83,44 +97,112 @@ fn keys_are_those_of_a_slab() {
     assert!(slab.contains(0) && slab.contains(2) && !slab.contains(99));
     assert_eq!(slab.len(), 2);
 
-    assert_eq!(slab.insert('d'), 1, "a vacant key is used again");
-    assert_eq!(slab.get(1), Some(&'d'));
+    assert_eq!(slab.insert(Named('d')), 1, "a vacant key is used again");
+    assert_eq!(slab.get(1), Some(&Named('d')));
 }
 
 #[test]
 fn members_are_read_and_changed_in_place() {
-    let mut slab = StreamSlab::from_iter([10, 20, 30]);
-    *slab.get_mut(1).unwrap() += 1;
-    assert_eq!(slab.get(1), Some(&21));
+    let mut slab = StreamSlab::from_iter([10, 20, 30].map(Named));
+    slab.get_mut(1).unwrap().0 += 1;
+    assert_eq!(slab.get(1), Some(&Named(21)));
     for (key, member) in &mut slab {
-        *member += key;
+        member.0 += key;
     }
     assert_eq!(slab.iter_mut().len(), 3);
     assert_eq!(slab.iter().len(), 3);
-    assert_eq!(slab.iter().collect::<Vec<_>>(), [(0, &10), (1, &22), (2, &32)]);
+    assert_eq!(slab.iter().collect::<Vec<_>>(), [(0, &Named(10)), (1, &Named(22)), (2, &Named(32))]);
 
     slab.remove(1);
-    assert_eq!((&slab).into_iter().collect::<Vec<_>>(), [(0, &10), (2, &32)], "in the order of the keys");
+    assert_eq!(
+        (&slab).into_iter().collect::<Vec<_>>(),
+        [(0, &Named(10)), (2, &Named(32))],
+        "in the order of the keys"
+    );
     assert_eq!(slab.iter_mut().map(|(key, _)| key).collect::<Vec<_>>(), [0, 2]);
 }
 
 #[test]
+fn its_iterators_go_from_both_ends_and_know_their_length() {
+    fn check<T>(
+        mut members: impl DoubleEndedIterator<Item = (usize, T)> + ExactSizeIterator + FusedIterator,
+    ) {
+        assert_eq!((members.len(), members.size_hint()), (3, (3, Some(3))));
+        assert_eq!(members.next_back().map(|(key, _)| key), Some(4));
+        assert_eq!(members.next().map(|(key, _)| key), Some(0));
+        assert_eq!(members.len(), 1);
+        assert_eq!(members.next_back().map(|(key, _)| key), Some(2));
+        assert!(members.next_back().is_none() && members.next().is_none());
+        assert_eq!(members.len(), 0);
+    }
+
+    let mut slab = StreamSlab::from_iter((0..6).map(Named));
+    slab.retain(|key, _| key % 2 == 0);
+    check(slab.iter());
+    check(slab.iter_mut());
+    check(slab.iter().clone());
+    check(slab.into_iter());
+}
+
+#[test]
+fn gives_its_members_up_by_value() {
+    let (feeds, mut slab) = idle_pipes(3);
+    feeds[1].panic();
+    assert!(panics(|| poll(&mut slab)));
+    let (wakes, waker) = Wakes::new();
+    assert_eq!(poll_with(&mut slab, &waker), Poll::Ready(Some((1, None))));
+    assert_eq!(poll_with(&mut slab, &waker), Poll::Pending);
+    drop(waker);
+    feeds[0].panic();
+    assert!(panics(|| poll(&mut slab)));
+    let mut members: Vec<_> = slab.into_iter().collect();
+    assert_eq!(Arc::strong_count(&wakes), 1, "and lets go of its task");
+    assert_eq!(members.iter().map(|(key, _)| *key).collect::<Vec<_>>(), [0, 2], "also one that panicked");
+    feeds[2].push(7);
+    assert_eq!(poll(&mut members[1].1), Poll::Ready(Some(7)));
+}
+
+/// Where a reference to the streams is, they have to be safe to look at after a panic.
+#[test]
+fn is_as_safe_to_look_at_after_a_panic_as_its_members() {
+    fn safe<T: UnwindSafe>(_: &T) {}
+    fn safe_by_reference<T: RefUnwindSafe>(_: &T) {}
+
+    let mut slab = StreamSlab::from_iter([Named(1)]);
+    safe(&slab);
+    safe_by_reference(&slab);
+    safe(&slab.iter());
+    safe_by_reference(&slab.iter());
+    safe_by_reference(&slab.iter_mut());
+    let members = slab.into_iter();
+    safe(&members);
+    safe_by_reference(&members);
+    // Not safe by reference.
+    safe(&StreamSlab::from_iter([Named(Cell::new(1))]));
+}
+
+#[test]
 fn shows_its_members() {
-    let mut slab = StreamSlab::from_iter(["a", "b", "c"]);
+    let mut slab = StreamSlab::from_iter(['a', 'b', 'c'].map(Named));
     slab.remove(1);
-    assert_eq!(format!("{slab:?}"), r#"{0: "a", 2: "c"}"#);
-    assert_eq!(format!("{:?}", slab.iter()), r#"{0: "a", 2: "c"}"#);
-    assert!(format!("{:?}", slab.iter_mut()).contains('2'), "how many are left");
+    assert_eq!(format!("{slab:?}"), "{0: Named('a'), 2: Named('c')}");
+    assert_eq!(format!("{:?}", slab.iter()), "{0: Named('a'), 2: Named('c')}");
+    for left in [
+        format!("{:?}", slab.iter_mut()),
+        format!("{:?}", StreamSlab::from_iter([Named(1), Named(2)]).into_iter()),
+    ] {
+        assert!(left.contains('2'), "how many are left");
+    }
     assert_eq!(format!("{:?}", StreamSlab::<u32>::default()), "{}");
 }
 
 #[test]
 fn capacity_is_what_was_asked_for_and_survives_clear() {
-    assert_eq!(StreamSlab::<u32>::new().capacity(), 0);
+    assert_eq!(StreamSlab::<Named<u32>>::new().capacity(), 0);
     let mut slab = StreamSlab::with_capacity(100);
     let capacity = slab.capacity();
     assert!(capacity >= 100);
-    slab.extend(0..100);
+    slab.extend((0..100).map(Named));
     assert_eq!(slab.capacity(), capacity, "there was room");
     slab.clear();
     assert!(slab.is_empty());
@@ -574,6 +656,139 @@ fn a_dropped_next_loses_nothing() {
     feeds[0].push(2);
     assert_eq!(wakes.take(), 1);
     assert_eq!(slab.next().now_or_never(), Some(Some((0, Some(2)))));
+}
+
+// Many at once.
+
+type Event<T> = (usize, Option<T>);
+
+/// What `poll_recv_many` appends, with a waker that nobody hears.
+fn recv_many<St: Stream + Unpin>(
+    slab: &mut StreamSlab<St>,
+    limit: usize,
+) -> (Poll<usize>, Vec<Event<St::Item>>) {
+    let mut events = Vec::new();
+    let received = slab.poll_recv_many(&mut Context::from_waker(Waker::noop()), &mut events, limit);
+    (received, events)
+}
+
+#[test]
+fn recv_many_takes_what_is_there_in_turn() {
+    let (feeds, mut slab) = pipes(3);
+    feeds.iter().for_each(|feed| (0..2).for_each(|item| feed.push(item)));
+    feeds[1].end();
+    let first = [(0, Some(0)), (1, Some(0)), (2, Some(0)), (0, Some(1))];
+    assert_eq!(recv_many(&mut slab, 4), (Poll::Ready(4), first.to_vec()));
+    let second = [(1, Some(1)), (2, Some(1)), (1, None)];
+    assert_eq!(recv_many(&mut slab, 9), (Poll::Ready(3), second.to_vec()));
+    assert_eq!(recv_many(&mut slab, 9), (Poll::Pending, vec![]));
+}
+
+#[test]
+fn recv_many_appends() {
+    let mut slab = StreamSlab::from_iter([stream::repeat(1)]);
+    let mut events = vec![(9, None)];
+    assert_eq!(slab.recv_many(&mut events, 2).now_or_never(), Some(2));
+    assert_eq!(events, [(9, None), (0, Some(1)), (0, Some(1))]);
+}
+
+#[test]
+fn recv_many_waits_for_the_first_event() {
+    let (feeds, mut slab) = idle_pipes(2);
+    let (wakes, waker) = Wakes::new();
+    let mut events = Vec::new();
+    let mut received = slab.recv_many(&mut events, 3);
+    assert_eq!(received.poll_unpin(&mut Context::from_waker(&waker)), Poll::Pending);
+    feeds[1].push(7);
+    assert_eq!(wakes.take(), 1);
+    assert_eq!(received.poll_unpin(&mut Context::from_waker(&waker)), Poll::Ready(1));
+    assert_eq!(events, [(1, Some(7))]);
+    feeds[0].push(8);
+    assert_eq!(wakes.take(), 0, "it does not wait for more");
+    assert_eq!(recv_many(&mut slab, 3), (Poll::Ready(1), vec![(0, Some(8))]));
+}
+
+#[test]
+fn recv_many_up_to_none_polls_nothing() {
+    let (feeds, mut slab) = pipes(1);
+    feeds[0].push(1);
+    assert_eq!(recv_many(&mut slab, 0), (Poll::Ready(0), vec![]));
+    assert_eq!(feeds[0].take_polls(), 0);
+    slab.clear();
+    assert_eq!(recv_many(&mut slab, 0), (Poll::Ready(0), vec![]));
+    assert!(!slab.is_terminated(), "that told nothing of the slab");
+}
+
+#[test]
+fn recv_many_of_an_empty_slab_is_nothing() {
+    let (feeds, mut slab) = pipes(1);
+    feeds[0].end();
+    assert_eq!(recv_many(&mut slab, 2), (Poll::Ready(1), vec![(0, None)]));
+    assert!(!slab.is_terminated(), "that it is empty is still to be told");
+    assert_eq!(recv_many(&mut slab, 2), (Poll::Ready(0), vec![]));
+    assert!(slab.is_terminated());
+}
+
+/// Polls in vain are counted for the whole call; it does not yield if it has something to tell.
+#[test]
+fn recv_many_polls_64_members_in_vain_at_most() {
+    for with_item in [0, 32, 64, 65] {
+        let (feeds, mut slab) = pipes(200);
+        feeds[with_item].push(1);
+        let (wakes, waker) = Wakes::new();
+        let mut events = Vec::new();
+        let received = slab.poll_recv_many(&mut Context::from_waker(&waker), &mut events, 9);
+        let at_once = with_item < 64;
+        assert_eq!(received, if at_once { Poll::Ready(1) } else { Poll::Pending });
+        assert_eq!(wakes.take(), usize::from(!at_once));
+        // The one with the item had a second poll, if that came before the 64th in vain.
+        let polls: usize = feeds.iter().map(Feed::take_polls).sum();
+        assert_eq!(polls, 64 + usize::from(at_once));
+        let rest: usize = events.len() + drain(&mut slab).len();
+        assert_eq!(rest, 1);
+    }
+}
+
+#[test]
+fn recv_many_keeps_what_it_received_before_a_panic() {
+    let (feeds, mut slab) = pipes(4);
+    feeds.iter().for_each(|feed| feed.push(1));
+    feeds[2].panic();
+    let mut events = Vec::new();
+    assert!(panics(|| slab.recv_many(&mut events, 9).now_or_never()));
+    assert_eq!(events, [(0, Some(1)), (1, Some(1))]);
+    let rest = [(2, None), (3, Some(1))];
+    assert_eq!(
+        recv_many(&mut slab, 9),
+        (Poll::Ready(2), rest.to_vec()),
+        "the end of the one that panicked is first"
+    );
+}
+
+#[test]
+fn recv_many_is_done_once() {
+    let mut slab = StreamSlab::from_iter([stream::repeat(1)]);
+    let mut events = Vec::new();
+    let mut received = slab.recv_many(&mut events, 2);
+    assert!(!received.is_terminated());
+    assert!(format!("{received:?}").contains('2'), "its limit");
+    assert_eq!((&mut received).now_or_never(), Some(2));
+    assert!(received.is_terminated());
+    assert!(panics(|| (&mut received).now_or_never()), "polled again");
+    assert_eq!(events.len(), 2);
+}
+
+#[test]
+fn recv_many_in_a_select() {
+    let (_feeds, mut slab) = idle_pipes(1);
+    let mut events = Vec::new();
+    let mut received = slab.recv_many(&mut events, 2);
+    block_on(async {
+        futures::select! {
+            _ = received => unreachable!("there is nothing"),
+            () = futures::future::ready(()).fuse() => {}
+        }
+    });
 }
 
 // Yielding.

@@ -316,7 +316,7 @@ mod receiving {
         let [here, there, elsewhere] = CHANNELS;
         type Moves = Box<dyn FnOnce() + Send>;
         for last in [Moved(elsewhere), Removed] {
-            let multiplexer = Multiplexer::new();
+            let multiplexer = Multiplexer::without_sinks();
             CHANNELS.iter().for_each(|channel| multiplexer.add_channel(*channel).unwrap());
             let while_polled: Arc<Mutex<Option<Moves>>> = Arc::default();
             let moves = Arc::clone(&while_polled);
@@ -539,7 +539,7 @@ mod sending {
                     let mut sending = multiplexer.send(many_ids, letter);
                     let polled = poll_future(&mut sending, Waker::noop());
                     reports.extend(many.iter().enumerate().map(|(index, to)| match &polled {
-                        Poll::Ready(sent) => (letter, *to, Knows::by(&sent[index])),
+                        Poll::Ready(sent) => (letter, *to, Knows::by(&sent.as_slice()[index])),
                         Poll::Pending => (letter, *to, Knows::Nothing),
                     }));
                 }

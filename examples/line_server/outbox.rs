@@ -116,7 +116,7 @@ impl Writer {
 
     /// Writes all lines, and closes the stream. Flushes when there is no other line to write at once.
     async fn write(&mut self) -> Result<(), Failure> {
-        let Some(mut client) = self.connections.sender(self.id) else { return Ok(()) };
+        let Ok(mut client) = self.connections.sender(self.id) else { return Ok(()) };
         while let Some(line) = self.queue.recv().await {
             let cost = cost(&line);
             in_time(client.feed(line)).await?;

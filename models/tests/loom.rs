@@ -8,7 +8,7 @@ use futures_sink::Sink;
 use loom::future::block_on;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
-use models::{ChannelReceiver, Multiplexer, StreamEvent, StreamId, StreamSlab};
+use models::{ChannelReceiver, Multiplexer, SendError, StreamEvent, StreamId, StreamSlab};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -406,5 +406,106 @@ fn drop_against_stream_sender() {
         let dropper = thread::spawn(move || drop(multiplexer));
         block_on(poll_fn(|cx| Pin::new(&mut sender).poll_ready(cx))).unwrap_err();
         dropper.join().unwrap();
+    });
+}
+
+/// Polls a send once, and drops it. Returns whether it was done.
+fn poll_and_drop(multiplexer: &GateMux, id: StreamId) -> bool {
+    let mut send = multiplexer.send_one(id, ());
+    Pin::new(&mut send).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+}
+
+/// A stream is closed while another task sends to it: the close is done, and the sender told what became of its item.
+#[test]
+fn close_against_sender() {
+    loom::model(|| {
+        let (multiplexer, id, open, shared) = shut_gate();
+        let other = multiplexer.clone();
+        let closer = thread::spawn(move || block_on(other.close_stream::<()>(id)).unwrap());
+        open_up(&open, &shared);
+        let sent = block_on(multiplexer.send_one(id, ()));
+        assert!(matches!(sent, Ok(()) | Err(SendError::Closed(_) | SendError::UnknownStream(_))), "{sent:?}");
+        closer.join().unwrap();
+        assert!(multiplexer.remove_stream(id).is_none());
+    });
+}
+
+/// One item for two sinks, of which one is ready and the other becomes so.
+#[test]
+fn send_to_two_against_a_sink() {
+    loom::model(|| {
+        let (multiplexer, id, open, shared) = shut_gate();
+        let ready = Gate { open: Arc::new(AtomicUsize::new(1)), shared: Arc::default() };
+        let other = multiplexer.add_stream_pair(ready, member().1, 1).unwrap();
+        let opener = thread::spawn(move || open_up(&open, &shared));
+        assert!(block_on(multiplexer.send([other, id], ())).is_ok());
+        opener.join().unwrap();
+    });
+}
+
+/// The same, while another task sends to the one that is ready.
+#[test]
+fn send_to_two_against_a_sender() {
+    loom::model(|| {
+        let (multiplexer, id, open, shared) = shut_gate();
+        let ready = Gate { open: Arc::new(AtomicUsize::new(1)), shared: Arc::default() };
+        let ready = multiplexer.add_stream_pair(ready, member().1, 1).unwrap();
+        let other = multiplexer.clone();
+        let sender = thread::spawn(move || {
+            block_on(other.send_one(ready, ())).unwrap();
+            open_up(&open, &shared);
+        });
+        assert!(block_on(multiplexer.send([ready, id], ())).is_ok());
+        sender.join().unwrap();
+    });
+}
+
+/// Of those who wait for a sink one leaves while all are woken: the other is woken.
+#[test]
+fn a_sender_leaves_while_all_are_woken() {
+    loom::model(|| {
+        let (multiplexer, id, open, shared) = shut_gate();
+        let leaver = multiplexer.clone();
+        let mut leaves = leaver.send_one(id, ());
+        assert!(Pin::new(&mut leaves).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        let sender = thread::spawn(move || block_on(multiplexer.send_one(id, ())).unwrap());
+        let opener = thread::spawn(move || open_up(&open, &shared));
+        drop(leaves);
+        sender.join().unwrap();
+        opener.join().unwrap();
+    });
+}
+
+/// A send is cancelled that waits, or has missed the sink while another polled it.
+#[test]
+fn a_sender_is_dropped_against_another() {
+    loom::model(|| {
+        let (multiplexer, id, open, shared) = shut_gate();
+        let other = multiplexer.clone();
+        let cancelled = thread::spawn(move || {
+            let _ = poll_and_drop(&other, id);
+        });
+        let opener = thread::spawn(move || open_up(&open, &shared));
+        block_on(multiplexer.send_one(id, ())).unwrap();
+        cancelled.join().unwrap();
+        opener.join().unwrap();
+    });
+}
+
+/// The same where the sink is ready: who misses it is told when it is back, also if one that missed it is dropped.
+#[test]
+fn a_sender_that_missed_the_sink_is_dropped() {
+    loom::model(|| {
+        let (multiplexer, id, open, shared) = shut_gate();
+        open_up(&open, &shared);
+        let others = [multiplexer.clone(), multiplexer.clone()];
+        let [first, second] = others.map(|other| {
+            thread::spawn(move || {
+                let _ = poll_and_drop(&other, id);
+            })
+        });
+        block_on(multiplexer.send_one(id, ())).unwrap();
+        first.join().unwrap();
+        second.join().unwrap();
     });
 }

@@ -1,9 +1,11 @@
 //! [`ChannelReceiver`]: a channel as a [`Stream`].
 
 use crate::channel::Channel;
+use crate::error::MultiplexerError;
 use crate::event::StreamEvent;
 use crate::id::{ChannelId, StreamId};
 use crate::registry::Registry;
+use crate::unwind::afterwards;
 use crate::wait_list::Waiter;
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
@@ -17,6 +19,10 @@ mod recv_many;
 
 pub use recv_many::RecvMany;
 
+/// How many events one poll of [`ChannelReceiver::recv_many`] takes at most, so that it comes to an end though a
+/// stream always has an item, or a million departures wait.
+const EVENTS_PER_POLL: usize = 4096;
+
 /// Receives what the streams of one channel yield, and learns when they leave it.
 ///
 /// Made by [`Multiplexer::receiver`](crate::Multiplexer::receiver). There may be several for one channel,
@@ -24,14 +30,17 @@ pub use recv_many::RecvMany;
 /// streams itself, in the task that polls it: a channel that nobody receives from is not polled, and that
 /// is its backpressure.
 ///
-/// It ends when its channel was removed, or when the channel is empty and the multiplexer was
-/// [closed](crate::Multiplexer::close) or all its handles are gone. An empty channel of an open multiplexer waits.
+/// It ends when its channel was removed, or when the channel is empty and was closed: by
+/// [`close_channel`](crate::Multiplexer::close_channel), with the [whole multiplexer](crate::Multiplexer::close), or
+/// because all handles are gone. An empty channel that is open waits.
+///
+/// When all handles are gone, a channel goes on as long as it has a receiver; then what is in it is dropped.
 ///
 /// ```
 /// use futures::{StreamExt, executor::block_on, stream};
 /// use stream_multiplexer::{Multiplexer, StreamEvent};
 ///
-/// let multiplexer = Multiplexer::new();
+/// let multiplexer = Multiplexer::without_sinks();
 /// multiplexer.add_channel(1)?;
 /// let id = multiplexer.add_stream(stream::iter(["hello"]), 1)?;
 /// multiplexer.close();
@@ -47,13 +56,16 @@ pub use recv_many::RecvMany;
 ///
 /// # Fairness
 ///
-/// Between two turns of one stream, every stream of the channel that was ready at the first of them and did
-/// not leave has one. The receivers of a channel take these turns among them.
+/// Between two turns of one member, every member of the channel that was ready when the first of them began has one
+/// turn. The receivers of a channel take these turns among them. What "ready" means, and how departures share the
+/// turns, is [said once for all](crate#fairness).
 ///
 /// # Yielding
 ///
-/// One poll takes at most 64 turns in vain, and at most two in a row of streams that wake themselves in
-/// their own poll. Then it wakes its task and returns `Pending`.
+/// One poll takes at most some 64 turns in vain (also those of stale wakes, by wakers of streams that have left), and
+/// at most two in a row of streams that wake themselves in their own poll. Then it wakes its task and returns
+/// `Pending`. A stream that always has an item is polled for each event, and never lets the thread go by itself: see
+/// [above](crate#fairness).
 ///
 /// # Panics
 ///
@@ -64,7 +76,7 @@ pub use recv_many::RecvMany;
 /// # Cancel safety
 ///
 /// `next()` and [`recv_many`](Self::recv_many) lose nothing when they are dropped.
-pub struct ChannelReceiver<St, Si> {
+pub struct ChannelReceiver<St, Si = ()> {
     registry: Arc<Registry<St, Si>>,
     channel: Arc<Channel<St>>,
     waiter: Waiter,
@@ -72,8 +84,13 @@ pub struct ChannelReceiver<St, Si> {
 }
 
 impl<St, Si> ChannelReceiver<St, Si> {
-    pub(crate) fn new(registry: Arc<Registry<St, Si>>, channel: Arc<Channel<St>>) -> Self {
-        Self { registry, channel, waiter: Waiter::default(), terminated: false }
+    pub(crate) fn new(
+        registry: &Arc<Registry<St, Si>>,
+        channel: ChannelId,
+    ) -> Result<Self, MultiplexerError> {
+        let channel = registry.attach(channel)?;
+        let registry = Arc::clone(registry);
+        Ok(Self { registry, channel, waiter: Waiter::default(), terminated: false })
     }
 
     /// The channel it receives from.
@@ -83,12 +100,12 @@ impl<St, Si> ChannelReceiver<St, Si> {
     }
 }
 
-impl<St: Stream + Unpin, Si> ChannelReceiver<St, Si> {
+impl<St: Stream, Si> ChannelReceiver<St, Si> {
     /// Waits for events and appends up to `limit` of them to `buffer`; returns how many.
     ///
-    /// It waits for the first one only; then it takes what is there at once. (A stream that always has an
-    /// item fills any `limit`.) It returns 0 when the receiver has ended, or `limit` is 0. `buffer` grows as
-    /// it must, and not beyond.
+    /// It waits for the first one only; then it takes what is there at once, 4,096 events at most, whatever the
+    /// `limit`. It returns 0 when the receiver has ended, or `limit` is 0. `buffer` grows as it must, and not
+    /// beyond.
     ///
     /// Cost: one lock pair for each poll, and one to begin; half of what as many `next()` cost.
     ///
@@ -96,7 +113,7 @@ impl<St: Stream + Unpin, Si> ChannelReceiver<St, Si> {
     /// use futures::{executor::block_on, stream};
     /// use stream_multiplexer::Multiplexer;
     ///
-    /// let multiplexer = Multiplexer::new();
+    /// let multiplexer = Multiplexer::without_sinks();
     /// multiplexer.add_channel(1)?;
     /// multiplexer.add_stream(stream::iter(0..10), 1)?;
     ///
@@ -143,14 +160,18 @@ impl<St: Stream + Unpin, Si> ChannelReceiver<St, Si> {
         ready!(self.channel.poll_events(cx, &mut self.waiter, &*self.registry, |event| {
             buffer.push(event);
             received += 1;
-            if received == limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if received == limit.min(EVENTS_PER_POLL) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         }));
         self.terminated = received == 0;
         Poll::Ready(received)
     }
 }
 
-impl<St: Stream + Unpin, Si> Stream for ChannelReceiver<St, Si> {
+impl<St: Stream, Si> Stream for ChannelReceiver<St, Si> {
     type Item = (StreamId, StreamEvent<St::Item>);
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -161,16 +182,19 @@ impl<St: Stream + Unpin, Si> Stream for ChannelReceiver<St, Si> {
     }
 }
 
-impl<St: Stream + Unpin, Si> FusedStream for ChannelReceiver<St, Si> {
-    /// Whether it has told its end. A stream that is moved into a closed and empty channel ends that.
+impl<St: Stream, Si> FusedStream for ChannelReceiver<St, Si> {
+    /// Whether it has ended. That is for good: a closed channel admits no stream.
     fn is_terminated(&self) -> bool {
-        self.terminated && self.channel.has_ended()
+        self.terminated
     }
 }
 
 impl<St, Si> Drop for ChannelReceiver<St, Si> {
+    /// When all handles are gone, too, and this is the last receiver of its channel, what is in there goes with it.
     fn drop(&mut self) {
+        let detached = afterwards(|| self.registry.detach(&self.channel));
         self.channel.tasks().leave(&mut self.waiter);
+        drop(detached);
     }
 }
 

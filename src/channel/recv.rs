@@ -8,12 +8,16 @@ use crate::id::{ChannelId, StreamId};
 use crate::registry::Registry;
 use crate::wait_list::Waiter;
 use futures_core::Stream;
+use futures_core::future::FusedFuture;
 use std::fmt;
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+
+/// The stream, and an item or `None` when it left.
+type Received<St> = Result<(StreamId, Option<<St as Stream>::Item>), MultiplexerError>;
 
 /// The next event of a channel; from [`Multiplexer::recv`](crate::Multiplexer::recv).
 #[must_use = "futures do nothing unless awaited"]
@@ -23,28 +27,48 @@ pub struct Recv<'a, St, Si> {
     /// Found when it is first polled.
     channel: Option<Arc<Channel<St>>>,
     waiter: Waiter,
+    is_done: bool,
 }
 
 impl<'a, St, Si> Recv<'a, St, Si> {
     pub(crate) fn new(registry: &'a Registry<St, Si>, id: ChannelId) -> Self {
-        Self { registry, id, channel: None, waiter: Waiter::default() }
+        Self { registry, id, channel: None, waiter: Waiter::default(), is_done: false }
     }
 }
 
-impl<St: Stream + Unpin, Si> Future for Recv<'_, St, Si> {
-    type Output = Result<(StreamId, Option<St::Item>), MultiplexerError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        let channel = match &this.channel {
+impl<St: Stream, Si> Recv<'_, St, Si> {
+    fn receive(&mut self, cx: &mut Context<'_>) -> Poll<Received<St>> {
+        let channel = match &self.channel {
             Some(channel) => channel,
-            None => this.channel.insert(this.registry.channel(this.id)?),
+            None => self.channel.insert(self.registry.channel(self.id)?),
         };
-        let event = ready!(channel.poll_event(cx, &mut this.waiter, this.registry));
+        let event = ready!(channel.poll_event(cx, &mut self.waiter, self.registry));
         Poll::Ready(match event {
             Some((stream, event)) => Ok((stream, event.item())),
-            None => Err(MultiplexerError::UnknownChannel(this.id)),
+            None if channel.is_removed() => Err(MultiplexerError::UnknownChannel(self.id)),
+            None => Err(MultiplexerError::Closed),
         })
+    }
+}
+
+impl<St: Stream, Si> Future for Recv<'_, St, Si> {
+    type Output = Received<St>;
+
+    /// # Panics
+    ///
+    /// When a stream's poll panics, and when polled again after it has completed.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        assert!(!this.is_done, "polled after completion");
+        let received = ready!(this.receive(cx));
+        this.is_done = true;
+        Poll::Ready(received)
+    }
+}
+
+impl<St: Stream, Si> FusedFuture for Recv<'_, St, Si> {
+    fn is_terminated(&self) -> bool {
+        self.is_done
     }
 }
 
@@ -63,7 +87,7 @@ impl<St, Si> fmt::Debug for Recv<'_, St, Si> {
 }
 
 /// The next event of a channel, if there is one at once.
-pub(crate) fn try_recv<St: Stream + Unpin, Si>(
+pub(crate) fn try_recv<St: Stream, Si>(
     registry: &Registry<St, Si>,
     id: ChannelId,
 ) -> Result<(StreamId, Option<St::Item>), TryRecvError> {
@@ -75,7 +99,8 @@ pub(crate) fn try_recv<St: Stream + Unpin, Si>(
     });
     match (told, turns) {
         (Some((stream, event)), _) => Ok((stream, event.item())),
-        (None, Turns::Ended) => Err(TryRecvError::UnknownChannel(id)),
+        (None, Turns::Ended) if channel.is_removed() => Err(TryRecvError::UnknownChannel(id)),
+        (None, Turns::Ended) => Err(TryRecvError::Closed),
         (None, _) => Err(TryRecvError::Empty),
     }
 }

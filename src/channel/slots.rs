@@ -5,140 +5,227 @@
 //! | slot | its stream is | a turn | a move or removal makes it |
 //! |---|---|---|---|
 //! | `Present` | here | takes it, `Away` | vacant, and takes the stream |
+//! | `Queued` | here, but its arrival waits in the queue of departures | nothing | vacant, and takes the stream |
 //! | `Away` | being polled by a receiver of this channel | notes that it was woken | `Leaving` |
 //! | `Leaving` | the same, but its stay here is over | nothing | |
 //! | `Expected` | being polled by a receiver of the channel it came from | nothing | vacant |
+//! | `Ended` | over, and kept with its sink | nothing | vacant, and takes the stream |
 //!
-//! When the poll returns, `Away` becomes `Present`, and `Leaving` vacant: only then is the departure there
-//! to be told, after the item that this last poll may have brought. A member returned to a `Leaving` slot is
-//! handed to [`Control::arrive`](crate::channel::Control::arrive), which knows where it belongs now: the
+//! When the poll returns, `Away` becomes `Present` (or `Ended`), and `Leaving` vacant: only then is the departure
+//! there to be reported, after the item that this last poll may have brought. A member returned to a `Leaving` slot
+//! is handed to [`Control::arrive`](crate::channel::Control::arrive), which knows where it belongs now: the
 //! `Expected` slot of another channel, or nowhere. A slot is not vacant before the poll of its stream returned,
 //! so the receiver never finds another tenant in it.
-//!
-//! Departures wait in the order in which they came, and are told before any turn is taken. So when a stream
-//! leaves and comes back, the end of its first stay is told before anything of the second. If it leaves
-//! again before the poll of its first stay returned, that departure waits for the first one.
 
+use crate::channel::departures::{Departures, Entry, Panic, Spent, Untold};
+use crate::channel::member::BoxedMember;
+use crate::engine::bit_set::BitSet;
 use crate::engine::rotation::Rotation;
 use crate::event::Departure;
 use crate::id::StreamId;
-use std::any::Any;
-use std::collections::VecDeque;
-use std::task::Waker;
+use crate::wait_list::WaitList;
+use std::mem;
+use std::ops::BitOr;
+use std::sync::Arc;
 
 pub(super) struct State<St> {
-    pub(super) slots: Rotation<Slot<St>>,
-    /// Those that left and of whom this is still to be told, and panics.
-    pub(super) untold: VecDeque<Untold>,
-    /// Those of streams in `Leaving` slots: held back until the poll returns, in the order of their stays.
-    pub(super) held: Vec<(StreamId, Departure)>,
+    slots: Rotation<Slot<St>>,
+    /// The keys of all slots with a pair whose stay here goes on: to go through them without the vacant ones.
+    seated: BitSet,
+    departures: Departures,
     /// The streams whose stay here goes on.
-    pub(super) members: usize,
-    pub(super) phase: Phase,
+    members: usize,
+    /// Those that ended and are kept.
+    ended: usize,
+    /// How many [`ChannelReceiver`](crate::ChannelReceiver)s there are.
+    pub(super) receivers: usize,
+    phase: Phase,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Open,
-    /// Ends when it is empty.
+    /// Admits nobody. Ends when it is empty.
     Closed,
     /// Has ended.
     Removed,
 }
 
-/// What is told before any turn.
-pub(super) enum Untold {
-    Departed(StreamId, Departure),
-    /// Foreign code panicked while an item was at hand, which went first.
-    Panicked(Panic),
-}
-
-/// A stream whose stay was ended by the removal of its channel, and its pair's key in the registry. `None` if
-/// it is being polled.
-pub(crate) type Removed<St> = (usize, Option<Box<Member<St>>>);
-
-/// What was still to be told by a channel that was removed.
-pub(crate) struct Unheard(#[allow(dead_code, reason = "to be dropped")] VecDeque<Untold>);
-
-pub(super) type Panic = Box<dyn Any + Send>;
-
 /// One that has no stream here has the pair's key in the registry: an id would make all slots larger.
-pub(super) enum Slot<St> {
-    Present(Box<Member<St>>),
-    Away { pair: usize, woken: bool },
+enum Slot<St> {
+    Present(BoxedMember<St>),
+    Queued {
+        entry: Entry,
+        member: BoxedMember<St>,
+    },
+    Away {
+        pair: usize,
+        woken: bool,
+        /// It was `Queued`, and is to be again; else 0.
+        entry: Entry,
+    },
     Leaving,
-    Expected { pair: usize },
+    Expected {
+        pair: usize,
+    },
+    Ended(BoxedMember<St>),
 }
 
-/// A stream in a channel, boxed, so that taking it out and moving it is a matter of one pointer.
-pub(crate) struct Member<St> {
-    pub(crate) id: StreamId,
-    pub(crate) stream: St,
-    /// The waker of its slot; a no-op while it has none.
-    pub(super) waker: Waker,
-}
+/// How many turns that bring nothing are taken at one lock pair: of stale wakes, for example.
+const TURNS_IN_VAIN: usize = 64;
 
-impl<St> Member<St> {
-    pub(crate) fn new(id: StreamId, stream: St) -> Self {
-        Self { id, stream, waker: Waker::noop().clone() }
-    }
-
-    fn take_waker(&mut self) -> Waker {
-        std::mem::replace(&mut self.waker, Waker::noop().clone())
-    }
-}
-
-/// Whether receivers sleep that must be woken, by [`Channel::wake`](crate::channel::Channel::wake), with no lock held.
-#[derive(Clone, Copy)]
+/// Who must be woken, by [`Channel::wake`](crate::channel::Channel::wake), with no lock held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub(crate) struct Wake(pub(super) bool);
+pub(crate) struct Wake(u8);
 
 impl Wake {
-    pub(crate) const NONE: Self = Self(false);
+    pub(crate) const NONE: Self = Self(0);
+    /// The receivers that sleep.
+    const RECEIVERS: Self = Self(1);
+    /// Who waits for the channel to be drained.
+    const DRAINED: Self = Self(2);
+
+    fn when(self, it_is_so: bool) -> Self {
+        if it_is_so { self } else { Self::NONE }
+    }
+
+    pub(super) fn is_for_receivers(self) -> bool {
+        self.0 & Self::RECEIVERS.0 != 0
+    }
+
+    pub(super) fn is_for_drained(self) -> bool {
+        self.0 & Self::DRAINED.0 != 0
+    }
 }
 
-/// The next turn.
-pub(super) enum Turn<St> {
-    Poll(usize, Box<Member<St>>),
-    Untold(Untold),
-    Ended,
+impl BitOr for Wake {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// What comes next, as a rule.
+pub(super) enum Next<St> {
+    Poll(usize, BoxedMember<St>),
     Idle(usize),
 }
 
-/// The transitions of the slots, under the lock.
+/// What comes next.
+pub(super) enum Turn<St> {
+    Next(Next<St>),
+    Departed(StreamId, Departure),
+    Panicked(Panic),
+    /// So many turns brought nothing that others are to have the lock, and the executor.
+    InVain,
+    Ended,
+}
+
+/// A stream that was taken out of its channel with its pair, by the pair's key in the registry. `None` if it is
+/// being polled.
+pub(crate) type Taken<St> = (usize, Option<BoxedMember<St>>);
+
+/// Turns.
 impl<St> State<St> {
+    /// The next turn in the frequent cases: no departures wait, and either the stream whose turn it is is here, or it
+    /// is nobody's. `None` in all others: then ask [`next_turn`](Self::next_turn).
     #[inline]
-    pub(super) fn next_turn(&mut self) -> (Turn<St>, Wake) {
+    pub(super) fn next_poll(&mut self) -> Option<Next<St>> {
+        if self.phase == Phase::Removed || !self.departures.is_empty() {
+            return None;
+        }
+        if let Some(key) = self.slots.next_turn() {
+            self.take_turn(key).map(|member| Next::Poll(key, member))
+        } else if self.phase == Phase::Open {
+            self.slots.park().map(Next::Idle)
+        } else {
+            None
+        }
+    }
+
+    /// The next turn, or what is to be reported before it. `spent` is to be dropped with no lock held.
+    #[inline(never)]
+    pub(super) fn next_turn(&mut self, spent: &mut Spent) -> (Turn<St>, Wake) {
         if self.phase == Phase::Removed {
             return (Turn::Ended, Wake::NONE);
         }
-        if let Some(untold) = self.untold.pop_front() {
-            // Who sleeps was woken when it was put there; but has the channel ended now?
-            return (Turn::Untold(untold), self.wake_if_ended());
-        }
-        loop {
-            while let Some(key) = self.slots.next_turn() {
-                self.slots.clear_ready(key);
-                match self.slots.slots_mut().get_mut(key) {
-                    Some(slot @ Slot::Present(_)) => {
-                        let before = std::mem::replace(slot, Slot::Leaving);
-                        let Slot::Present(member) = before else { unreachable!("matched above") };
-                        *slot = Slot::Away { pair: member.id.key(), woken: false };
-                        return (Turn::Poll(key, member), Wake::NONE);
+        let mut wake = Wake::NONE;
+        for _ in 0..TURNS_IN_VAIN {
+            if self.departures.are_due() {
+                match self.departures.pop(spent) {
+                    // Who sleeps was woken when it was put there; but has the channel ended now?
+                    Untold::Departed(id, departure) => {
+                        return (Turn::Departed(id, departure), wake | self.wake_if_ended());
                     }
-                    Some(Slot::Away { woken, .. }) => *woken = true,
-                    // Made ready when its stream comes.
-                    Some(Slot::Leaving | Slot::Expected { .. }) => {}
-                    // A stale wake of a vacant slot.
-                    None => {}
+                    Untold::Panicked(panic) => {
+                        return (Turn::Panicked(panic), wake | self.wake_if_ended());
+                    }
+                    Untold::Landed { key, entry } => {
+                        self.let_in(key, entry);
+                        wake = wake | self.wake_if_ended() | self.wake();
+                    }
                 }
+                continue;
             }
-            if self.has_ended() {
-                return (Turn::Ended, Wake::NONE);
+            let cursor = self.slots.cursor();
+            let Some(key) = self.slots.next_turn() else {
+                if !self.departures.is_empty() {
+                    self.departures.make_all_due(cursor);
+                    continue;
+                }
+                if self.has_ended() {
+                    return (Turn::Ended, wake);
+                }
+                match self.slots.park() {
+                    Some(epoch) => return (Turn::Next(Next::Idle(epoch)), wake),
+                    // Woken meanwhile.
+                    None => continue,
+                }
+            };
+            if !self.departures.is_empty() && self.departures.are_before(key, cursor) {
+                self.slots.rewind(cursor);
+            } else if let Some(member) = self.take_turn(key) {
+                return (Turn::Next(Next::Poll(key, member)), wake);
             }
-            if let Some(epoch) = self.slots.park() {
-                return (Turn::Idle(epoch), Wake::NONE);
+        }
+        (Turn::InVain, wake)
+    }
+
+    /// The turn of the slot `key`: takes the stream out to be polled, if it is here.
+    #[inline(always)]
+    fn take_turn(&mut self, key: usize) -> Option<BoxedMember<St>> {
+        self.slots.clear_ready(key);
+        match self.slots.slots_mut().get_mut(key) {
+            Some(slot @ Slot::Present(_)) => {
+                let Slot::Present(member) = mem::replace(slot, Slot::Leaving) else {
+                    unreachable!("matched above")
+                };
+                *slot = Slot::Away { pair: member.id.key(), woken: false, entry: 0 };
+                return Some(member);
             }
+            Some(Slot::Away { woken, .. }) => *woken = true,
+            // Made ready when its stream comes, or may have turns.
+            Some(Slot::Leaving | Slot::Expected { .. } | Slot::Queued { .. }) => {}
+            // A stale wake.
+            Some(Slot::Ended(_)) | None => {}
+        }
+        None
+    }
+
+    /// Lets a stream have turns that waited in the queue, if it is still here for that.
+    fn let_in(&mut self, key: usize, let_in: Entry) {
+        let Some(slot) = self.slots.slots_mut().get_mut(key) else { return };
+        match mem::replace(slot, Slot::Leaving) {
+            Slot::Queued { entry, member } if entry == let_in => {
+                *slot = Slot::Present(member);
+                self.slots.set_ready(key);
+            }
+            Slot::Away { pair, entry, .. } if entry == let_in => {
+                *slot = Slot::Away { pair, woken: true, entry: 0 };
+            }
+            other => *slot = other,
         }
     }
 
@@ -154,12 +241,12 @@ impl<St> State<St> {
     pub(super) fn put_back(
         &mut self,
         key: usize,
-        member: Box<Member<St>>,
+        member: BoxedMember<St>,
         ready: bool,
-    ) -> (Option<Box<Member<St>>>, Wake) {
+    ) -> (Option<BoxedMember<St>>, Wake) {
         let slot = &mut self.slots.slots_mut()[key];
         match *slot {
-            Slot::Away { woken, .. } => {
+            Slot::Away { woken, entry: 0, .. } => {
                 *slot = Slot::Present(member);
                 if !(ready || woken) {
                     return (None, Wake::NONE);
@@ -167,147 +254,320 @@ impl<St> State<St> {
                 self.slots.set_ready(key);
                 (None, self.wake())
             }
+            Slot::Away { entry, .. } => {
+                *slot = Slot::Queued { entry, member };
+                (None, Wake::NONE)
+            }
             Slot::Leaving => {
-                let mut member = member;
-                let (_, wake) = self.retire(key, &mut member, Departure::Removed);
-                (Some(member), wake)
-            }
-            Slot::Present(_) | Slot::Expected { .. } => {
-                unreachable!("the slot of a stream that is being polled")
-            }
-        }
-    }
-
-    /// The pairs of the streams whose stay here goes on.
-    pub(super) fn pairs(&self) -> Vec<usize> {
-        let mut pairs = Vec::with_capacity(self.members);
-        pairs.extend(self.slots.slots().iter().filter_map(|(_, slot)| match slot {
-            Slot::Present(member) => Some(member.id.key()),
-            Slot::Away { pair, .. } | Slot::Expected { pair } => Some(*pair),
-            Slot::Leaving => None,
-        }));
-        pairs
-    }
-
-    pub(super) fn expect(&mut self, pair: usize) -> usize {
-        self.members += 1;
-        self.slots.fill(Slot::Expected { pair })
-    }
-
-    pub(super) fn land(&mut self, key: usize, mut member: Box<Member<St>>) -> Wake {
-        member.waker = self.slots.lend_waker(key);
-        self.slots.slots_mut()[key] = Slot::Present(member);
-        self.slots.set_ready(key);
-        self.wake()
-    }
-
-    pub(super) fn depart(
-        &mut self,
-        key: usize,
-        id: StreamId,
-        departure: Departure,
-    ) -> (Option<Box<Member<St>>>, Wake) {
-        self.members -= 1;
-        let slot = &mut self.slots.slots_mut()[key];
-        if let Slot::Away { .. } = *slot {
-            *slot = Slot::Leaving;
-            self.held.push((id, departure));
-            return (None, Wake::NONE);
-        }
-        let member = match self.slots.vacate(key) {
-            Some(Slot::Present(mut member)) => {
-                self.slots.give_back(key, member.take_waker());
-                Some(member)
-            }
-            Some(Slot::Expected { .. }) => {
-                // It was not lent yet; now it is where that of a slot belongs that is vacant since now.
-                let waker = self.slots.lend_waker(key);
-                self.slots.give_back(key, waker);
-                None
-            }
-            _ => unreachable!("its stay was over already"),
-        };
-        if self.held.iter().any(|(of, _)| *of == id) {
-            self.held.push((id, departure));
-            return (member, Wake::NONE);
-        }
-        self.untold.push_back(Untold::Departed(id, departure));
-        (member, self.wake())
-    }
-
-    pub(super) fn retire(
-        &mut self,
-        key: usize,
-        member: &mut Member<St>,
-        departure: Departure,
-    ) -> (bool, Wake) {
-        self.slots.give_back(key, member.take_waker());
-        match self.slots.vacate(key) {
-            Some(Slot::Away { .. }) => {
-                self.members -= 1;
-                if departure == Departure::Ended {
-                    return (true, self.wake_if_ended());
-                }
-                self.untold.push_back(Untold::Departed(member.id, departure));
-                (true, self.wake())
-            }
-            Some(Slot::Leaving) => {
-                self.release(member.id);
-                (false, self.wake())
+                let mut member = Some(member);
+                let (_, wake) = self.retire(key, &mut member, Departure::Removed, false);
+                (member, wake)
             }
             _ => unreachable!("the slot of a stream that is being polled"),
         }
     }
 
-    /// Lets the departures of a stream be told that were held back.
-    fn release(&mut self, id: StreamId) {
-        let Self { held, untold, .. } = self;
-        held.retain(|&(of, departure)| {
-            if of == id {
-                untold.push_back(Untold::Departed(of, departure));
+    /// Takes a stream out as for a poll, for something else.
+    pub(super) fn take_out(&mut self, key: usize) -> Result<BoxedMember<St>, Absent> {
+        let slot = &mut self.slots.slots_mut()[key];
+        let (member, entry) = match mem::replace(slot, Slot::Leaving) {
+            Slot::Present(member) => (member, 0),
+            Slot::Queued { entry, member } => (member, entry),
+            other => {
+                let is_ended = matches!(other, Slot::Ended(_));
+                *slot = other;
+                return Err(if is_ended { Absent::Ended } else { Absent::Away });
             }
-            of != id
-        });
+        };
+        *slot = Slot::Away { pair: member.id.key(), woken: false, entry };
+        Ok(member)
+    }
+}
+
+/// Stays: how they begin and end.
+impl<St> State<St> {
+    pub(super) fn new(reports_departures: bool) -> Self {
+        Self {
+            slots: Rotation::with_capacity(0),
+            seated: BitSet::default(),
+            departures: Departures::new(reports_departures),
+            members: 0,
+            ended: 0,
+            receivers: 0,
+            phase: Phase::Open,
+        }
     }
 
-    pub(super) fn remove(&mut self) -> (Vec<Removed<St>>, Unheard) {
-        self.phase = Phase::Removed;
-        let mut streams = Vec::with_capacity(self.members);
-        self.slots.slots_mut().retain(|_, slot| {
-            match std::mem::replace(slot, Slot::Leaving) {
-                Slot::Present(member) => {
-                    streams.push((member.id.key(), Some(member)));
-                    false
-                }
-                Slot::Expected { pair } => {
-                    streams.push((pair, None));
-                    false
-                }
-                // The poll that returns to the slot finds it so.
-                Slot::Away { pair, .. } => {
-                    streams.push((pair, None));
-                    true
-                }
-                Slot::Leaving => true,
+    /// The receivers that wait.
+    pub(super) fn tasks(&self) -> &Arc<WaitList> {
+        self.slots.tasks()
+    }
+
+    /// Gives a slot to a stream that is being polled elsewhere.
+    pub(super) fn expect(&mut self, pair: usize) -> usize {
+        self.members += 1;
+        let key = self.slots.fill(Slot::Expected { pair });
+        self.seated.insert_with_room(key);
+        key
+    }
+
+    /// The expected stream comes. It has turns from now on, unless it `moved` here and departures wait, of which
+    /// one may be its own.
+    pub(super) fn land(&mut self, key: usize, mut member: BoxedMember<St>, moved: bool) -> Wake {
+        member.as_mut().set_waker(self.slots.lend_waker(key));
+        let cursor = self.slots.cursor();
+        let entry = if moved { self.departures.push_arrival(member.id, key, cursor) } else { None };
+        let slot = &mut self.slots.slots_mut()[key];
+        match entry {
+            None => {
+                *slot = Slot::Present(member);
+                self.slots.set_ready(key);
             }
-        });
-        self.held.clear();
-        self.members = 0;
-        (streams, Unheard(std::mem::take(&mut self.untold)))
+            Some(entry) => *slot = Slot::Queued { entry, member },
+        }
+        self.wake()
+    }
+
+    /// Ends the stay of a stream by a move or removal, and takes the stream out if it is here. `Err` and nothing
+    /// done if it is to be moved and has ended.
+    pub(super) fn depart(
+        &mut self,
+        key: usize,
+        id: StreamId,
+        departure: Departure,
+    ) -> Result<(Option<BoxedMember<St>>, Wake), Absent> {
+        match &mut self.slots.slots_mut()[key] {
+            slot @ Slot::Away { .. } => {
+                *slot = Slot::Leaving;
+                self.members -= 1;
+                self.seated.remove(key);
+                self.departures.hold(id, departure);
+                return Ok((None, Wake::NONE));
+            }
+            Slot::Ended(_) if matches!(departure, Departure::Moved(_)) => return Err(Absent::Ended),
+            _ => {}
+        }
+        self.seated.remove(key);
+        match self.slots.vacate(key) {
+            Some(Slot::Present(mut member) | Slot::Queued { mut member, .. }) => {
+                self.slots.give_back(key, member.as_mut().take_waker());
+                self.members -= 1;
+                self.push(id, departure);
+                Ok((Some(member), self.wake() | self.wake_if_ended()))
+            }
+            Some(Slot::Expected { .. }) => {
+                // It was not lent yet; now it is where that of a slot belongs that is vacant since now.
+                let waker = self.slots.lend_waker(key);
+                self.slots.give_back(key, waker);
+                self.members -= 1;
+                if !self.departures.hold_behind(id, departure) {
+                    self.push(id, departure);
+                }
+                Ok((None, self.wake() | self.wake_if_ended()))
+            }
+            Some(Slot::Ended(mut member)) => {
+                self.slots.give_back(key, member.as_mut().take_waker());
+                self.ended -= 1;
+                Ok((Some(member), Wake::NONE))
+            }
+            _ => unreachable!("its stay was over already"),
+        }
+    }
+
+    /// The stream that was taken out of slot `key` to be polled is over. Returns whether its stay here had
+    /// lasted until now; then it is taken if it `is_kept`. If it lasted and `Ended`, that is the caller's to report;
+    /// else the channel will.
+    pub(super) fn retire(
+        &mut self,
+        key: usize,
+        member: &mut Option<BoxedMember<St>>,
+        departure: Departure,
+        is_kept: bool,
+    ) -> (bool, Wake) {
+        let slot = &mut self.slots.slots_mut()[key];
+        let lasted = matches!(slot, Slot::Away { .. });
+        debug_assert!(lasted || matches!(slot, Slot::Leaving));
+        if lasted && is_kept {
+            *slot = Slot::Ended(member.take().expect("the caller has it"));
+            self.members -= 1;
+            self.ended += 1;
+            return (true, self.wake_if_ended());
+        }
+        let member = member.as_mut().expect("the caller has it");
+        self.slots.give_back(key, member.as_mut().take_waker());
+        drop(self.slots.vacate(key));
+        if lasted {
+            self.members -= 1;
+            self.seated.remove(key);
+            if departure != Departure::Ended {
+                self.push(member.id, departure);
+            }
+        } else {
+            self.departures.release(member.id, self.slots.cursor());
+        }
+        (lasted, self.wake() | self.wake_if_ended())
+    }
+
+    /// The expected stream has ended in its last poll elsewhere, and is kept.
+    pub(super) fn keep_expected(&mut self, key: usize, mut member: BoxedMember<St>) -> Wake {
+        let id = member.id;
+        member.as_mut().set_waker(self.slots.lend_waker(key));
+        self.slots.slots_mut()[key] = Slot::Ended(member);
+        self.members -= 1;
+        self.ended += 1;
+        if !self.departures.hold_behind(id, Departure::Ended) {
+            self.push(id, Departure::Ended);
+        }
+        self.wake() | self.wake_if_ended()
+    }
+
+    fn push(&mut self, id: StreamId, departure: Departure) {
+        if self.phase != Phase::Removed {
+            self.departures.push(id, departure, self.slots.cursor());
+        }
+    }
+
+    pub(super) fn push_departure(&mut self, id: StreamId, departure: Departure) -> Wake {
+        self.push(id, departure);
+        self.wake()
+    }
+
+    /// `Err` gives it back: nobody will receive it.
+    pub(super) fn push_panic(&mut self, panic: Panic) -> Result<Wake, Panic> {
+        if self.phase == Phase::Removed {
+            return Err(panic);
+        }
+        self.departures.push_panic(panic);
+        Ok(self.wake())
+    }
+}
+
+/// The channel as a whole.
+impl<St> State<St> {
+    pub(super) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// How many pairs are here.
+    pub(super) fn len(&self) -> usize {
+        self.members + self.ended
+    }
+
+    /// Admits nobody from now on.
+    pub(super) fn close(&mut self) -> Wake {
+        if self.phase == Phase::Open {
+            self.phase = Phase::Closed;
+        }
+        self.wake_if_ended()
+    }
+
+    /// Ends at once. What was to be reported is not received by anybody.
+    pub(super) fn remove(&mut self) -> Spent {
+        self.phase = Phase::Removed;
+        self.departures.clear()
+    }
+
+    /// Calls `tell` with the pairs in slot `from` and behind, at most `limit` of them, in the order of their slots.
+    /// Returns the slot to go on from, if there are more.
+    pub(super) fn pairs(&self, from: usize, limit: usize, mut tell: impl FnMut(usize)) -> Option<usize> {
+        let mut from = from;
+        for _ in 0..limit {
+            let key = self.seated.next_from(from).filter(|key| *key >= from)?;
+            match &self.slots.slots()[key] {
+                Slot::Present(member) | Slot::Queued { member, .. } | Slot::Ended(member) => {
+                    tell(member.id.key());
+                }
+                Slot::Away { pair, .. } | Slot::Expected { pair } => tell(*pair),
+                Slot::Leaving => unreachable!("no pair is seated there"),
+            }
+            from = key + 1;
+        }
+        Some(from)
+    }
+
+    /// Takes out some of the pairs that are here, at most `limit`, and reports nothing. All of them, or those
+    /// whose stream has ended. Returns the slot to go on from, if there are more.
+    pub(super) fn take_pairs(
+        &mut self,
+        from: usize,
+        limit: usize,
+        which: Which,
+        mut tell: impl FnMut(Taken<St>),
+    ) -> Option<usize> {
+        let mut from = from;
+        for _ in 0..limit {
+            let key = self.seated.next_from(from).filter(|key| *key >= from)?;
+            from = key + 1;
+            let slot = &mut self.slots.slots_mut()[key];
+            match slot {
+                Slot::Ended(_) => self.ended -= 1,
+                _ if which == Which::Ended => continue,
+                _ => self.members -= 1,
+            }
+            self.seated.remove(key);
+            if let Slot::Away { pair, .. } = *slot {
+                // The poll that returns to the slot finds it so.
+                *slot = Slot::Leaving;
+                tell((pair, None));
+                continue;
+            }
+            match self.slots.vacate(key) {
+                Some(
+                    Slot::Present(mut member) | Slot::Queued { mut member, .. } | Slot::Ended(mut member),
+                ) => {
+                    self.slots.give_back(key, member.as_mut().take_waker());
+                    tell((member.id.key(), Some(member)));
+                }
+                Some(Slot::Expected { pair }) => {
+                    let waker = self.slots.lend_waker(key);
+                    self.slots.give_back(key, waker);
+                    tell((pair, None));
+                }
+                _ => unreachable!("no pair is seated there"),
+            }
+        }
+        Some(from)
     }
 
     /// There is something to receive: receivers that are parked are to be woken.
     #[inline]
-    pub(super) fn wake(&mut self) -> Wake {
-        Wake(self.slots.unpark())
+    fn wake(&mut self) -> Wake {
+        Wake::RECEIVERS.when(self.slots.unpark())
     }
 
     /// If that was the last of a closed channel, all receivers end.
-    fn wake_if_ended(&self) -> Wake {
-        Wake(self.has_ended())
+    pub(super) fn wake_if_ended(&self) -> Wake {
+        Wake::RECEIVERS.when(self.has_ended()) | Wake::DRAINED.when(self.is_drained())
     }
 
+    /// Whether receivers have nothing to expect any more.
     pub(super) fn has_ended(&self) -> bool {
-        self.phase == Phase::Closed && self.slots.slots().is_empty() && self.untold.is_empty()
+        match self.phase {
+            Phase::Open => false,
+            Phase::Closed => self.is_drained() && self.departures.is_empty(),
+            Phase::Removed => true,
+        }
     }
+
+    /// Whether no stream is here, and none will come.
+    pub(super) fn is_drained(&self) -> bool {
+        self.phase != Phase::Open && self.slots.slots().len() == self.ended
+    }
+}
+
+/// Which pairs are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    All,
+    /// Those whose stream has ended.
+    Ended,
+}
+
+/// Why a stream is not to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Absent {
+    /// It is being polled, here or where it came from.
+    Away,
+    /// It has ended, and is kept for its sink.
+    Ended,
 }

@@ -1,6 +1,8 @@
 //! Taking turns: a member is taken out of its slot, polled with no lock held, and put back.
 
-use crate::channel::slots::{Member, State, Turn, Untold, Wake};
+use crate::channel::departures::Spent;
+use crate::channel::member::BoxedMember;
+use crate::channel::slots::{Next, State, Turn, Wake};
 use crate::channel::{Channel, Control};
 use crate::engine::patience::Patience;
 use crate::event::{Departure, StreamEvent};
@@ -30,7 +32,7 @@ pub(crate) enum Turns {
 }
 
 /// The receiving side.
-impl<St: Stream + Unpin> Channel<St> {
+impl<St: Stream> Channel<St> {
     /// Takes turns, and tells each event to `tell`, until that has enough.
     ///
     /// Cost: a lock pair to begin, and one for each poll.
@@ -43,18 +45,28 @@ impl<St: Stream + Unpin> Channel<St> {
     ) -> Turns {
         let mut state = self.state.lock();
         loop {
-            let (key, member) = match self.next_turn(state) {
-                Turn::Poll(key, member) => (key, member),
-                Turn::Untold(Untold::Departed(id, departure)) => {
-                    if tell((id, departure.into())).is_break() {
-                        return Turns::Enough;
+            let next = state.next_poll();
+            let next = if let Some(next) = next {
+                drop(state);
+                next
+            } else {
+                match self.next_turn(state) {
+                    Turn::Next(next) => next,
+                    Turn::Departed(id, departure) => {
+                        if tell((id, departure.into())).is_break() {
+                            return Turns::Enough;
+                        }
+                        state = self.state.lock();
+                        continue;
                     }
-                    state = self.state.lock();
-                    continue;
+                    Turn::Panicked(panic) => resume_unwind(panic),
+                    Turn::InVain => return Turns::Yield,
+                    Turn::Ended => return Turns::Ended,
                 }
-                Turn::Untold(Untold::Panicked(panic)) => resume_unwind(panic),
-                Turn::Ended => return Turns::Ended,
-                Turn::Idle(epoch) => return Turns::Idle(epoch),
+            };
+            let (key, member) = match next {
+                Next::Poll(key, member) => (key, member),
+                Next::Idle(epoch) => return Turns::Idle(epoch),
             };
             let id = member.id;
             let (member, poll) = self.poll(control, key, member);
@@ -75,7 +87,7 @@ impl<St: Stream + Unpin> Channel<St> {
                 patience.note(state.was_woken(key));
             }
             let (orphan, wake) = state.put_back(key, member, gave);
-            if orphan.is_some() || wake.0 {
+            if orphan.is_some() || wake != Wake::NONE {
                 drop(state);
                 self.settle(control, orphan, wake, gave);
                 state = self.state.lock();
@@ -139,10 +151,22 @@ impl<St: Stream + Unpin> Channel<St> {
 
     #[inline]
     fn next_turn(&self, mut state: MutexGuard<'_, State<St>>) -> Turn<St> {
-        let (turn, wake) = state.next_turn();
+        let mut spent = Spent::default();
+        let (turn, wake) = state.next_turn(&mut spent);
         drop(state);
-        self.wake(wake);
+        drop(spent);
+        if wake != Wake::NONE {
+            self.wake_others(wake);
+        }
         turn
+    }
+
+    /// Wakes others while a turn is at hand: if that panics, the panic comes after the turn.
+    #[cold]
+    fn wake_others(&self, wake: Wake) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.wake(wake))) {
+            self.report_panic(panic);
+        }
     }
 
     /// Hands on a stream whose stay is over, and wakes other receivers. If that panics while an item is at
@@ -151,7 +175,7 @@ impl<St: Stream + Unpin> Channel<St> {
     fn settle(
         &self,
         control: &impl Control<St>,
-        orphan: Option<Box<Member<St>>>,
+        orphan: Option<BoxedMember<St>>,
         wake: Wake,
         item_at_hand: bool,
     ) {
@@ -161,7 +185,7 @@ impl<St: Stream + Unpin> Channel<St> {
             drop(arrival);
         }));
         match settled {
-            Err(panic) if item_at_hand => self.tell(Untold::Panicked(panic)),
+            Err(panic) if item_at_hand => self.report_panic(panic),
             Err(panic) => resume_unwind(panic),
             Ok(()) => {}
         }
@@ -173,12 +197,32 @@ impl<St: Stream + Unpin> Channel<St> {
         &self,
         control: &impl Control<St>,
         key: usize,
-        member: Box<Member<St>>,
-    ) -> (Box<Member<St>>, Poll<Option<St::Item>>) {
+        member: BoxedMember<St>,
+    ) -> (BoxedMember<St>, Poll<Option<St::Item>>) {
         let mut polled = Polled { channel: self, control, key, member: Some(member) };
-        let Member { stream, waker, .. } = &mut **polled.member.as_mut().expect("put in above");
-        let poll = Pin::new(stream).poll_next(&mut Context::from_waker(waker));
+        let poll = polled.member.as_mut().expect("put in above").as_mut().poll();
         (polled.member.take().expect("put in above"), poll)
+    }
+}
+
+impl<St> Channel<St> {
+    /// Runs `f` with the stream in slot `key`, taken out as for a poll. `None` if it is not here now. It has a turn
+    /// afterwards, for `f` may have made it ready.
+    pub(crate) fn with_stream<R>(
+        &self,
+        control: &impl Control<St>,
+        key: usize,
+        member: BoxedMember<St>,
+        f: impl FnOnce(Pin<&mut St>) -> R,
+    ) -> R {
+        let mut polled = Polled { channel: self, control, key, member: Some(member) };
+        let result = f(polled.member.as_mut().expect("put in above").as_mut().stream());
+        let member = polled.member.take().expect("put in above");
+        let (orphan, wake) = self.state.lock().put_back(key, member, true);
+        let arrival = afterwards(|| orphan.into_iter().for_each(|member| control.arrive(member)));
+        self.wake(wake);
+        drop(arrival);
+        result
     }
 }
 
@@ -187,7 +231,7 @@ struct Polled<'a, St, C: Control<St>> {
     channel: &'a Channel<St>,
     control: &'a C,
     key: usize,
-    member: Option<Box<Member<St>>>,
+    member: Option<BoxedMember<St>>,
 }
 
 impl<St, C: Control<St>> Drop for Polled<'_, St, C> {

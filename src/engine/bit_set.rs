@@ -42,6 +42,14 @@ impl BitSet {
         }
     }
 
+    /// Inserts a number, and makes room for it if it is the next word's.
+    pub(crate) fn insert_with_room(&mut self, number: usize) {
+        if number / BITS == self.words.len() {
+            self.add_word();
+        }
+        self.insert(number);
+    }
+
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.top == 0
@@ -118,7 +126,7 @@ impl BitSet {
     /// The first number that is `from` or greater, or else the first of all.
     ///
     /// Cost: three loads up to 4,096 numbers, five up to 262,144; then one more for each further 262,144.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next_from(&self, from: usize) -> Option<usize> {
         let at = from / BITS;
         let found = self.words.get(at).map_or(0, |word| word >> (from % BITS));

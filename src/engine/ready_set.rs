@@ -169,6 +169,17 @@ impl ReadySet {
         self.wakes.for_each_word(woken, |at, bits| self.set.merge(at, bits));
     }
 
+    /// The key behind the last turn's: from here on the next one is looked for.
+    #[inline]
+    pub(crate) fn cursor(&self) -> usize {
+        self.cursor
+    }
+
+    /// The turn that was next is not taken: sets the cursor back to where it was.
+    pub(crate) fn rewind(&mut self, cursor: usize) {
+        self.cursor = cursor;
+    }
+
     /// Whether `key` was woken and that was not absorbed yet.
     #[inline]
     pub(crate) fn was_woken(&self, key: usize) -> bool {

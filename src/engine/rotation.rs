@@ -109,6 +109,17 @@ impl<T> Rotation<T> {
         self.ready.next_turn()
     }
 
+    /// The key behind the last turn's: from here on the next one is looked for.
+    #[inline]
+    pub(crate) fn cursor(&self) -> usize {
+        self.ready.cursor()
+    }
+
+    /// The turn that was next is not taken: sets the cursor back to where it was.
+    pub(crate) fn rewind(&mut self, cursor: usize) {
+        self.ready.rewind(cursor);
+    }
+
     #[inline]
     pub(crate) fn keep_ready(&mut self, key: usize) {
         self.ready.keep(key);

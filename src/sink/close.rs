@@ -3,9 +3,11 @@
 use crate::error::SendError;
 use crate::id::StreamId;
 use crate::registry::Registry;
+use crate::sink::delivery::remove_if_over;
 use crate::sink::slot::{Phase, SinkSlot};
 use crate::unwind::on_panic;
 use crate::wait_list::Waiter;
+use futures_core::future::FusedFuture;
 use futures_sink::Sink;
 use std::fmt;
 use std::future::Future;
@@ -15,6 +17,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// A stream that is being closed; from [`Multiplexer::close_stream`](crate::Multiplexer::close_stream).
+///
+/// # Panics
+///
+/// When polled again after it was ready.
 #[must_use = "futures do nothing unless awaited"]
 pub struct CloseStream<'a, St, Si, T> {
     registry: &'a Registry<St, Si>,
@@ -22,12 +28,13 @@ pub struct CloseStream<'a, St, Si, T> {
     /// Found when it is first polled.
     sink: Option<Arc<SinkSlot<Si>>>,
     waiter: Waiter,
+    terminated: bool,
     items: PhantomData<fn(T)>,
 }
 
 impl<'a, St, Si, T> CloseStream<'a, St, Si, T> {
     pub(crate) fn new(registry: &'a Registry<St, Si>, id: StreamId) -> Self {
-        Self { registry, id, sink: None, waiter: Waiter::default(), items: PhantomData }
+        Self { registry, id, sink: None, waiter: Waiter::default(), terminated: false, items: PhantomData }
     }
 }
 
@@ -35,19 +42,22 @@ impl<St, Si: Sink<T> + Unpin, T> Future for CloseStream<'_, St, Si, T> {
     type Output = Result<(), SendError<Si::Error>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { registry, id, sink, waiter, .. } = self.get_mut();
+        let Self { registry, id, sink, waiter, terminated, .. } = self.get_mut();
+        assert!(!*terminated, "polled after it was ready");
         let (registry, id) = (*registry, *id);
         let sink = match sink {
             Some(sink) => sink,
             None => {
                 let Some(found) = registry.sink(id) else {
+                    *terminated = true;
                     return Poll::Ready(Err(SendError::UnknownStream(id)));
                 };
                 drop(found.advance(Phase::Closing));
                 sink.insert(found)
             }
         };
-        let removal = on_panic(|| drop(registry.remove(id)));
+        // Also when it was closed, and whoever is told of it panics.
+        let removal = on_panic(|| remove_if_over(registry, id, sink));
         let closed = sink.poll_with(Some((cx, waiter)), |phase, sink| match sink {
             Some((sink, cx)) => {
                 let closed = ready!(Pin::new(sink).poll_close(cx));
@@ -61,7 +71,14 @@ impl<St, Si: Sink<T> + Unpin, T> Future for CloseStream<'_, St, Si, T> {
         removal.defuse();
         let closed = ready!(closed);
         drop(registry.remove(id));
+        *terminated = true;
         Poll::Ready(closed)
+    }
+}
+
+impl<St, Si: Sink<T> + Unpin, T> FusedFuture for CloseStream<'_, St, Si, T> {
+    fn is_terminated(&self) -> bool {
+        self.terminated
     }
 }
 

@@ -56,13 +56,21 @@ pub(crate) fn attempt<St, Si: Sink<T> + Unpin, T>(
     item: &mut Option<T>,
     waiting: Option<(&mut Context<'_>, &mut Waiter)>,
 ) -> Poll<Result<StreamId, SendError<Si::Error>>> {
-    let removal = on_panic(|| drop(registry.remove(id)));
+    let removal = on_panic(|| remove_if_over(registry, id, sink));
     let polled = sink.poll_with(waiting, |phase, sink| match sink {
         Some((sink, cx)) => deliver(id, item, *phase, sink, cx),
         None => Poll::Ready(without_sink(id, item.is_none(), *phase)),
     });
     removal.defuse();
     polled.map_ok(|()| id)
+}
+
+/// Removes a pair whose sink was lost in a panic of its own. A task's waker that panics costs no pair.
+#[cold]
+pub(crate) fn remove_if_over<St, Si>(registry: &Registry<St, Si>, id: StreamId, sink: &SinkSlot<Si>) {
+    if sink.is_over() {
+        drop(registry.remove(id));
+    }
 }
 
 /// Hands the item over if it was not yet, and flushes.

@@ -4,6 +4,7 @@ use crate::error::SendError;
 use crate::id::StreamId;
 use crate::registry::Registry;
 use crate::sink::delivery::Delivery;
+use futures_core::future::FusedFuture;
 use futures_sink::Sink;
 use std::fmt;
 use std::future::Future;
@@ -11,6 +12,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 /// One item on its way to one stream; from [`Multiplexer::send_one`](crate::Multiplexer::send_one).
+///
+/// # Panics
+///
+/// When polled again after it was ready.
 #[must_use = "futures do nothing unless awaited"]
 pub struct SendOne<'a, St, Si, T> {
     registry: &'a Registry<St, Si>,
@@ -32,9 +37,6 @@ impl<St, Si, T> Unpin for SendOne<'_, St, Si, T> {}
 impl<St, Si: Sink<T> + Unpin, T> Future for SendOne<'_, St, Si, T> {
     type Output = Result<(), SendError<Si::Error>>;
 
-    /// # Panics
-    ///
-    /// When polled again after it was ready.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         if let Some(item) = this.item.take() {
@@ -47,6 +49,12 @@ impl<St, Si: Sink<T> + Unpin, T> Future for SendOne<'_, St, Si, T> {
         let sent = ready!(delivery.poll(this.registry, cx));
         this.delivery = None;
         Poll::Ready(sent.map(|_| ()))
+    }
+}
+
+impl<St, Si: Sink<T> + Unpin, T> FusedFuture for SendOne<'_, St, Si, T> {
+    fn is_terminated(&self) -> bool {
+        self.item.is_none() && self.delivery.is_none()
     }
 }
 

@@ -1,9 +1,9 @@
 //! [`StreamSender`]: one stream's sink, as a [`Sink`].
 
-use crate::error::SendError;
+use crate::error::{MultiplexerError, SendError};
 use crate::id::StreamId;
 use crate::registry::Registry;
-use crate::sink::delivery::{deliver, hand_over, without_sink};
+use crate::sink::delivery::{deliver, hand_over, remove_if_over, without_sink};
 use crate::sink::slot::{Phase, SinkSlot};
 use crate::unwind::on_panic;
 use crate::wait_list::Waiter;
@@ -38,7 +38,7 @@ use std::task::{Context, Poll, ready};
 /// let (sink, mut peer) = mpsc::channel(8);
 /// let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
 ///
-/// let mut sender = multiplexer.sender(id).expect("it is there");
+/// let mut sender = multiplexer.sender(id)?;
 /// block_on(async {
 ///     sender.send("one").await.unwrap();
 ///     stream::iter(["two", "three"]).map(Ok).forward(sender).await.unwrap();
@@ -52,7 +52,8 @@ use std::task::{Context, Poll, ready};
 /// # Cost
 ///
 /// Each poll: three lock pairs at most beyond the sink's own cost, and two reference counts. Nothing is
-/// allocated, unless more senders wait for the sink than ever before.
+/// allocated, unless more senders wait for the sink than ever before. If many do so see
+/// [`send_one`](crate::Multiplexer::send_one).
 ///
 /// # Panics
 ///
@@ -76,9 +77,9 @@ pub struct StreamSender<St, Si, T> {
 }
 
 impl<St, Si, T> StreamSender<St, Si, T> {
-    pub(crate) fn new(registry: &Arc<Registry<St, Si>>, id: StreamId) -> Option<Self> {
-        let sink = Arc::downgrade(&registry.sink(id)?);
-        Some(Self::start(Arc::downgrade(registry), id, sink))
+    pub(crate) fn new(registry: &Arc<Registry<St, Si>>, id: StreamId) -> Result<Self, MultiplexerError> {
+        let sink = registry.sink(id).ok_or(MultiplexerError::UnknownStream(id))?;
+        Ok(Self::start(Arc::downgrade(registry), id, Arc::downgrade(&sink)))
     }
 
     fn start(registry: Weak<Registry<St, Si>>, id: StreamId, sink: Weak<SinkSlot<Si>>) -> Self {
@@ -107,7 +108,7 @@ impl<St, Si, T> StreamSender<St, Si, T> {
 }
 
 impl<St, Si: Sink<T> + Unpin, T> StreamSender<St, Si, T> {
-    /// Polls the sink; a panic removes the pair.
+    /// Polls the sink. If that panics the pair is removed.
     fn poll_sink<R>(
         &mut self,
         sink: &SinkSlot<Si>,
@@ -117,7 +118,7 @@ impl<St, Si: Sink<T> + Unpin, T> StreamSender<St, Si, T> {
         let Self { registry, id, item, waiter, .. } = self;
         let removal = on_panic(|| {
             if let Some(registry) = registry.upgrade() {
-                drop(registry.remove(*id));
+                remove_if_over(&registry, *id, sink);
             }
         });
         let polled = sink.poll_with(cx.map(|cx| (cx, waiter)), |phase, sink| poll(item, phase, sink));

@@ -15,6 +15,7 @@
 
 use crate::sync::Mutex;
 use crate::unwind::afterwards;
+use crate::wait_list::crowd::Crowd;
 use crate::wait_list::{WaitList, Waiter};
 use std::mem;
 use std::sync::Arc;
@@ -140,8 +141,8 @@ impl<Si> SinkSlot<Si> {
 
     /// Leaves a waker for when the sink is back. If it is back already the task looks again.
     #[cold]
-    fn miss(&self, waker: Waker) {
-        self.senders.0.miss(waker);
+    fn miss(&self, waiter: &mut Waiter, waker: Waker) {
+        self.senders.0.miss(waiter, waker);
         match &mut *self.state.lock() {
             State::Away { phase, missed } if !phase.is_last() => {
                 *missed = true;
@@ -152,10 +153,28 @@ impl<Si> SinkSlot<Si> {
         self.senders.0.wake_missed();
     }
 
+    /// Drops a sink that is not to be put back, and tells all who wait.
+    #[cold]
+    fn let_go(&self, sink: Si, missed: bool) {
+        let told = afterwards(|| self.senders.0.wake_all());
+        let back = afterwards(|| {
+            if missed {
+                self.senders.0.wake_missed();
+            }
+        });
+        drop(sink);
+        drop(back);
+        drop(told);
+    }
+
     /// Polls the sink with `poll`, and waits if that is pending or the sink is away: with `cx`, as
     /// `waiter`; not at all without.
     ///
     /// `poll` is told the phase, which it may advance, and gets `None` for the sink when that is gone.
+    ///
+    /// When `poll` panics the sink is lost. When a task's waker does, as it is cloned, woken or dropped, nothing is:
+    /// what `poll` returned is forgotten, and a later call goes on from there. [`phase`](Self::phase) tells which
+    /// it was.
     ///
     /// Cost: two lock pairs and what `poll` does; one more and a waker's clone to wait.
     #[inline]
@@ -177,8 +196,8 @@ impl<Si> SinkSlot<Si> {
             }
             Taken::Gone(mut phase) => return poll(&mut phase, None),
             Taken::Busy => {
-                if let Some((cx, _)) = waiting {
-                    self.miss(cx.waker().clone());
+                if let Some((cx, waiter)) = waiting {
+                    self.miss(waiter, cx.waker().clone());
                 }
                 return Poll::Pending;
             }
@@ -193,13 +212,37 @@ impl<Si> SinkSlot<Si> {
         Poll::Pending
     }
 
+    /// Runs `f` with the sink, taken out as for a poll. Whoever waits for it looks again, for `f` may have made it
+    /// ready. `None` if it is being polled, or gone. When `f` panics the sink is lost.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Si) -> R) -> Option<R> {
+        let Taken::Sink(mut turn) = self.take() else { return None };
+        let result = f(turn.sink.as_mut().expect("taken just now"));
+        let others_woken = afterwards(|| self.senders.0.wake_all());
+        turn.finish();
+        drop(others_woken);
+        Some(result)
+    }
+
     /// Waits no more.
     pub(crate) fn leave(&self, waiter: &mut Waiter) {
         self.senders.0.leave(waiter);
     }
 
+    /// Gives back memory that no sender waits in. The caller drops what it gets when it holds no lock.
+    ///
+    /// Cost: as [`WaitList::shrink_to_fit`].
+    #[allow(dead_code, reason = "until a multiplexer can be shrunk")]
+    pub(crate) fn shrink_to_fit(&self) -> Option<Box<Crowd>> {
+        self.senders.0.shrink_to_fit()
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         self.state.lock().phase()
+    }
+
+    /// Whether there is no sink any more: it was closed, handed back or lost.
+    pub(crate) fn is_over(&self) -> bool {
+        self.phase().is_last()
     }
 
     /// Goes on to a later phase, and tells all who wait. A phase without a sink gives it to the caller, if
@@ -235,31 +278,18 @@ impl<Si> SinkTurn<'_, Si> {
         let sink = self.sink.take().expect("it was not lost");
         let mut state = slot.state.lock();
         let State::Away { phase, missed } = &mut *state else { unreachable!("it was taken out") };
-        let advanced = phase.advance(self.phase);
+        phase.advance(self.phase);
         let (phase, missed) = (*phase, *missed);
-        let unused = if phase.is_last() {
-            Some(sink)
+        if phase.is_last() {
+            drop(state);
+            slot.let_go(sink, missed);
         } else {
             *state = State::Here { phase, sink };
-            None
-        };
-        drop(state);
-        if unused.is_none() && !advanced && !missed {
-            return;
-        }
-        let told = afterwards(|| {
-            if advanced {
-                slot.senders.0.wake_all();
-            }
-        });
-        let back = afterwards(|| {
+            drop(state);
             if missed {
                 slot.senders.0.wake_missed();
             }
-        });
-        drop(unused);
-        drop(back);
-        drop(told);
+        }
     }
 }
 

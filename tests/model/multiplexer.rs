@@ -11,7 +11,8 @@ use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 use stream_multiplexer::{
-    ChannelOptions, ChannelReceiver, Multiplexer, MultiplexerError, StreamEvent, StreamId, TryRecvError,
+    ChannelOptions, ChannelReceiver, Multiplexer, MultiplexerError, StreamEvent, StreamId, StreamPair,
+    TryRecvError,
 };
 
 /// Performs the operations in a multiplexer that has two channels, with a receiver each; then receives what
@@ -19,7 +20,11 @@ use stream_multiplexer::{
 pub(crate) fn run(operations: &[Operation]) {
     let world = Channels::new();
     for channel in 0..2 {
-        world.perform(&Operation::AddChannel { channel, half_close: channel == 1 });
+        world.perform(&Operation::AddChannel {
+            channel,
+            half_close: channel == 1,
+            report_departures: channel != 2,
+        });
         world.perform(&Operation::AddReceiver { receiver: channel, channel });
     }
     for operation in operations {
@@ -65,12 +70,19 @@ impl Channels {
 
     fn perform_on_channels(&self, operation: &Operation) {
         match *operation {
-            Operation::AddChannel { channel, half_close } => self.add_channel(channel, half_close),
+            Operation::AddChannel { channel, half_close, report_departures } => {
+                self.add_channel(channel, half_close, report_departures);
+            }
             Operation::RemoveChannel { channel } => self.remove_channel(channel),
             Operation::Close => self.close(),
+            Operation::CloseChannel { channel } => self.close_channel(channel),
             Operation::Insert { channel } => self.insert(channel),
             Operation::InsertMany { channel } => (0..40).for_each(|_| self.insert(channel)),
             Operation::Remove { stream } => self.with_id(stream, |stream, id| self.remove(stream, id)),
+            Operation::RemoveFrom { stream, channel } => {
+                self.with_id(stream, |stream, id| self.remove_from(stream, id, channel));
+            }
+            Operation::With { stream } => self.with_id(stream, |stream, id| self.change(stream, id)),
             Operation::Move { stream, channel } => {
                 self.with_id(stream, |stream, id| self.change_channel(stream, id, channel));
             }
@@ -124,14 +136,14 @@ impl Channels {
 
 /// Control.
 impl Channels {
-    fn add_channel(&self, channel: usize, half_close: bool) {
+    fn add_channel(&self, channel: usize, half_close: bool, report_departures: bool) {
         let error = match self.oracle.borrow().is_closed() {
             true => MultiplexerError::Closed,
             false => MultiplexerError::DuplicateChannel(channel),
         };
-        let options = ChannelOptions::new().half_close(half_close);
+        let options = ChannelOptions::new().half_close(half_close).report_departures(report_departures);
         let added = self.multiplexer.add_channel_with(channel, options);
-        let expected = self.oracle.borrow_mut().add_channel(channel, half_close);
+        let expected = self.oracle.borrow_mut().add_channel(channel, half_close, report_departures);
         assert_eq!(added, expected.then_some(()).ok_or(error));
     }
 
@@ -152,6 +164,13 @@ impl Channels {
         assert!(self.multiplexer.is_closed());
     }
 
+    fn close_channel(&self, channel: usize) {
+        let closed = self.multiplexer.close_channel(channel);
+        let place = self.oracle.borrow().channel(channel);
+        assert_eq!(closed, place.map(|_| ()).ok_or(MultiplexerError::UnknownChannel(channel)));
+        place.into_iter().for_each(|place| self.oracle.borrow_mut().close_channel(place));
+    }
+
     fn insert(&self, channel: usize) {
         let number = self.oracle.borrow_mut().add_stream();
         let script =
@@ -159,8 +178,13 @@ impl Channels {
         let place = self.oracle.borrow().channel(channel);
         let error = match self.oracle.borrow().is_closed() {
             true => Some(MultiplexerError::Closed),
-            false if place.is_none() => Some(MultiplexerError::UnknownChannel(channel)),
-            false => None,
+            false => match place {
+                None => Some(MultiplexerError::UnknownChannel(channel)),
+                Some(place) if self.oracle.borrow().is_channel_closed(place) => {
+                    Some(MultiplexerError::Closed)
+                }
+                Some(_) => None,
+            },
         };
         match self.multiplexer.add_stream_pair(Rc::clone(&self.sink), script, channel) {
             Ok(id) => {
@@ -172,25 +196,50 @@ impl Channels {
                 ids.insert(number, id);
             }
             Err(refused) => {
-                assert_eq!(Some(refused.error), error);
-                assert_eq!(refused.stream.number, number, "it comes back");
+                assert_eq!(Some(refused.reason()), error);
+                assert_eq!(refused.into_parts().1.number, number, "it comes back");
             }
         }
     }
 
     fn remove(&self, stream: usize, id: StreamId) {
         let pair = self.multiplexer.remove_stream(id);
+        assert_eq!(pair.is_some(), self.oracle.borrow().has_pair(stream));
+        pair.into_iter().for_each(|pair| self.removed(stream, id, pair));
+    }
+
+    fn remove_from(&self, stream: usize, id: StreamId, channel: usize) {
+        let pair = self.multiplexer.remove_stream_from(id, channel);
+        assert_eq!(pair.is_some(), self.oracle.borrow().channel_of(stream) == Some(channel));
+        pair.into_iter().for_each(|pair| self.removed(stream, id, pair));
+    }
+
+    fn removed(&self, stream: usize, id: StreamId, pair: StreamPair<Script, Sink>) {
         let mut oracle = self.oracle.borrow_mut();
-        assert_eq!(pair.is_some(), oracle.has_pair(stream));
-        let Some(pair) = pair else { return };
-        let is_handed_back = oracle.channel_of(stream).is_some() && !oracle.is_polled(stream);
+        let is_handed_back = !oracle.is_polled(stream);
         assert_eq!((pair.id, pair.stream.is_some(), pair.sink.is_some()), (id, is_handed_back, true));
-        match oracle.channel_of(stream) {
-            Some(_) => oracle.leave(stream, Departure::Removed),
-            None => oracle.lose_sink(stream),
+        if oracle.is_kept(stream) {
+            oracle.lose(stream);
+        } else {
+            oracle.leave(stream, Departure::Removed);
         }
         drop(oracle);
         drop(pair);
+    }
+
+    fn change(&self, stream: usize, id: StreamId) {
+        let changed = self.multiplexer.with_stream(id, |script| script.number);
+        let mut oracle = self.oracle.borrow_mut();
+        let expected = match () {
+            () if !oracle.has_pair(stream) => Err(MultiplexerError::UnknownStream(id)),
+            () if oracle.is_kept(stream) => Err(MultiplexerError::Ended(id)),
+            () if oracle.is_polled(stream) => Err(MultiplexerError::Busy(id)),
+            () => Ok(stream),
+        };
+        assert_eq!(changed, expected);
+        if changed.is_ok() {
+            oracle.change(stream);
+        }
     }
 
     fn change_channel(&self, stream: usize, id: StreamId, channel: usize) {
@@ -200,6 +249,12 @@ impl Channels {
             (None, _) => assert_eq!(moved, Err(MultiplexerError::UnknownStream(id))),
             (Some(_), None) => assert_eq!(moved, Err(MultiplexerError::UnknownChannel(channel))),
             (Some(from), Some(_)) if from == channel => assert_eq!(moved, Ok(())),
+            (Some(_), Some(to)) if oracle.is_channel_closed(to) => {
+                assert_eq!(moved, Err(MultiplexerError::Closed));
+            }
+            (Some(_), Some(_)) if oracle.is_kept(stream) => {
+                assert_eq!(moved, Err(MultiplexerError::Ended(id)));
+            }
             (Some(_), Some(to)) => {
                 assert_eq!(moved, Ok(()));
                 oracle.leave(stream, Departure::Moved(channel));
@@ -280,7 +335,8 @@ impl Channels {
                 Received::Events
             }
             Poll::Ready(Err(error)) => {
-                assert_eq!(error, unknown);
+                // It may have been removed meanwhile.
+                assert!(error == MultiplexerError::Closed || error == unknown);
                 Received::End
             }
             Poll::Pending => Received::Nothing { woken: task.park() },
@@ -306,7 +362,7 @@ impl Channels {
             }
             Err(TryRecvError::Empty) => Received::NothingAtOnce,
             Err(error) => {
-                assert_eq!(error, unknown);
+                assert!(error == TryRecvError::Closed || error == unknown);
                 Received::End
             }
         });
@@ -341,7 +397,7 @@ impl Channels {
         let oracle = self.oracle.borrow();
         assert_eq!(self.multiplexer.channels(), oracle.names());
         for channel in 0..=CHANNELS {
-            let len = oracle.channel(channel).map(|channel| oracle.members(channel).len());
+            let len = oracle.channel(channel).map(|channel| oracle.pairs_in(channel).len());
             assert_eq!(self.multiplexer.channel_len(channel), len);
             assert_eq!(self.multiplexer.has_channel(channel), len.is_some());
         }
@@ -356,7 +412,7 @@ impl Channels {
     fn check_what_is_kept(&self) {
         let oracle = self.oracle.borrow();
         assert_eq!(Rc::strong_count(&self.sink) - 1, oracle.pairs(), "sinks");
-        assert_eq!(Rc::strong_count(&self.oracle) - 1, oracle.present(), "streams");
+        assert_eq!(Rc::strong_count(&self.oracle) - 1, oracle.pairs(), "streams");
     }
 
     fn check_places(&self) {

@@ -7,12 +7,16 @@ pub(crate) enum Operation {
     AddChannel {
         channel: usize,
         half_close: bool,
+        report_departures: bool,
     },
     /// A slab is cleared.
     RemoveChannel {
         channel: usize,
     },
     Close,
+    CloseChannel {
+        channel: usize,
+    },
     Insert {
         channel: usize,
     },
@@ -22,6 +26,15 @@ pub(crate) enum Operation {
         channel: usize,
     },
     Remove {
+        stream: usize,
+    },
+    /// Removes it if it is in that channel.
+    RemoveFrom {
+        stream: usize,
+        channel: usize,
+    },
+    /// Does something with the stream where it is.
+    With {
         stream: usize,
     },
     /// In a slab: removed, and inserted again.
@@ -126,12 +139,19 @@ impl Operation {
     fn simple(code: u8, mut operand: impl FnMut() -> usize) -> Self {
         let first = operand();
         match code {
-            0 => Self::AddChannel { channel: first % CHANNELS, half_close: first >= 128 },
+            0 => Self::AddChannel {
+                channel: first % CHANNELS,
+                half_close: first >= 128,
+                report_departures: first % 64 < 48,
+            },
             1 if first >= 192 => Self::RemoveChannel { channel: channel(first) },
+            1 if first < 32 => Self::CloseChannel { channel: channel(first) },
             2 if first < 16 => Self::Close,
+            2 if first >= 128 => Self::With { stream: first },
             3 if first < 64 => Self::InsertMany { channel: channel(first) },
             3..=8 => Self::Insert { channel: channel(first) },
-            9..=10 => Self::Remove { stream: first },
+            9 => Self::Remove { stream: first },
+            10 => Self::RemoveFrom { stream: first, channel: channel(operand()) },
             11..=16 => Self::Move { stream: first, channel: channel(operand()) },
             17..=24 => Self::Push { stream: first },
             25..=26 => Self::End { stream: first },

@@ -103,8 +103,8 @@ struct StreamAccount {
     /// Where it is, or will be when its poll returns.
     stay: Option<Stay>,
     polled: Option<Polled>,
-    /// It ended in a half-closing channel.
-    sink_is_kept: bool,
+    /// It ended in this half-closing channel, where its pair is kept.
+    kept_in: Option<usize>,
     /// It came, was woken or had an item, and was not polled since.
     is_ready: bool,
     /// From its last poll, in this stay.
@@ -130,6 +130,8 @@ struct Polled {
 struct ChannelAccount {
     name: usize,
     half_close: bool,
+    report_departures: bool,
+    is_closed: bool,
     is_removed: bool,
     /// The departures that are still to be received, of each stream in their order.
     untold: BTreeMap<usize, VecDeque<Departure>>,
@@ -148,13 +150,15 @@ struct Call {
 /// Channels.
 impl Oracle {
     /// Whether it may be added.
-    pub(crate) fn add_channel(&mut self, name: usize, half_close: bool) -> bool {
+    pub(crate) fn add_channel(&mut self, name: usize, half_close: bool, report_departures: bool) -> bool {
         let may = !self.closed && !self.names.contains_key(&name);
         if may {
             self.names.insert(name, self.channels.len());
             self.channels.push(ChannelAccount {
                 name,
                 half_close,
+                report_departures,
+                is_closed: false,
                 is_removed: false,
                 untold: BTreeMap::new(),
             });
@@ -165,17 +169,31 @@ impl Oracle {
     /// The streams that were in it, if it is there.
     pub(crate) fn remove_channel(&mut self, name: usize) -> Option<Vec<usize>> {
         let channel = self.names.remove(&name)?;
-        let members = self.members(channel);
-        members.iter().for_each(|stream| self.leave(*stream, Departure::Removed));
+        let pairs = self.pairs_in(channel);
+        for stream in &pairs {
+            match self.streams[*stream].kept_in.take() {
+                Some(_) => {}
+                None => self.leave(*stream, Departure::Removed),
+            }
+        }
         self.channels[channel].is_removed = true;
         if !self.is_uncertain(channel) {
             self.channels[channel].untold.clear();
         }
-        Some(members)
+        Some(pairs)
     }
 
     pub(crate) fn close(&mut self) {
         self.closed = true;
+        self.channels.iter_mut().for_each(|channel| channel.is_closed = true);
+    }
+
+    pub(crate) fn close_channel(&mut self, channel: usize) {
+        self.channels[channel].is_closed = true;
+    }
+
+    pub(crate) fn is_channel_closed(&self, channel: usize) -> bool {
+        self.channels[channel].is_closed
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -192,6 +210,15 @@ impl Oracle {
 
     pub(crate) fn members(&self, channel: usize) -> Vec<usize> {
         let is_in = |stream: &usize| self.streams[*stream].stay.is_some_and(|stay| stay.channel == channel);
+        (0..self.streams.len()).filter(is_in).collect()
+    }
+
+    /// The members, and the pairs that are kept.
+    pub(crate) fn pairs_in(&self, channel: usize) -> Vec<usize> {
+        let is_in = |stream: &usize| {
+            let account = &self.streams[*stream];
+            account.stay.map(|stay| stay.channel).or(account.kept_in) == Some(channel)
+        };
         (0..self.streams.len()).filter(is_in).collect()
     }
 
@@ -229,7 +256,7 @@ impl Oracle {
         };
         let account = &self.channels[channel];
         let is_empty = self.members(channel).is_empty() && account.untold.is_empty();
-        account.is_removed || self.closed && is_empty && !self.streams.iter().any(is_polled_here)
+        account.is_removed || account.is_closed && is_empty && !self.streams.iter().any(is_polled_here)
     }
 }
 
@@ -286,7 +313,9 @@ impl Oracle {
 
     /// The name of its channel.
     pub(crate) fn channel_of(&self, stream: usize) -> Option<usize> {
-        self.streams[stream].stay.map(|stay| self.channels[stay.channel].name)
+        let account = &self.streams[stream];
+        let channel = account.stay.map(|stay| stay.channel).or(account.kept_in)?;
+        Some(self.channels[channel].name)
     }
 
     pub(crate) fn is_polled(&self, stream: usize) -> bool {
@@ -296,20 +325,25 @@ impl Oracle {
     /// Whether its pair is there.
     pub(crate) fn has_pair(&self, stream: usize) -> bool {
         let account = &self.streams[stream];
-        account.stay.is_some() || account.sink_is_kept
+        account.stay.is_some() || account.kept_in.is_some()
     }
 
     pub(crate) fn pairs(&self) -> usize {
         (0..self.streams.len()).filter(|stream| self.has_pair(*stream)).count()
     }
 
-    /// How many streams are in channels.
-    pub(crate) fn present(&self) -> usize {
-        self.streams.iter().filter(|account| account.stay.is_some()).count()
+    /// Whether its pair is kept after its end.
+    pub(crate) fn is_kept(&self, stream: usize) -> bool {
+        self.streams[stream].kept_in.is_some()
     }
 
-    pub(crate) fn lose_sink(&mut self, stream: usize) {
-        self.streams[stream].sink_is_kept = false;
+    pub(crate) fn lose(&mut self, stream: usize) {
+        self.streams[stream].kept_in = None;
+    }
+
+    /// It was changed where it is, and has a turn for that.
+    pub(crate) fn change(&mut self, stream: usize) {
+        self.streams[stream].is_ready = true;
     }
 
     /// What its drop does.
@@ -320,7 +354,7 @@ impl Oracle {
 
     fn owe(&mut self, channel: usize, stream: usize, departure: Departure) {
         let account = &mut self.channels[channel];
-        if !account.is_removed {
+        if !account.is_removed && (account.report_departures || departure == Departure::Ended) {
             account.untold.entry(stream).or_default().push_back(departure);
         }
     }
@@ -445,7 +479,8 @@ impl Oracle {
     fn finish(&mut self, stream: usize, owed: Option<Departure>) {
         let Some(stay) = self.streams[stream].stay.take() else { return };
         let ended = owed != Some(Departure::Removed);
-        self.streams[stream].sink_is_kept = ended && self.channels[stay.channel].half_close;
+        let is_kept = ended && self.channels[stay.channel].half_close;
+        self.streams[stream].kept_in = is_kept.then_some(stay.channel);
         if let Some(departure) = owed {
             self.owe(stay.channel, stream, departure);
         }

@@ -39,7 +39,7 @@ const SLAB: usize = 0;
 impl Slab {
     fn new() -> Rc<Self> {
         let mut oracle = Oracle::default();
-        oracle.add_channel(SLAB, false);
+        oracle.add_channel(SLAB, false, true);
         oracle.close();
         let oracle = Rc::new(RefCell::new(oracle));
         Rc::new_cyclic(|this| Self { oracle, members: RefCell::default(), this: Weak::clone(this) })

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub(crate) mod hooked;
+pub(crate) mod raw_waker;
 
 use futures::{Sink, Stream};
 use std::collections::VecDeque;
@@ -54,6 +55,17 @@ pub(crate) fn poll<S: Stream + Unpin>(stream: &mut S) -> Poll<Option<S::Item>> {
 /// Polls a future with a waker.
 pub(crate) fn poll_future<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {
     Pin::new(future).poll(&mut Context::from_waker(waker))
+}
+
+/// Polls a future that yields to the executor, and waits for nothing else.
+pub(crate) fn run<F: Future + Unpin>(mut future: F) -> F::Output {
+    let (wakes, waker) = Wakes::new();
+    loop {
+        if let Poll::Ready(output) = poll_future(&mut future, &waker) {
+            return output;
+        }
+        assert_ne!(wakes.take(), 0, "it waits for something");
+    }
 }
 
 #[derive(Debug)]

@@ -4,10 +4,11 @@ use crate::channel::receiver::ChannelReceiver;
 use crate::event::StreamEvent;
 use crate::id::StreamId;
 use futures_core::Stream;
+use futures_core::future::FusedFuture;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// The next events of a channel; from [`ChannelReceiver::recv_many`].
 #[must_use = "futures do nothing unless awaited"]
@@ -15,6 +16,7 @@ pub struct RecvMany<'a, St: Stream, Si> {
     receiver: &'a mut ChannelReceiver<St, Si>,
     buffer: &'a mut Vec<(StreamId, StreamEvent<St::Item>)>,
     limit: usize,
+    is_done: bool,
 }
 
 impl<'a, St: Stream, Si> RecvMany<'a, St, Si> {
@@ -23,16 +25,28 @@ impl<'a, St: Stream, Si> RecvMany<'a, St, Si> {
         buffer: &'a mut Vec<(StreamId, StreamEvent<St::Item>)>,
         limit: usize,
     ) -> Self {
-        Self { receiver, buffer, limit }
+        Self { receiver, buffer, limit, is_done: false }
     }
 }
 
-impl<St: Stream + Unpin, Si> Future for RecvMany<'_, St, Si> {
+impl<St: Stream, Si> Future for RecvMany<'_, St, Si> {
     type Output = usize;
 
+    /// # Panics
+    ///
+    /// When a stream's poll panics, and when polled again after it has completed.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<usize> {
         let this = self.get_mut();
-        this.receiver.poll_recv_many(cx, this.buffer, this.limit)
+        assert!(!this.is_done, "polled after completion");
+        let received = ready!(this.receiver.poll_recv_many(cx, this.buffer, this.limit));
+        this.is_done = true;
+        Poll::Ready(received)
+    }
+}
+
+impl<St: Stream, Si> FusedFuture for RecvMany<'_, St, Si> {
+    fn is_terminated(&self) -> bool {
+        self.is_done
     }
 }
 

@@ -1,0 +1,128 @@
+//! [`Sent`]: what came of sending to many streams.
+
+use crate::error::SendError;
+use crate::id::StreamId;
+use std::{slice, vec};
+
+/// What came of sending to many streams: one result for each, in the order of the ids; from
+/// [`Multiplexer::send`](crate::Multiplexer::send).
+///
+/// ```
+/// # use futures::{channel::mpsc, executor::block_on, stream};
+/// # use stream_multiplexer::Multiplexer;
+/// # let multiplexer = Multiplexer::new();
+/// # multiplexer.add_channel(1)?;
+/// # let (sink, _peer) = mpsc::unbounded();
+/// # let alice = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+/// # let (sink, _) = mpsc::unbounded();
+/// # let bob = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+/// # block_on(async {
+/// // Bob has hung up.
+/// let sent = multiplexer.send([alice, bob], "hello").await;
+/// assert!(!sent.is_ok());
+/// for failure in sent.failures() {
+///     assert_eq!(failure.stream_id(), bob);
+///     multiplexer.remove_stream(bob);
+/// }
+/// # });
+/// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "some of the streams may not have got the item"]
+pub struct Sent<E> {
+    results: Vec<Result<StreamId, SendError<E>>>,
+}
+
+impl<E> Sent<E> {
+    pub(crate) fn new(results: Vec<Result<StreamId, SendError<E>>>) -> Self {
+        Self { results }
+    }
+
+    /// Whether each sink has the item and was flushed.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        self.failures().next().is_none()
+    }
+
+    /// Why some did not get it, or were not flushed.
+    pub fn failures(&self) -> impl Iterator<Item = &SendError<E>> {
+        self.iter().filter_map(|result| result.as_ref().err())
+    }
+
+    /// `Ok` if each sink has the item and was flushed.
+    ///
+    /// # Errors
+    ///
+    /// The first of the [failures](Self::failures).
+    pub fn into_result(self) -> Result<(), SendError<E>> {
+        self.into_iter().try_for_each(|result| result.map(drop))
+    }
+
+    /// Each result, in the order of the ids.
+    pub fn iter(&self) -> slice::Iter<'_, Result<StreamId, SendError<E>>> {
+        self.results.iter()
+    }
+
+    /// How many streams it was sent to.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.results.len()
+    }
+
+    /// Whether it was sent to no stream.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.results.is_empty()
+    }
+
+    /// Each result, in the order of the ids.
+    pub fn as_slice(&self) -> &[Result<StreamId, SendError<E>>] {
+        &self.results
+    }
+
+    /// Each result, in the order of the ids.
+    #[must_use]
+    pub fn into_vec(self) -> Vec<Result<StreamId, SendError<E>>> {
+        self.results
+    }
+}
+
+impl<E> IntoIterator for Sent<E> {
+    type Item = Result<StreamId, SendError<E>>;
+    type IntoIter = vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.results.into_iter()
+    }
+}
+
+impl<'a, E> IntoIterator for &'a Sent<E> {
+    type Item = &'a Result<StreamId, SendError<E>>;
+    type IntoIter = slice::Iter<'a, Result<StreamId, SendError<E>>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// It warns that the first is dropped unseen, and not that the second is.
+///
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// # use stream_multiplexer::{Multiplexer, StreamId};
+/// # type Sink = futures::channel::mpsc::Sender<u8>;
+/// async fn unseen(multiplexer: &Multiplexer<futures::stream::Pending<()>, Sink>, id: StreamId) {
+///     multiplexer.send([id], 5).await;
+/// }
+/// ```
+///
+/// ```
+/// #![deny(unused_must_use)]
+/// # use stream_multiplexer::{Multiplexer, StreamId};
+/// # type Sink = futures::channel::mpsc::Sender<u8>;
+/// async fn seen(multiplexer: &Multiplexer<futures::stream::Pending<()>, Sink>, id: StreamId) -> bool {
+///     multiplexer.send([id], 5).await.is_ok()
+/// }
+/// ```
+#[cfg(doctest)]
+struct TheCompiler;
