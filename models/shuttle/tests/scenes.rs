@@ -1,7 +1,8 @@
 //! Scenes of many threads, each run by thousands of random schedules. What all have seen is held against what they
 //! did; a lost wake is a deadlock, and shuttle reports it with the schedule that leads there.
 //!
-//! `SCHEDULES=1000000 cargo test --release --manifest-path models/shuttle/Cargo.toml` goes on for longer.
+//! `SCHEDULES=1000000 cargo test --release --manifest-path models/shuttle/Cargo.toml --test scenes` goes on for longer;
+//! a name behind it chooses a scene.
 
 #[path = "scenes/parts.rs"]
 mod parts;

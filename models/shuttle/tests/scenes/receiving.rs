@@ -31,27 +31,36 @@ struct Cast {
     feeders: usize,
     removers: usize,
     adders: usize,
+    /// They take streams out as a poll does.
+    peekers: usize,
+    /// Whether one closes a channel, or all, while the others are at work.
+    closes: bool,
     /// Removes a channel.
     removes: Option<ChannelId>,
 }
 
-/// Seven threads. Each channel has one receiver, so that the order of all is known.
+/// Nobody; for a scene to say who else.
+const NOBODY: Cast = Cast {
+    streams: &[],
+    receivers: &[],
+    passers: &[],
+    movers: 0,
+    feeders: 0,
+    removers: 0,
+    adders: 0,
+    peekers: 0,
+    closes: false,
+    removes: None,
+};
+
+/// Eight threads. Each channel has one receiver, so that the order of all is known.
 #[test]
 fn one_receiver_for_each_channel() {
-    const CAST: Cast = Cast {
-        streams: &[1, 2, 3],
-        receivers: &[1, 2, 3],
-        passers: &[],
-        movers: 2,
-        feeders: 2,
-        removers: 0,
-        adders: 0,
-        removes: None,
-    };
+    const CAST: Cast = Cast { streams: &[1, 2, 3], receivers: &[1, 2, 3], movers: 2, feeders: 2, ..NOBODY };
     explore(|| CAST.play());
 }
 
-/// Ten threads.
+/// Eleven threads.
 #[test]
 fn streams_are_moved_removed_and_added() {
     const CAST: Cast = Cast {
@@ -62,12 +71,12 @@ fn streams_are_moved_removed_and_added() {
         feeders: 1,
         removers: 1,
         adders: 2,
-        removes: None,
+        ..NOBODY
     };
     explore(|| CAST.play());
 }
 
-/// Ten threads.
+/// Eleven threads.
 #[test]
 fn several_receivers_for_one_channel() {
     const CAST: Cast = Cast {
@@ -77,13 +86,43 @@ fn several_receivers_for_one_channel() {
         movers: 1,
         feeders: 1,
         removers: 1,
-        adders: 0,
-        removes: None,
+        ..NOBODY
     };
     explore(|| CAST.play());
 }
 
-/// Ten threads.
+/// Nine threads.
+#[test]
+fn streams_are_used_in_place() {
+    const CAST: Cast = Cast {
+        streams: &[1, 2],
+        receivers: &[1, 2, 3],
+        movers: 1,
+        feeders: 1,
+        removers: 1,
+        peekers: 2,
+        ..NOBODY
+    };
+    explore(|| CAST.play());
+}
+
+/// Eleven threads.
+#[test]
+fn channels_are_closed() {
+    const CAST: Cast = Cast {
+        streams: &[1, 2, 2],
+        receivers: &[1, 2, 2, 3],
+        movers: 2,
+        feeders: 1,
+        removers: 1,
+        adders: 1,
+        closes: true,
+        ..NOBODY
+    };
+    explore(|| CAST.play());
+}
+
+/// Eleven threads.
 #[test]
 fn a_channel_is_removed() {
     const CAST: Cast = Cast {
@@ -93,8 +132,8 @@ fn a_channel_is_removed() {
         movers: 2,
         feeders: 1,
         removers: 1,
-        adders: 0,
         removes: Some(1),
+        ..NOBODY
     };
     explore(|| CAST.play());
 }
@@ -112,8 +151,14 @@ impl Cast {
             thread::spawn(move || receive(receiver, multiplexer.as_ref(), &tally))
         };
         // Some are there before the streams are.
+        let drained = closes.then(|| {
+            let multiplexer = multiplexer.clone();
+            // Unless the channel is removed before.
+            thread::spawn(move || block_on(multiplexer.drained(1)).is_ok())
+        });
         let early: Vec<_> = self.receivers[1..].iter().map(receive).collect();
-        let stories: Vec<_> = self.streams.iter().map(|channel| add(&multiplexer, *channel)).collect();
+        let stories: Vec<_> =
+            self.streams.iter().map(|channel| add(&multiplexer, *channel).unwrap()).collect();
         let late = receive(&self.receivers[0]);
 
         let pass_by = |channel: &ChannelId| {
@@ -149,6 +194,17 @@ impl Cast {
                 thread::spawn(move || come_and_go(&multiplexer))
             })
             .collect();
+        let peekers: Vec<_> = (0..self.peekers)
+            .map(|_| {
+                let multiplexer = multiplexer.clone();
+                let ids: Vec<_> = stories.iter().map(|story| story.id).collect();
+                thread::spawn(move || peek(&multiplexer, &ids))
+            })
+            .collect();
+        let closer = self.closes.then(|| {
+            let multiplexer = multiplexer.clone();
+            thread::spawn(move || close(&multiplexer))
+        });
         let channel = self.removes.map(|channel| {
             let multiplexer = multiplexer.clone();
             thread::spawn(move || remove_channel(&multiplexer, channel))
@@ -156,7 +212,9 @@ impl Cast {
 
         join_all(feeders);
         let moved = join_all(movers).into_iter().flatten();
-        let stories: Vec<_> = moved.chain(join_all(adders)).collect();
+        let stories: Vec<_> = moved.chain(join_all(adders).into_iter().flatten()).collect();
+        join_all(peekers);
+        join_all(closer);
         let removed: Vec<_> = join_all(removers).into_iter().flatten().collect();
         let channel = channel.map(|thread| (self.removes.unwrap(), thread.join().unwrap()));
         // What was in a channel that is removed may never be told.
@@ -173,15 +231,22 @@ impl Cast {
             multiplexer.close();
         }
         drop(multiplexer);
+        join_all(drained);
         let told = join_all(early.into_iter().chain([late]).chain(passers));
         Record { stories, told, removed, channel }.check();
     }
 }
 
-fn add(multiplexer: &Mux, channel: ChannelId) -> Story {
+/// Unless the channel is closed.
+fn add(multiplexer: &Mux, channel: ChannelId) -> Option<Story> {
     let numbers = Numbers::default();
-    let id = multiplexer.add_stream(numbers.clone(), channel).unwrap();
-    Story { id, numbers, stays: vec![channel] }
+    match multiplexer.add_stream(numbers.clone(), channel) {
+        Ok(id) => Some(Story { id, numbers, stays: vec![channel] }),
+        Err(refused) => {
+            assert_eq!(refused.reason(), MultiplexerError::Closed);
+            None
+        }
+    }
 }
 
 /// Receives until the channel has ended.
@@ -236,7 +301,12 @@ fn move_about(multiplexer: &Mux, mut stories: Vec<Story>) -> Vec<Story> {
         let to = pick(&CHANNELS);
         match multiplexer.change_stream_channel(story.id, to) {
             Ok(()) if story.stays.last() != Some(&to) => story.stays.push(to),
-            Ok(()) | Err(MultiplexerError::UnknownStream(_) | MultiplexerError::UnknownChannel(_)) => {}
+            Ok(()) => {}
+            Err(
+                MultiplexerError::UnknownStream(_)
+                | MultiplexerError::UnknownChannel(_)
+                | MultiplexerError::Closed,
+            ) => {}
             Err(error) => panic!("{error}"),
         }
     }
@@ -259,13 +329,28 @@ fn remove(multiplexer: &Mux, ids: &[StreamId]) -> Vec<StreamId> {
 }
 
 /// A stream that comes late, moves and ends.
-fn come_and_go(multiplexer: &Mux) -> Story {
-    let mut story = add(multiplexer, pick(&CHANNELS));
+fn come_and_go(multiplexer: &Mux) -> Option<Story> {
+    let story = add(multiplexer, pick(&CHANNELS))?;
     story.numbers.feed();
-    story = move_about(multiplexer, vec![story]).pop().unwrap();
+    let story = move_about(multiplexer, vec![story]).pop()?;
     story.numbers.feed();
     story.numbers.end();
-    story
+    Some(story)
+}
+
+fn peek(multiplexer: &Mux, ids: &[StreamId]) {
+    for _ in 0..3 {
+        // If it is there, and not being polled.
+        let _ = multiplexer.with_stream(pick(ids), |_| pause());
+    }
+}
+
+fn close(multiplexer: &Mux) {
+    (0..throw(8)).for_each(|_| pause());
+    match throw(4) {
+        0 => multiplexer.close(),
+        channel => multiplexer.close_channel(channel).unwrap(),
+    }
 }
 
 fn remove_channel(multiplexer: &Mux, channel: ChannelId) -> Vec<StreamId> {

@@ -234,7 +234,7 @@ fn send(multiplexer: &Mux, ids: &[StreamId], sender: usize) -> Arrivals {
             }
             2 => {
                 // If that fails it does not tell whether the sink has it.
-                let Some(mut to) = multiplexer.sender(id) else { continue };
+                let Ok(mut to) = multiplexer.sender(id) else { continue };
                 let sent = block_on(to.send(parcel));
                 arrivals.push((id, parcel, if sent.is_ok() { Arrival::Sure } else { Arrival::Unknown }));
             }
