@@ -26,6 +26,7 @@ use crate::event::Departure;
 use crate::id::{ChannelId, StreamId};
 use crate::sync::Mutex;
 use crate::wait_list::WaitList;
+use slab::Slab;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -59,8 +60,14 @@ impl<St> Channel<St> {
     pub(crate) fn new(id: ChannelId, half_close: bool) -> Self {
         let slots = Rotation::with_capacity(0);
         let tasks = Arc::clone(slots.tasks());
-        let state =
-            State { slots, untold: VecDeque::new(), held: Vec::new(), members: 0, phase: Phase::Open };
+        let state = State {
+            slots,
+            expected: Slab::new(),
+            untold: VecDeque::new(),
+            held: Vec::new(),
+            members: 0,
+            phase: Phase::Open,
+        };
         Self { id, half_close, tasks, state: Mutex::new(state) }
     }
 
@@ -102,9 +109,7 @@ impl<St> Channel<St> {
 
     /// Gives a stream a slot, ready.
     pub(crate) fn seat(&self, member: Box<Member<St>>) -> (usize, Wake) {
-        let mut state = self.state.lock();
-        let key = state.expect(member.id.key());
-        (key, state.land(key, member))
+        self.state.lock().seat(member)
     }
 
     /// Gives a slot to a stream that is being polled elsewhere.

@@ -22,12 +22,15 @@
 use crate::engine::rotation::Rotation;
 use crate::event::Departure;
 use crate::id::StreamId;
+use slab::Slab;
 use std::any::Any;
 use std::collections::VecDeque;
 use std::task::Waker;
 
 pub(super) struct State<St> {
     pub(super) slots: Rotation<Slot<St>>,
+    /// The wakers of `Expected` slots, until their streams come.
+    pub(super) expected: Slab<Waker>,
     /// Those that left and of whom this is still to be told, and panics.
     pub(super) untold: VecDeque<Untold>,
     /// Those of streams in `Leaving` slots: held back until the poll returns, in the order of their stays.
@@ -65,9 +68,16 @@ pub(super) type Panic = Box<dyn Any + Send>;
 /// One that has no stream here has the pair's key in the registry: an id would make all slots larger.
 pub(super) enum Slot<St> {
     Present(Box<Member<St>>),
-    Away { pair: usize, woken: bool },
+    Away {
+        pair: usize,
+        woken: bool,
+    },
     Leaving,
-    Expected { pair: usize },
+    /// The second is a key of [`State::expected`]: short, so that the slot is not larger for it.
+    Expected {
+        pair: usize,
+        waker: u32,
+    },
 }
 
 /// A stream in a channel, boxed, so that taking it out and moving it is a matter of one pointer.
@@ -183,20 +193,38 @@ impl<St> State<St> {
         let mut pairs = Vec::with_capacity(self.members);
         pairs.extend(self.slots.slots().iter().filter_map(|(_, slot)| match slot {
             Slot::Present(member) => Some(member.id.key()),
-            Slot::Away { pair, .. } | Slot::Expected { pair } => Some(*pair),
+            Slot::Away { pair, .. } | Slot::Expected { pair, .. } => Some(*pair),
             Slot::Leaving => None,
         }));
         pairs
     }
 
+    pub(super) fn seat(&mut self, mut member: Box<Member<St>>) -> (usize, Wake) {
+        self.members += 1;
+        let key = self.slots.fill_with(|waker| {
+            member.waker = waker;
+            Slot::Present(member)
+        });
+        self.slots.set_ready(key);
+        (key, self.wake())
+    }
+
     pub(super) fn expect(&mut self, pair: usize) -> usize {
         self.members += 1;
-        self.slots.fill(Slot::Expected { pair })
+        let Self { slots, expected, .. } = self;
+        slots.fill_with(|waker| {
+            let waker = u32::try_from(expected.insert(waker)).expect("each is of a poll that is going on");
+            Slot::Expected { pair, waker }
+        })
     }
 
     pub(super) fn land(&mut self, key: usize, mut member: Box<Member<St>>) -> Wake {
-        member.waker = self.slots.lend_waker(key);
-        self.slots.slots_mut()[key] = Slot::Present(member);
+        let slot = &mut self.slots.slots_mut()[key];
+        let Slot::Expected { waker, .. } = *slot else {
+            unreachable!("the slot of a stream that is being polled")
+        };
+        member.waker = self.expected.remove(waker as usize);
+        *slot = Slot::Present(member);
         self.slots.set_ready(key);
         self.wake()
     }
@@ -214,19 +242,13 @@ impl<St> State<St> {
             self.held.push((id, departure));
             return (None, Wake::NONE);
         }
-        let member = match self.slots.vacate(key) {
-            Some(Slot::Present(mut member)) => {
-                self.slots.give_back(key, member.take_waker());
-                Some(member)
-            }
-            Some(Slot::Expected { .. }) => {
-                // It was not lent yet; now it is where that of a slot belongs that is vacant since now.
-                let waker = self.slots.lend_waker(key);
-                self.slots.give_back(key, waker);
-                None
-            }
-            _ => unreachable!("its stay was over already"),
-        };
+        let expected = &mut self.expected;
+        let vacated = self.slots.vacate(key, |slot| match slot {
+            Slot::Present(mut member) => (member.take_waker(), Some(member)),
+            Slot::Expected { waker, .. } => (expected.remove(waker as usize), None),
+            Slot::Away { .. } | Slot::Leaving => unreachable!("its stay was over already"),
+        });
+        let member = vacated.expect("its stay goes on");
         if self.held.iter().any(|(of, _)| *of == id) {
             self.held.push((id, departure));
             return (member, Wake::NONE);
@@ -241,8 +263,7 @@ impl<St> State<St> {
         member: &mut Member<St>,
         departure: Departure,
     ) -> (bool, Wake) {
-        self.slots.give_back(key, member.take_waker());
-        match self.slots.vacate(key) {
+        match self.slots.vacate(key, |slot| (member.take_waker(), slot)) {
             Some(Slot::Away { .. }) => {
                 self.members -= 1;
                 if departure == Departure::Ended {
@@ -279,7 +300,7 @@ impl<St> State<St> {
                     streams.push((member.id.key(), Some(member)));
                     false
                 }
-                Slot::Expected { pair } => {
+                Slot::Expected { pair, .. } => {
                     streams.push((pair, None));
                     false
                 }
@@ -292,6 +313,7 @@ impl<St> State<St> {
             }
         });
         self.held.clear();
+        self.expected = Slab::new();
         self.members = 0;
         (streams, Unheard(std::mem::take(&mut self.untold)))
     }

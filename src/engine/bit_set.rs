@@ -21,8 +21,15 @@ pub(crate) struct BitSet {
 }
 
 impl BitSet {
-    /// Makes room for one more word, of numbers `BITS * n` to `BITS * (n + 1)`.
-    pub(crate) fn add_word(&mut self) {
+    /// Makes room for a number, if it is the next one for which there is none.
+    pub(crate) fn make_room(&mut self, number: usize) {
+        if number / BITS == self.words.len() {
+            self.add_word();
+        }
+    }
+
+    /// Adds one more word, of numbers `BITS * n` to `BITS * (n + 1)`.
+    fn add_word(&mut self) {
         self.words.push(0);
         let words = self.words.len();
         if words <= BITS {

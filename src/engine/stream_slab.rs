@@ -182,8 +182,7 @@ impl<St> StreamSlab<St> {
     }
 
     fn take(&mut self, key: usize) -> Option<St> {
-        let Member { stream, waker } = self.members.vacate(key)?;
-        self.members.give_back(key, waker);
+        let stream = self.members.vacate(key, |Member { stream, waker }| (waker, stream))?;
         self.untold.take_if(|untold| untold.is_member && untold.key == key);
         Some(stream)
     }
@@ -235,7 +234,7 @@ impl<St> StreamSlab<St> {
         self.untold = None;
         let was_empty = self.is_empty();
         let mut steps = Steps::default();
-        steps.drop_all((0..self.end()).filter_map(|key| self.take(key)));
+        steps.drop_all((0..self.members.end()).filter_map(|key| self.take(key)));
         if !was_empty {
             steps.take(|| self.wake());
         }
@@ -248,11 +247,11 @@ impl<St> StreamSlab<St> {
     /// Cost: a walk through the slots.
     ///
     /// ```
-    /// use futures::stream;
+    /// use futures::{Stream, stream};
     /// use stream_multiplexer::StreamSlab;
     ///
     /// let mut slab = StreamSlab::from_iter([stream::iter(vec![1]), stream::iter(vec![])]);
-    /// slab.retain(|_, stream| !stream.is_empty());
+    /// slab.retain(|_, stream| stream.size_hint().0 > 0);
     /// assert!(slab.contains(0) && !slab.contains(1));
     /// ```
     ///
@@ -263,7 +262,7 @@ impl<St> StreamSlab<St> {
     pub fn retain(&mut self, mut keep: impl FnMut(usize, &mut St) -> bool) {
         let was_empty = self.is_empty();
         let mut steps = Steps::default();
-        for key in 0..self.end() {
+        for key in 0..self.members.end() {
             let Some(stream) = self.get_mut(key) else { continue };
             match steps.take(|| keep(key, stream)) {
                 Some(true) => {}
@@ -275,11 +274,6 @@ impl<St> StreamSlab<St> {
             steps.take(|| self.wake());
         }
         steps.finish();
-    }
-
-    /// The key behind the last stream's.
-    fn end(&self) -> usize {
-        self.members.slots().iter().next_back().map_or(0, |(last, _)| last + 1)
     }
 
     /// The streams with their keys, in the order of the keys.

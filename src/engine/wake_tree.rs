@@ -138,7 +138,7 @@ struct Branch {
     mark: usize,
 }
 
-/// What a member's I/O wakes. Made once per key and never changed.
+/// What a member's I/O wakes. It never changes.
 pub(crate) struct MemberWaker {
     root: Arc<Root>,
     branch: Arc<Branch>,
@@ -188,8 +188,6 @@ pub(crate) struct WakeTree {
     root: Arc<Root>,
     /// By their levels.
     branches: [Vec<Arc<Branch>>; LEVELS],
-    /// Keys given out: all below this.
-    keys: usize,
 }
 
 /// The root but for its flag: who was woken.
@@ -221,26 +219,17 @@ impl WakeTree {
         Self {
             root: Arc::new(Root { bits: AtomicUsize::new(0), tasks }),
             branches: [const { Vec::new() }; LEVELS],
-            keys: 0,
         }
     }
 
-    /// How many keys were given out: all below this.
-    #[inline]
-    pub(crate) fn keys(&self) -> usize {
-        self.keys
-    }
-
-    /// Makes room for the next key and returns it with its waker.
+    /// Makes a waker for a key: the next one, for which there is room then, or one that was given out before.
     ///
     /// # Panics
     ///
     /// Beyond some 1.1 billion keys (with 32-bit words: 34 million), which the tree does not hold.
-    pub(crate) fn add_key(&mut self) -> (usize, Arc<MemberWaker>) {
-        let key = self.keys;
+    pub(crate) fn waker(&mut self, key: usize) -> Arc<MemberWaker> {
         let branch = self.branch(0, key / BITS);
-        self.keys += 1;
-        (key, Arc::new(MemberWaker { root: Arc::clone(&self.root), branch, key }))
+        Arc::new(MemberWaker { root: Arc::clone(&self.root), branch, key })
     }
 
     /// The branch, made if it is not there yet.
@@ -351,6 +340,6 @@ impl WakeTree {
 
 impl fmt::Debug for WakeTree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WakeTree").field("keys", &self.keys).finish_non_exhaustive()
+        f.debug_struct("WakeTree").field("words", &self.branches[0].len()).finish_non_exhaustive()
     }
 }
