@@ -5,6 +5,7 @@
 //! [`ReadySet`](crate::engine::ready_set::ReadySet).
 
 use crate::sync::WORD_BITS as BITS;
+use std::mem;
 use std::ops::Range;
 
 #[derive(Debug, Default)]
@@ -36,7 +37,7 @@ impl BitSet {
             return;
         }
         if self.between.is_empty() {
-            self.between.push(std::mem::take(&mut self.top));
+            self.between.push(mem::take(&mut self.top));
             self.top = usize::from(self.between[0] != 0);
         }
         if words > self.between.len() * BITS {
@@ -46,6 +47,20 @@ impl BitSet {
             self.share += 1;
             let marked = self.between.iter().enumerate().filter(|(_, word)| **word != 0);
             self.top = marked.fold(0, |top, (at, _)| top | 1 << (at >> self.share));
+        }
+    }
+
+    /// Keeps the first `words` words alone.
+    ///
+    /// Cost: a walk through them.
+    pub(crate) fn truncate(&mut self, words: usize) {
+        let before = mem::take(self);
+        self.words.reserve_exact(words);
+        for (at, word) in before.words.into_iter().take(words).enumerate() {
+            self.add_word();
+            if word != 0 {
+                self.merge(at, word);
+            }
         }
     }
 
@@ -59,11 +74,12 @@ impl BitSet {
         self.merge(number / BITS, 1 << (number % BITS));
     }
 
-    /// Adds the numbers `BITS * at + b` for the bits `b`, of which there is one at least.
+    /// Adds the numbers `BITS * at + b` for the bits `b`, of which there is one at least. Does nothing if there is no room
+    /// for them.
     #[inline]
     pub(crate) fn merge(&mut self, at: usize, bits: usize) {
         debug_assert_ne!(bits, 0);
-        let word = &mut self.words[at];
+        let Some(word) = self.words.get_mut(at) else { return };
         let was_empty = *word == 0;
         *word |= bits;
         if !was_empty {
@@ -81,7 +97,7 @@ impl BitSet {
     #[inline]
     pub(crate) fn remove(&mut self, number: usize) {
         let at = number / BITS;
-        let word = &mut self.words[at];
+        let Some(word) = self.words.get_mut(at) else { return };
         *word &= !(1 << (number % BITS));
         if *word != 0 {
             return;

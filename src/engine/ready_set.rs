@@ -23,7 +23,8 @@
 //! before, `others_first`, or more than one, all are absorbed and the cursor decides.
 
 use crate::engine::bit_set::BitSet;
-use crate::engine::wake_tree::{MemberWaker, WakeTree, Woken};
+use crate::engine::wake_tree::{MemberWaker, Surplus, WakeTree, Woken};
+use crate::sync::WORD_BITS as BITS;
 use crate::wait_list::WaitList;
 use std::mem;
 use std::sync::Arc;
@@ -67,6 +68,13 @@ impl ReadySet {
         let waker = self.wakes.waker(key);
         self.set.make_room(key);
         waker
+    }
+
+    /// Keeps the first `keys` keys alone; see [`WakeTree::truncate`]. Wakes of others that are still to come, or to be
+    /// absorbed, are ignored or make one ready that is not there.
+    pub(crate) fn truncate(&mut self, keys: usize) -> Surplus {
+        self.set.truncate(keys.div_ceil(BITS));
+        self.wakes.truncate(keys)
     }
 
     /// Whether any key is ready, as far as was absorbed.

@@ -1,8 +1,10 @@
 //! Slots with a waker each, whose turn comes round: see [`ReadySet`] for the bound on fairness.
 
 use crate::engine::ready_set::ReadySet;
+use crate::engine::wake_tree;
 use crate::wait_list::WaitList;
 use slab::Slab;
+use std::mem;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -14,16 +16,43 @@ pub(crate) struct Rotation<T> {
     /// the next tenant: a spurious poll.
     ///
     /// In the order in which the slots became vacant. The slab fills the one that became vacant last, so that one's
-    /// waker is the last here. If it is another's, the slot has none, because it is used for the first time.
+    /// waker is the last here. If it is another's, the slot has none: it is used for the first time, or for the first
+    /// time since [`shrink_to_fit`](Self::shrink_to_fit).
     spare: Vec<(usize, Waker)>,
     ready: ReadySet,
     tasks: Arc<WaitList>,
 }
 
+/// What [`Rotation::shrink_to_fit`] took out, for the caller to drop when nobody waits for that: as many blocks of memory
+/// as there were vacant slots.
+#[must_use = "to be dropped with no lock held"]
+pub(crate) struct Surplus(
+    #[allow(dead_code, reason = "to be dropped")] Vec<(usize, Waker)>,
+    #[allow(dead_code, reason = "to be dropped")] wake_tree::Surplus,
+);
+
 impl<T> Rotation<T> {
     /// An empty rotation with room for `capacity` slots.
     pub(crate) fn with_capacity(capacity: usize) -> Self {
         Self::new(capacity, Arc::new(WaitList::new()))
+    }
+
+    /// An empty rotation that takes the place of another, for the same tasks. Filling its first `tenants` slots allocates
+    /// nothing.
+    ///
+    /// This is how a rotation shrinks whose keys nobody knows: it is made with no lock held; then each tenant is moved
+    /// from the old one, [made ready](Self::set_ready) and polled with its new waker; and who moves them owes the tasks
+    /// what [`unpark`](Self::unpark) of the old one says. The old wakers mark the old rotation's root, which nobody
+    /// reads any more. That loses nothing: whatever a tenant has to tell, it tells in the poll that it has now. The first
+    /// of these wakes may wake the tasks in vain; those after it do not.
+    #[allow(dead_code, reason = "channels are to shrink by it")]
+    pub(crate) fn replacing(tasks: Arc<WaitList>, tenants: usize) -> Self {
+        let mut rotation = Self::new(tenants, tasks);
+        // The slab fills its slots from 0 on, and so the first one's waker is the last.
+        let wakers = (0..tenants).map(|key| (key, Waker::from(rotation.ready.waker(key))));
+        rotation.spare = wakers.collect();
+        rotation.spare.reverse();
+        rotation
     }
 
     fn new(capacity: usize, tasks: Arc<WaitList>) -> Self {
@@ -70,6 +99,14 @@ impl<T> Rotation<T> {
         let (waker, rest) = split(tenant);
         self.spare.push((key, waker));
         Some(rest)
+    }
+
+    /// Gives memory back: that of slots behind the last tenant's, and the wakers of all vacant slots. Keys stay.
+    ///
+    /// Cost: a walk through the slots.
+    pub(crate) fn shrink_to_fit(&mut self) -> Surplus {
+        self.slots.shrink_to_fit();
+        Surplus(mem::take(&mut self.spare), self.ready.truncate(self.end()))
     }
 
     /// Whose turn it is, if anyone's: [`keep_ready`](Self::keep_ready) or [`clear_ready`](Self::clear_ready) it
@@ -161,14 +198,21 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_keeps_its_waker() {
+    fn a_slot_keeps_its_waker_until_the_rotation_shrinks() {
         let mut rotation = rotation(100);
-        let before = [70, 3, 50].map(|key| vacate(&mut rotation, key));
-        for _ in 0..3 {
-            let key = rotation.fill_with(|waker| waker);
-            assert!(before.iter().any(|waker| waker.will_wake(&rotation.slots()[key])));
+        for shrinks in [false, true] {
+            let before = [70, 3, 50].map(|key| vacate(&mut rotation, key));
+            if shrinks {
+                drop(rotation.shrink_to_fit());
+            }
+            let mut kept = Vec::new();
+            for _ in 0..3 {
+                let key = rotation.fill_with(|waker| waker);
+                kept.push(before.iter().any(|waker| waker.will_wake(&rotation.slots()[key])));
+            }
+            assert_eq!(kept, [!shrinks; 3]);
+            check_wakers(&mut rotation);
         }
-        check_wakers(&mut rotation);
     }
 
     /// Then the wakers that are spare are not those of the slots that are filled next.
@@ -181,5 +225,27 @@ mod tests {
             rotation.fill_with(|waker| waker);
         }
         check_wakers(&mut rotation);
+    }
+
+    #[test]
+    fn a_rotation_that_replaces_another_has_its_wakers_at_hand() {
+        let mut old = rotation(200);
+        let stale = old.slots()[1].clone();
+        let mut new = Rotation::replacing(Arc::clone(old.tasks()), 70);
+        assert_eq!((new.slots().capacity(), new.spare.len()), (70, 70));
+        for key in 0..70 {
+            assert_eq!(new.fill_with(|waker| waker), key);
+        }
+        assert!(new.spare.is_empty());
+        check_wakers(&mut new);
+        assert_eq!(new.fill_with(|waker| waker), 70, "there may be more");
+        check_wakers(&mut new);
+
+        stale.wake();
+        assert_eq!(turns(&mut new), [], "its wake is for the old one");
+        assert_eq!(turns(&mut old), [1]);
+        let epoch = new.park().expect("none is ready");
+        new.slots()[5].wake_by_ref();
+        assert_ne!(old.tasks().epoch(), epoch, "they have the same tasks");
     }
 }

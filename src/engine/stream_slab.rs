@@ -223,7 +223,7 @@ impl<St> StreamSlab<St> {
         self.members.slots().capacity()
     }
 
-    /// Drops all streams. The storage is kept.
+    /// Drops all streams. All memory is kept for the next ones; [`shrink_to_fit`](Self::shrink_to_fit) gives it back.
     ///
     /// Cost: a walk through the slots.
     ///
@@ -239,6 +239,29 @@ impl<St> StreamSlab<St> {
             steps.take(|| self.wake());
         }
         steps.finish();
+    }
+
+    /// Gives memory back. What is kept is in proportion to the highest key in use; for an empty slab that is what
+    /// [`new`](Self::new) allocates. Keys stay as they are.
+    ///
+    /// A slab does not shrink by itself, so that streams may come and go without an allocation. Vacant slots below the
+    /// highest key in use stay, but without their wakers: one is allocated when such a slot is used again.
+    ///
+    /// Wakers that foreign I/O still holds of streams that are gone stay valid, and keep what they need.
+    ///
+    /// Cost: a walk through the slots.
+    ///
+    /// ```
+    /// use futures::stream::{self, Pending};
+    /// use stream_multiplexer::StreamSlab;
+    ///
+    /// let mut slab: StreamSlab<Pending<()>> = (0..1_000).map(|_| stream::pending()).collect();
+    /// slab.retain(|key, _| key < 10);
+    /// slab.shrink_to_fit();
+    /// assert!(slab.capacity() < 1_000);
+    /// ```
+    pub fn shrink_to_fit(&mut self) {
+        drop(self.members.shrink_to_fit());
     }
 
     /// Drops the streams for which `keep` returns `false`, in the order of the keys. If none is left, the task that

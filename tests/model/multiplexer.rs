@@ -68,6 +68,7 @@ impl Channels {
             Operation::AddChannel { channel, half_close } => self.add_channel(channel, half_close),
             Operation::RemoveChannel { channel } => self.remove_channel(channel),
             Operation::Close => self.close(),
+            Operation::Shrink { .. } => {}
             Operation::Insert { channel } => self.insert(channel),
             Operation::InsertMany { channel } => (0..40).for_each(|_| self.insert(channel)),
             Operation::Remove { stream } => self.with_id(stream, |stream, id| self.remove(stream, id)),
