@@ -153,13 +153,10 @@ impl<St, Si> RemovedPair<St, Si> {
 
 impl<St, Si> Drop for RemovedPair<St, Si> {
     fn drop(&mut self) {
-        let (member, slot, sink) = (self.member.take(), self.slot.take(), self.sink.take());
-        if let (None, None, None) = (&member, &slot, &sink) {
-            return;
-        }
-        let stream_dropped = afterwards(|| drop(member));
-        let sink_dropped = afterwards(|| drop(sink));
-        drop(afterwards(|| drop(slot.and_then(|slot| slot.advance(self.phase)))));
+        let stream_dropped = self.member.take().map(|member| afterwards(|| drop(member)));
+        let sink_dropped = self.sink.take().map(|sink| afterwards(|| drop(sink)));
+        let phase = self.phase;
+        drop(self.slot.take().map(|slot| afterwards(move || drop(slot.advance(phase)))));
         drop(sink_dropped);
         drop(stream_dropped);
     }
