@@ -270,7 +270,8 @@ impl<St, Si> Registry<St, Si> {
             return;
         }
         self.closing.wake_all();
-        let mut closed = Vec::new();
+        // Grown before, and not under the lock.
+        let mut closed = Vec::with_capacity(self.len().0);
         self.for_each_channel(|channels, key| closed.push(channels.close(key)));
         for_each(closed, |(channel, wake)| channel.wake(wake));
     }

@@ -63,15 +63,13 @@ impl Spent {
 /// Up to so many entries are looked through for a stream that is moved in.
 const LOOKED_THROUGH: usize = 64;
 
-/// Room for so many entries is never given back.
-const ROOM_KEPT: usize = 1024;
+/// A queue that was emptied gives back its room if that is for more entries than this.
+const ROOM_KEPT: usize = 4096;
 
 pub(super) struct Departures {
     /// Whether moves and removals are reported.
     reported: bool,
     queue: VecDeque<Untold>,
-    /// How many there were at most since the queue was empty.
-    peak: usize,
     /// How many are to be reported before any turn.
     due: usize,
     /// How many behind these are the next batch.
@@ -98,7 +96,6 @@ impl Departures {
         Self {
             reported,
             queue: VecDeque::new(),
-            peak: 0,
             due: 0,
             marked: 0,
             mark: (0, 0),
@@ -143,7 +140,6 @@ impl Departures {
 
     fn enqueue(&mut self, untold: Untold, cursor: usize) {
         self.queue.push_back(untold);
-        self.peak = self.peak.max(self.queue.len());
         if self.marked == 0 {
             self.mark_batch(cursor);
         }
@@ -195,19 +191,10 @@ impl Departures {
     pub(super) fn pop(&mut self, spent: &mut Spent) -> Untold {
         self.due -= 1;
         let untold = self.queue.pop_front().expect("as many are there as are due");
-        if self.queue.is_empty() {
-            self.give_back_room(spent);
-        }
-        untold
-    }
-
-    /// The queue is empty: gives back its room if that was not needed lately. It goes with the next burst that is
-    /// much smaller, not with each, so that bursts of one size allocate once.
-    fn give_back_room(&mut self, spent: &mut Spent) {
-        let (peak, room) = (mem::take(&mut self.peak), self.queue.capacity());
-        if room > ROOM_KEPT && room / 4 > peak {
+        if self.queue.is_empty() && self.queue.capacity() > ROOM_KEPT {
             spent.0 = mem::take(&mut self.queue);
         }
+        untold
     }
 
     /// Holds back the departure of a stream that is being polled.
