@@ -1,17 +1,19 @@
-//! Which types may be sent, shared and moved: with parts that may, and with parts that may not.
+//! Which types may be sent, shared and moved, and used after a panic was caught: with parts that may, and with parts
+//! that may not.
 
 use futures::{FutureExt, Sink, Stream};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::marker::{PhantomData, PhantomPinned};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use stream_multiplexer::{
-    AddStreamError, ChannelOptions, ChannelReceiver, CloseStream, IntoIter, Iter, IterMut, Multiplexer,
-    MultiplexerError, Recv, RecvMany, SendError, SendMany, SendOne, Sent, SlabRecvMany, StreamEvent,
-    StreamId, StreamPair, StreamSender, StreamSlab, TryRecvError,
+    AddStreamError, ChannelOptions, ChannelReceiver, CloseStream, Drained, IntoIter, Iter, IterMut,
+    Multiplexer, MultiplexerError, Recv, RecvMany, SendError, SendMany, SendOne, Sent, SlabRecvMany,
+    StreamEvent, StreamId, StreamPair, StreamSender, StreamSlab, TryRecvError,
 };
 
 /// Whether a type has a trait, as a constant: the inherent one is preferred, and is there only if the bound
@@ -43,6 +45,16 @@ macro_rules! assert_auto_traits {
     };
 }
 
+/// Asserts, at compile time, whether each type is `UnwindSafe` and `RefUnwindSafe`.
+macro_rules! assert_unwind_safety {
+    ($($type:ty => $by_value:literal $by_reference:literal,)*) => {
+        $(const _: () = {
+            assert!(has!($type: UnwindSafe) == $by_value, concat!(stringify!($type), ": UnwindSafe"));
+            assert!(has!($type: RefUnwindSafe) == $by_reference, concat!(stringify!($type), ": RefUnwindSafe"));
+        };)*
+    };
+}
+
 /// A part that may be sent and shared.
 type Free = Part<()>;
 /// A part that may be sent, and not shared: as most streams of sockets and channels are that keep a `Cell`
@@ -56,7 +68,7 @@ type Pinned = Part<PhantomPinned>;
 /// A stream, a sink, an item or an error.
 struct Part<M>(M);
 
-impl<M: Unpin> Stream for Part<M> {
+impl<M> Stream for Part<M> {
     type Item = Self;
 
     fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self>> {
@@ -114,11 +126,19 @@ assert_auto_traits! {
     ChannelReceiver<Unshared, Out<Cell<()>>> => true true true,
     ChannelReceiver<Local, Out<()>> => false false true,
     ChannelReceiver<Free, Out<Rc<()>>> => false false true,
+    ChannelReceiver<Pinned, Out<()>> => true true true,
     Recv<'static, Free, Out<()>> => true true true,
     Recv<'static, Unshared, Out<Cell<()>>> => true true true,
     Recv<'static, Local, Out<()>> => false false true,
     Recv<'static, Free, Out<Rc<()>>> => false false true,
+    Recv<'static, Pinned, Out<()>> => true true true,
+    Drained<'static, Free, Out<()>> => true true true,
+    Drained<'static, Unshared, Out<Cell<()>>> => true true true,
+    Drained<'static, Local, Out<()>> => false false true,
+    Drained<'static, Free, Out<Rc<()>>> => false false true,
+    Drained<'static, Pinned, Out<()>> => true true true,
     RecvMany<'static, Free, Out<()>> => true true true,
+    RecvMany<'static, Pinned, Out<()>> => true true true,
     // It has the buffer, and so the items.
     RecvMany<'static, Unshared, Out<Cell<()>>> => true false true,
     RecvMany<'static, Local, Out<()>> => false false true,
@@ -189,6 +209,112 @@ assert_auto_traits! {
     Sent<Local> => false false true,
     SendError<Free> => true true true,
     SendError<Local> => false false true,
+}
+
+/// A part that a panic may leave half changed: whoever sees it through a reference, sees it so.
+type Changing = Unshared;
+/// A part that a panic may leave half changed, for whoever lent it.
+type Lent = Part<&'static mut ()>;
+/// A part of which nothing is known, and so both.
+type Opaque = Pin<Box<dyn Stream<Item = ()>>>;
+
+// A panic in a part costs that part, which is removed; what remains is whole, whatever the parts are like. A future or
+// a sender is, too, but for the items and errors that it holds.
+assert_unwind_safety! {
+    Multiplexer<Free, Out<()>> => true true,
+    Multiplexer<Changing, Out<Cell<()>>> => true true,
+    Multiplexer<Lent, Lent> => true true,
+    Multiplexer<Opaque> => true true,
+    Multiplexer<Pinned> => true true,
+    ChannelReceiver<Free, Out<()>> => true true,
+    ChannelReceiver<Changing, Out<Cell<()>>> => true true,
+    ChannelReceiver<Opaque, Lent> => true true,
+    Recv<'static, Free, Out<()>> => true true,
+    Recv<'static, Changing, Out<Cell<()>>> => true true,
+    Recv<'static, Opaque, Lent> => true true,
+    Drained<'static, Free, Out<()>> => true true,
+    Drained<'static, Changing, Out<Cell<()>>> => true true,
+    Drained<'static, Opaque, Lent> => true true,
+    CloseStream<'static, Free, Out<()>, Free> => true true,
+    CloseStream<'static, Changing, Out<Cell<()>>, Unshared> => true true,
+    SendMany<'static, Free, Out<()>, Free> => true true,
+    SendMany<'static, Opaque, Out<()>, Free> => true true,
+    SendMany<'static, Free, Out<()>, Changing> => true false,
+    SendMany<'static, Free, Out<()>, Lent> => false true,
+    SendMany<'static, Free, Outlet<(), Cell<()>>, Free> => true false,
+    SendOne<'static, Free, Out<()>, Free> => true true,
+    SendOne<'static, Opaque, Out<Cell<()>>, Free> => true true,
+    SendOne<'static, Free, Out<()>, Changing> => true false,
+    SendOne<'static, Free, Out<()>, Lent> => false true,
+    StreamSender<Free, Out<()>, Free> => true true,
+    StreamSender<Opaque, Out<Cell<()>>, Free> => true true,
+    StreamSender<Free, Out<()>, Changing> => true false,
+    StreamSender<Free, Out<()>, Lent> => false true,
+}
+
+// These borrow something of the caller's to change it (a buffer, a slab), as a `&mut` does, which is not `UnwindSafe`,
+// either: after a panic was caught, what was lent may hold a part of what was to come.
+assert_unwind_safety! {
+    RecvMany<'static, Free, Out<()>> => false true,
+    RecvMany<'static, Changing, Out<()>> => false false,
+    IterMut<'static, Free> => false true,
+    IterMut<'static, Changing> => false false,
+}
+
+// A slab gives references to its members, so it is what they are. A reference to a slab is, too.
+assert_unwind_safety! {
+    StreamSlab<Free> => true true,
+    StreamSlab<Pinned> => true true,
+    StreamSlab<Changing> => true false,
+    StreamSlab<Lent> => false true,
+    StreamSlab<Opaque> => false false,
+    Iter<'static, Free> => true true,
+    Iter<'static, Changing> => false false,
+}
+
+// Values are what they hold; but for the error that holds a pair, which shows it to nobody before it gives it back.
+assert_unwind_safety! {
+    StreamId => true true,
+    ChannelOptions => true true,
+    MultiplexerError => true true,
+    TryRecvError => true true,
+    StreamEvent<Free> => true true,
+    StreamEvent<Changing> => true false,
+    StreamEvent<Lent> => false true,
+    StreamPair<Free, Free> => true true,
+    StreamPair<Free, Changing> => true false,
+    StreamPair<Lent, Free> => false true,
+    AddStreamError<Free, Free> => true true,
+    AddStreamError<Changing, Lent> => true true,
+    AddStreamError<Opaque, Free> => true true,
+    SendError<Free> => true true,
+    SendError<Changing> => true false,
+    SendError<Lent> => false true,
+}
+
+/// The tables above are of all public types.
+#[test]
+fn none_is_left_out() {
+    const LIB: &str = include_str!("../src/lib.rs");
+    const HERE: &str = include_str!("auto_traits.rs");
+    let exported = LIB.split("pub use ").skip(1).map(|rest| rest.split(';').next().unwrap());
+    let named = exported.flat_map(|path| {
+        let names = path.rsplit("::").next().unwrap().trim_matches(['{', '}']);
+        names.split(',').map(str::trim).filter(|name| !name.is_empty() && *name != "ChannelId")
+    });
+    let mut count = 0;
+    for name in named {
+        // One that is imported by another name.
+        let renamed = HERE.split(&format!(" {name} as ")).nth(1).map(|rest| rest.split(',').next().unwrap());
+        let name = renamed.unwrap_or(name);
+        for table in ["assert_auto_traits! {", "assert_unwind_safety! {"] {
+            let rows = HERE.split(table).skip(1).flat_map(|rest| rest.split('}').next().unwrap().lines());
+            let is_row = |row: &str| row.trim().split(['<', ' ']).next() == Some(name);
+            assert!(rows.into_iter().any(is_row), "{name} is not in {table}");
+        }
+        count += 1;
+    }
+    assert!(count > 15, "{count}");
 }
 
 /// A stream and a sink that stay in their thread.

@@ -3,7 +3,8 @@
 
 mod support;
 
-use futures::{FutureExt, StreamExt};
+use futures::stream::BoxStream;
+use futures::{FutureExt, Sink, SinkExt, StreamExt, stream};
 use std::error::Error;
 use std::rc::Rc;
 use stream_multiplexer::{AddStreamError, Multiplexer, MultiplexerError, SendError, StreamId, TryRecvError};
@@ -58,6 +59,29 @@ fn all_can_be_boxed() {
         Ok(())
     }
     assert_eq!(run().unwrap_err().to_string(), "channel 99 is unknown");
+}
+
+/// Also with streams that are `Send` and not `Sync`, as boxed ones are; and they are still in there.
+#[test]
+fn a_pair_that_was_not_added_can_be_boxed() {
+    type BoxSink = Box<dyn Sink<u32, Error = Broken> + Send + Unpin>;
+    type Refused<Si> = AddStreamError<BoxStream<'static, u32>, Si>;
+
+    fn run(stream: BoxStream<'static, u32>) -> Result<StreamId, Box<dyn Error + Send + Sync>> {
+        Ok(Multiplexer::<_, Gate<u32>>::new().add_stream(stream, UNKNOWN)?)
+    }
+    fn run_pair(stream: BoxStream<'static, u32>) -> Result<StreamId, Box<dyn Error + Send + Sync>> {
+        let sink: BoxSink = Box::new(gate(1).1);
+        Ok(Multiplexer::new().add_stream_pair(sink, stream, UNKNOWN)?)
+    }
+    let error = run(stream::iter([5]).boxed()).unwrap_err();
+    assert_eq!(error.to_string(), "stream pair not added: channel 99 is unknown");
+    let ((), mut stream) = error.downcast::<Refused<()>>().unwrap().into_parts();
+    assert_eq!(now(stream.next()), Some(5));
+
+    let error = run_pair(stream::iter([5]).boxed()).unwrap_err();
+    let (mut sink, mut stream) = error.downcast::<Refused<BoxSink>>().unwrap().into_parts();
+    assert_eq!((now(sink.send(6)), now(stream.next())), (Ok(()), Some(5)));
 }
 
 #[test]
@@ -149,7 +173,7 @@ fn a_refused_pair_leaves_nothing_behind() {
 #[test]
 fn a_pair_that_was_not_added_need_not_be_printable() {
     struct Opaque;
-    let stream = futures::stream::pending::<Opaque>();
+    let stream = stream::pending::<Opaque>();
     let refused = Multiplexer::new().add_stream_pair(Rc::new(Opaque), stream, 5).unwrap_err();
     assert_eq!(format!("{refused:?}"), "AddStreamError { reason: UnknownChannel(5), .. }");
     assert_eq!(refused.to_string(), "stream pair not added: channel 5 is unknown");

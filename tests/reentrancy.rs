@@ -2,7 +2,7 @@
 //! method of the same multiplexer. Nothing deadlocks.
 //!
 //! Each test is one place in which foreign code runs; in each, every method is called, and the stream
-//! concerned is moved, removed, closed, loses its channel or sees the multiplexer closed.
+//! concerned is moved, removed, discarded, borrowed, closed, loses its channel or sees that or the multiplexer closed.
 
 mod support;
 
@@ -13,7 +13,7 @@ use std::sync::{Arc, mpsc};
 use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
-use stream_multiplexer::{ChannelId, Multiplexer, StreamId, StreamSender};
+use stream_multiplexer::{ChannelId, ChannelOptions, Multiplexer, StreamId, StreamSender};
 use support::hooked::{Action, Hooked, Hooks, Moment};
 use support::{Feed, Gate, Gatekeeper, Pipe, gate, pipe, poll, poll_future, poll_with};
 
@@ -142,6 +142,15 @@ impl Scene {
         });
     }
 
+    /// Waits as a task for the last stream of channel `A`, which is closed.
+    fn wait_for_the_last_as(&self, task: &Waker, then: impl FnOnce(&Self)) {
+        drop(self.multiplexer.remove_stream(self.neighbour.id));
+        self.multiplexer.close_channel(A).unwrap();
+        let mut drained = self.multiplexer.drained(A);
+        assert!(poll_future(&mut drained, task).is_pending());
+        then(self);
+    }
+
     /// Waits for the sink as a task.
     fn wait_for_sink_as(&self, task: &Waker, then: impl FnOnce(&Self)) {
         let mut send = self.multiplexer.send_one(self.peer.id, Parcel::default());
@@ -153,37 +162,92 @@ impl Scene {
 /// What is done from within. The multiplexer may be in any state.
 type Use = fn(&Pairs, StreamId);
 
-const USES: [(&str, Use); 6] = [
+const USES: [(&str, Use); 11] = [
     ("every method", use_every_method),
     ("moved", |multiplexer, id| {
         let _ = multiplexer.change_stream_channel(id, B);
     }),
     ("removed", |multiplexer, id| drop(multiplexer.remove_stream(id))),
+    ("discarded", |multiplexer, id| {
+        let _ = multiplexer.discard_stream(id);
+    }),
+    ("borrowed", |multiplexer, id| {
+        let _ = multiplexer.with_stream(id, |_| use_every_method(multiplexer, id));
+    }),
     ("closed", |multiplexer, id| {
         let _ = poll_future(&mut multiplexer.close_stream::<Parcel>(id), Waker::noop());
     }),
     ("channel removed", |multiplexer, _| drop(multiplexer.remove_channel(A))),
+    ("channel discarded", |multiplexer, _| {
+        let _ = multiplexer.discard_channel(A);
+    }),
+    ("channel closed", |multiplexer, _| {
+        let _ = multiplexer.close_channel(A);
+    }),
+    ("channel closed and emptied", |multiplexer, id| {
+        let _ = multiplexer.close_channel(A);
+        let streams = multiplexer.channel_streams(A).unwrap_or_default();
+        streams.into_iter().for_each(|id| drop(multiplexer.remove_stream_from(id, A)));
+        let _ = multiplexer.discard_stream_from(id, B);
+    }),
     ("multiplexer closed", |multiplexer, _| multiplexer.close()),
 ];
 
 fn use_every_method(multiplexer: &Pairs, id: StreamId) {
-    const NEW: ChannelId = 77;
-    let _ = multiplexer.add_channel(NEW);
-    let new = Peer::add(multiplexer, NEW, 1).map_or(id, |peer| peer.id);
+    const NEW: [ChannelId; 2] = [77, 78];
+    let _ = multiplexer.add_channel(NEW[0]);
+    let _ = multiplexer.add_channel_with(NEW[1], ChannelOptions::new().half_close(true));
+    let new = Peer::add(multiplexer, NEW[0], 1).map_or(id, |peer| peer.id);
     ask(&multiplexer.clone(), id);
     receive(multiplexer);
     send(multiplexer, [id, new]);
-    let _ = multiplexer.change_stream_channel(id, NEW);
+    let _ = multiplexer.change_stream_channel(id, NEW[0]);
     let _ = multiplexer.change_stream_channel(id, A);
     let _ = multiplexer.change_stream_channel(new, A);
+    let _ = multiplexer.with_stream(new, |_| ask(multiplexer, new));
+    let _ = multiplexer.with_stream(id, |_| ask(multiplexer, id));
     let _ = poll_future(&mut multiplexer.close_stream::<Parcel>(new), Waker::noop());
     drop(multiplexer.remove_stream(new));
-    drop(multiplexer.remove_channel(NEW));
+    remove(multiplexer, NEW[1]);
+    wait(multiplexer, NEW[0]);
+    drop(multiplexer.remove_channel(NEW[0]));
 }
 
 fn ask(multiplexer: &Pairs, id: StreamId) {
     let asked = (multiplexer.channels(), multiplexer.has_channel(A), multiplexer.channel_len(A));
-    let _ = (asked, multiplexer.channel_of(id), multiplexer.is_closed(), format!("{multiplexer:?}"));
+    let closed = (multiplexer.is_closed(), multiplexer.is_channel_closed(A));
+    let streams = (multiplexer.channel_streams(A), multiplexer.channel_of(id));
+    let _ = (asked, closed, streams, format!("{multiplexer:?}"));
+}
+
+/// Removes streams in every way, and the channel that they are in.
+fn remove(multiplexer: &Pairs, channel: ChannelId) {
+    let remove: [fn(&Pairs, StreamId, ChannelId) -> bool; 4] = [
+        |multiplexer, id, _| multiplexer.remove_stream(id).is_some(),
+        |multiplexer, id, channel| multiplexer.remove_stream_from(id, channel).is_some(),
+        |multiplexer, id, _| multiplexer.discard_stream(id),
+        |multiplexer, id, channel| multiplexer.discard_stream_from(id, channel),
+    ];
+    for remove in remove {
+        if let Some(peer) = Peer::add(multiplexer, channel, 1) {
+            assert!(remove(multiplexer, peer.id, channel));
+        }
+    }
+    let pipe = Hooked { inner: pipe().1, hooks: Hooks::default() };
+    let _ = multiplexer.add_stream(pipe, channel);
+    multiplexer.discard_channel(channel);
+}
+
+/// Waits for the end of channels, of which one is closed and empty.
+fn wait(multiplexer: &Pairs, closed: ChannelId) {
+    let _ = multiplexer.close_channel(closed);
+    for channel in [A, B, closed] {
+        let _ = poll_future(&mut multiplexer.drained(channel), Waker::noop());
+        #[cfg(feature = "blocking")]
+        let _ = multiplexer.wait_drained(channel, Duration::ZERO);
+    }
+    #[cfg(feature = "blocking")]
+    let _ = (multiplexer.wait_closed(Duration::ZERO), multiplexer.wait_all_drained(Duration::ZERO));
 }
 
 fn receive(multiplexer: &Pairs) {
@@ -202,6 +266,27 @@ fn send(multiplexer: &Pairs, ids: [StreamId; 2]) {
         let _ = poll_future(&mut sender.send(Parcel::default()), Waker::noop());
         let _ = poll_future(&mut sender.close(), Waker::noop());
     }
+}
+
+/// Every method of the handle is called in `use_every_method` or in what stands below it.
+#[test]
+fn no_method_is_left_out() {
+    const METHODS: [&str; 2] =
+        [include_str!("../src/multiplexer.rs"), include_str!("../src/multiplexer/blocking.rs")];
+    let mut count = 0;
+    for line in METHODS.iter().flat_map(|file| file.lines()) {
+        let Some(rest) = line.trim_start().strip_prefix("pub fn ") else { continue };
+        let name = rest.split(['(', '<']).next().unwrap();
+        // Two make one, `Peer::add` adds, and `close` is a use of its own.
+        if !["new", "without_sinks", "add_stream_pair", "close"].contains(&name) {
+            let uses = include_str!("reentrancy.rs").split_once("fn use_every_method").unwrap().1;
+            let uses = uses.split_once("fn no_method").unwrap().0;
+            let calls = ["(", "::<"].map(|end| format!("multiplexer.{name}{end}"));
+            assert!(calls.iter().any(|call| uses.contains(call)), "{name}");
+        }
+        count += 1;
+    }
+    assert!(count > 30, "{count}");
 }
 
 /// Goes to a place where foreign code runs, and uses the multiplexer from within; in every way. The sink
@@ -307,6 +392,36 @@ mod in_the_poll_of_a_stream {
             scene.peer.stream.on(Moment::Poll, action);
             let mut buffer = Vec::new();
             block_on(scene.multiplexer.receiver(A).unwrap().recv_many(&mut buffer, 10));
+        });
+    }
+}
+
+/// What runs with a stream that is taken out as for a poll.
+mod in_with_stream {
+    use super::*;
+
+    #[test]
+    fn for_a_stream_that_waits() {
+        from_within(ROOM, |scene, action| {
+            scene.receive();
+            scene.multiplexer.with_stream(scene.peer.id, |_| action()).unwrap();
+        });
+    }
+
+    #[test]
+    fn for_a_stream_that_is_ready() {
+        from_within(ROOM, |scene, action| {
+            scene.peer.feed.push(Parcel::default());
+            scene.multiplexer.with_stream(scene.peer.id, |_| action()).unwrap();
+        });
+    }
+
+    #[test]
+    fn for_the_last_stream_of_a_closed_channel() {
+        from_within(ROOM, |scene, action| {
+            scene.wait_for_the_last_as(Waker::noop(), |scene| {
+                scene.multiplexer.with_stream(scene.peer.id, |_| action()).unwrap();
+            });
         });
     }
 }
@@ -437,6 +552,44 @@ mod in_the_waker_of_a_receiver {
         });
     }
 
+    #[test]
+    fn when_the_channel_is_closed() {
+        from_within(ROOM, |scene, action| {
+            scene.multiplexer.add_channel(EMPTY).unwrap();
+            let mut receiver = scene.multiplexer.receiver(EMPTY).unwrap();
+            assert!(poll_with(&mut receiver, &task(Moment::Wake, action)).is_pending());
+            scene.multiplexer.close_channel(EMPTY).unwrap();
+        });
+    }
+
+    #[test]
+    fn when_the_stream_is_discarded() {
+        from_within(ROOM, |scene, action| {
+            scene.wait_as(&task(Moment::Wake, action), |scene| {
+                assert!(scene.multiplexer.discard_stream_from(scene.peer.id, A));
+            });
+        });
+    }
+
+    #[test]
+    fn when_the_channel_is_discarded() {
+        from_within(ROOM, |scene, action| {
+            scene.wait_as(&task(Moment::Wake, action), |scene| {
+                assert!(scene.multiplexer.discard_channel(A));
+            });
+        });
+    }
+
+    /// It has a turn afterwards.
+    #[test]
+    fn when_the_stream_was_borrowed() {
+        from_within(ROOM, |scene, action| {
+            scene.wait_as(&task(Moment::Wake, action), |scene| {
+                scene.multiplexer.with_stream(scene.peer.id, |_| ()).unwrap();
+            });
+        });
+    }
+
     /// It fell asleep in the poll, and the stream has more when that returns.
     #[test]
     fn when_a_poll_returns() {
@@ -472,6 +625,88 @@ mod in_the_waker_of_a_receiver {
             scene.fall_asleep_in_its_poll(task(Moment::Wake, action));
             scene.peer.feed.end();
             drop(scene.multiplexer.try_recv(A));
+        });
+    }
+}
+
+mod in_the_waker_of_who_waits_for_the_last_stream {
+    use super::*;
+
+    #[test]
+    fn when_it_ends() {
+        from_within(ROOM, |scene, action| {
+            scene.wait_for_the_last_as(&task(Moment::Wake, action), |scene| {
+                scene.peer.feed.end();
+                scene.receive();
+            });
+        });
+    }
+
+    #[test]
+    fn when_it_is_moved() {
+        from_within(ROOM, |scene, action| {
+            scene.wait_for_the_last_as(&task(Moment::Wake, action), |scene| {
+                scene.multiplexer.change_stream_channel(scene.peer.id, B).unwrap();
+            });
+        });
+    }
+
+    #[test]
+    fn when_it_is_removed() {
+        from_within(ROOM, |scene, action| {
+            scene.wait_for_the_last_as(&task(Moment::Wake, action), |scene| {
+                drop(scene.multiplexer.remove_stream(scene.peer.id));
+            });
+        });
+    }
+
+    #[test]
+    fn when_it_is_removed_in_its_poll() {
+        from_within(ROOM, |scene, action| {
+            scene.wait_for_the_last_as(&task(Moment::Wake, action), |scene| {
+                let (multiplexer, id) = (scene.multiplexer.clone(), scene.peer.id);
+                scene.peer.stream.on(Moment::Poll, move || assert!(multiplexer.discard_stream(id)));
+                scene.receive();
+            });
+        });
+    }
+
+    #[test]
+    fn when_it_is_closed() {
+        from_within(ROOM, |scene, action| {
+            scene.wait_for_the_last_as(&task(Moment::Wake, action), |scene| {
+                let _ = block_on(scene.multiplexer.close_stream::<Parcel>(scene.peer.id));
+            });
+        });
+    }
+
+    #[test]
+    fn when_its_channel_is_removed() {
+        from_within(ROOM, |scene, action| {
+            scene.wait_for_the_last_as(&task(Moment::Wake, action), |scene| {
+                drop(scene.multiplexer.remove_channel(A));
+            });
+        });
+    }
+
+    /// There is none, and its channel is closed.
+    #[test]
+    fn when_none_can_come() {
+        from_within(ROOM, |scene, action| {
+            scene.multiplexer.add_channel(EMPTY).unwrap();
+            let mut drained = scene.multiplexer.drained(EMPTY);
+            assert!(poll_future(&mut drained, &task(Moment::Wake, action)).is_pending());
+            scene.multiplexer.close_channel(EMPTY).unwrap();
+        });
+    }
+
+    #[test]
+    fn when_none_can_come_anywhere() {
+        from_within(ROOM, |scene, action| {
+            scene.multiplexer.add_channel(EMPTY).unwrap();
+            let mut drained = scene.multiplexer.drained(EMPTY);
+            assert!(poll_future(&mut drained, &task(Moment::Wake, action)).is_pending());
+            scene.multiplexer.close();
         });
     }
 }
@@ -584,6 +819,53 @@ mod in_the_drop_of_a_stream {
     }
 
     #[test]
+    fn that_is_discarded() {
+        from_within(ROOM, |scene, action| {
+            scene.peer.stream.on(Moment::Drop, action);
+            assert!(scene.multiplexer.discard_stream(scene.peer.id));
+        });
+    }
+
+    #[test]
+    fn that_is_discarded_from_its_channel() {
+        from_within(ROOM, |scene, action| {
+            scene.peer.stream.on(Moment::Drop, action);
+            assert!(scene.multiplexer.discard_stream_from(scene.peer.id, A));
+        });
+    }
+
+    #[test]
+    fn whose_channel_is_discarded() {
+        from_within(ROOM, |scene, action| {
+            scene.peer.stream.on(Moment::Drop, action);
+            assert!(scene.multiplexer.discard_channel(A));
+        });
+    }
+
+    #[test]
+    fn that_was_discarded_while_it_was_borrowed() {
+        from_within(ROOM, |scene, action| {
+            scene.peer.stream.on(Moment::Drop, action);
+            let discard = || scene.multiplexer.discard_stream(scene.peer.id);
+            assert_eq!(scene.multiplexer.with_stream(scene.peer.id, |_| discard()), Ok(true));
+        });
+    }
+
+    /// It ended and stayed for its sink.
+    #[test]
+    fn that_ended_before() {
+        from_within(ROOM, |scene, action| {
+            scene.peer.stream.on(Moment::Drop, action);
+            let options = ChannelOptions::new().half_close(true);
+            scene.multiplexer.add_channel_with(EMPTY, options).unwrap();
+            scene.multiplexer.change_stream_channel(scene.peer.id, EMPTY).unwrap();
+            scene.peer.feed.end();
+            assert!(scene.multiplexer.try_recv(EMPTY).is_ok());
+            assert!(scene.multiplexer.discard_stream(scene.peer.id));
+        });
+    }
+
+    #[test]
     fn whose_sink_was_closed() {
         from_within(ROOM, |scene, action| {
             scene.peer.stream.on(Moment::Drop, action);
@@ -621,6 +903,22 @@ mod in_the_drop_of_a_sink {
             scene.peer.sink.on(Moment::Drop, action);
             scene.peer.feed.end();
             scene.receive();
+        });
+    }
+
+    #[test]
+    fn that_is_discarded() {
+        from_within(ROOM, |scene, action| {
+            scene.peer.sink.on(Moment::Drop, action);
+            assert!(scene.multiplexer.discard_stream(scene.peer.id));
+        });
+    }
+
+    #[test]
+    fn whose_channel_is_discarded() {
+        from_within(ROOM, |scene, action| {
+            scene.peer.sink.on(Moment::Drop, action);
+            assert!(scene.multiplexer.discard_channel(A));
         });
     }
 
@@ -801,6 +1099,29 @@ mod in_the_drop_of_a_task {
             assert!(poll_future(&mut recv, &task).is_pending());
             drop(task);
             drop(recv);
+        });
+    }
+
+    #[test]
+    fn that_waited_for_the_last_stream() {
+        from_within(ROOM, |scene, action| {
+            let mut drained = scene.multiplexer.drained(A);
+            let task = task(Moment::Drop, action);
+            assert!(poll_future(&mut drained, &task).is_pending());
+            drop(task);
+            drop(drained);
+        });
+    }
+
+    #[test]
+    fn that_another_replaces_in_waiting_for_the_last_stream() {
+        from_within(ROOM, |scene, action| {
+            let mut drained = scene.multiplexer.drained(A);
+            let task = task(Moment::Drop, action);
+            assert!(poll_future(&mut drained, &task).is_pending());
+            drop(task);
+            assert!(poll_future(&mut drained, Waker::noop()).is_pending());
+            std::mem::forget(drained);
         });
     }
 

@@ -1,0 +1,57 @@
+//! Any stream is a member: of async blocks, of channels, of sockets; `Unpin` or not, `Send` or not, boxed or not.
+
+mod support;
+
+#[path = "any_stream/addresses.rs"]
+mod addresses;
+#[path = "any_stream/async_blocks.rs"]
+mod async_blocks;
+#[path = "any_stream/boxed.rs"]
+mod boxed;
+#[path = "any_stream/channels.rs"]
+mod channels;
+#[path = "any_stream/pinned.rs"]
+mod pinned;
+#[path = "any_stream/sockets.rs"]
+mod sockets;
+
+use futures::Stream;
+use stream_multiplexer::{ChannelId, ChannelOptions, Multiplexer, StreamId};
+
+const A: ChannelId = 1;
+const B: ChannelId = 2;
+
+/// With channels `A` and `B`, that report no departure but the end.
+fn multiplexer<St, Si>() -> Multiplexer<St, Si> {
+    let multiplexer = Multiplexer::new();
+    for channel in [A, B] {
+        let options = ChannelOptions::new().report_departures(false);
+        multiplexer.add_channel_with(channel, options).unwrap();
+    }
+    multiplexer
+}
+
+/// What a stream brings as a member, from its first item to its end.
+async fn as_member<St: Stream>(stream: St) -> Vec<St::Item> {
+    let multiplexer = multiplexer::<St, ()>();
+    let id = multiplexer.add_stream(stream, A).unwrap();
+    let mut items = Vec::new();
+    while let Some(item) = receive_and_move(&multiplexer, id).await {
+        items.push(item);
+    }
+    items
+}
+
+/// The next item of the only stream, which then changes its channel.
+async fn receive_and_move<St: Stream, Si>(
+    multiplexer: &Multiplexer<St, Si>,
+    id: StreamId,
+) -> Option<St::Item> {
+    let here = multiplexer.channel_of(id)?;
+    let (from, item) = multiplexer.recv(here).await.unwrap();
+    assert_eq!(from, id);
+    if item.is_some() {
+        multiplexer.change_stream_channel(id, A + B - here).unwrap();
+    }
+    item
+}

@@ -1,0 +1,65 @@
+//! Streams that are made of async code: none of them is `Unpin`.
+
+use crate::as_member;
+use futures::{StreamExt, stream};
+use pollster::block_on;
+use smol::future::yield_now;
+
+#[test]
+fn async_stream() {
+    let numbers = async_stream::stream! {
+        for number in 0..5 {
+            yield_now().await;
+            yield number;
+        }
+    };
+    assert_eq!(block_on(as_member(numbers)), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn async_stream_that_fails() {
+    let numbers = async_stream::try_stream! {
+        yield 1;
+        yield_now().await;
+        Err("it fails")?;
+        yield 2;
+    };
+    assert_eq!(block_on(as_member(numbers)), [Ok(1), Err("it fails")]);
+}
+
+#[test]
+fn unfold() {
+    let numbers = stream::unfold(0, |number| async move {
+        yield_now().await;
+        (number < 5).then_some((number, number + 1))
+    });
+    assert_eq!(block_on(as_member(numbers)), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn then() {
+    let numbers = stream::iter(0..3).then(async |number| {
+        yield_now().await;
+        number * 2
+    });
+    assert_eq!(block_on(as_member(numbers)), [0, 2, 4]);
+}
+
+#[test]
+fn once() {
+    let number = stream::once(async {
+        yield_now().await;
+        5
+    });
+    assert_eq!(block_on(as_member(number)), [5]);
+}
+
+/// As of a connection that is made first and then listened to.
+#[test]
+fn flattened() {
+    let numbers = async {
+        yield_now().await;
+        stream::iter(0..3).filter_map(async |number| (number != 1).then_some(number))
+    };
+    assert_eq!(block_on(as_member(stream::once(numbers).flatten())), [0, 2]);
+}

@@ -1,0 +1,114 @@
+//! The receiving ends of channels.
+
+use crate::as_member;
+use futures::{SinkExt, Stream, StreamExt};
+use pollster::block_on;
+use std::time::Duration;
+use tokio_stream::wrappers::errors::BroadcastStreamRecvError::Lagged;
+use tokio_stream::wrappers::{
+    BroadcastStream, IntervalStream, ReceiverStream, UnboundedReceiverStream, WatchStream,
+};
+
+/// Some items, of which the channel does not hold all at a time.
+const ITEMS: [u32; 5] = [0, 1, 2, 3, 4];
+
+/// What the receiving end brings while `send` sends.
+fn received<St: Stream>(stream: St, send: impl Future<Output = ()>) -> Vec<St::Item> {
+    block_on(futures::future::join(as_member(stream), send)).0
+}
+
+#[test]
+fn async_channel() {
+    let (sender, receiver) = async_channel::bounded(2);
+    let send = async move {
+        for item in ITEMS {
+            sender.send(item).await.unwrap();
+        }
+    };
+    assert_eq!(received(receiver, send), ITEMS);
+}
+
+#[test]
+fn flume() {
+    let (sender, receiver) = flume::bounded(2);
+    let send = async move {
+        for item in ITEMS {
+            sender.send_async(item).await.unwrap();
+        }
+    };
+    assert_eq!(received(receiver.into_stream(), send), ITEMS);
+}
+
+#[test]
+fn futures_mpsc() {
+    let (mut sender, receiver) = futures::channel::mpsc::channel(1);
+    let send = async move {
+        for item in ITEMS {
+            sender.send(item).await.unwrap();
+        }
+    };
+    assert_eq!(received(receiver, send), ITEMS);
+
+    let (sender, receiver) = futures::channel::mpsc::unbounded();
+    let send = async move {
+        for item in ITEMS {
+            sender.unbounded_send(item).unwrap();
+            smol::future::yield_now().await;
+        }
+    };
+    assert_eq!(received(receiver, send), ITEMS);
+}
+
+#[test]
+fn tokio_mpsc() {
+    let (sender, receiver) = tokio::sync::mpsc::channel(2);
+    let send = async move {
+        for item in ITEMS {
+            sender.send(item).await.unwrap();
+        }
+    };
+    assert_eq!(received(ReceiverStream::new(receiver), send), ITEMS);
+
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+    let send = async move {
+        for item in ITEMS {
+            sender.send(item).unwrap();
+            smol::future::yield_now().await;
+        }
+    };
+    assert_eq!(received(UnboundedReceiverStream::new(receiver), send), ITEMS);
+}
+
+#[test]
+fn tokio_broadcast() {
+    let (sender, receiver) = tokio::sync::broadcast::channel(4);
+    let send = async move {
+        for item in ITEMS {
+            sender.send(item).unwrap();
+        }
+    };
+    // It was not polled before five were sent, and four are kept.
+    let late = BroadcastStream::new(receiver);
+    block_on(send);
+    assert_eq!(block_on(as_member(late)), [Err(Lagged(1)), Ok(1), Ok(2), Ok(3), Ok(4)]);
+}
+
+#[test]
+fn tokio_watch() {
+    let (sender, receiver) = tokio::sync::watch::channel(0);
+    let send = async move {
+        // The first value is told at once; each of the others when it was received before the next.
+        for item in ITEMS {
+            sender.send(item).unwrap();
+            smol::future::yield_now().await;
+        }
+    };
+    let values = received(WatchStream::new(receiver), send);
+    assert!(values.is_sorted() && values.ends_with(&[4]), "{values:?}");
+}
+
+#[tokio::test]
+async fn tokio_interval() {
+    let ticks = IntervalStream::new(tokio::time::interval(Duration::from_millis(1))).take(3);
+    assert_eq!(as_member(ticks).await.len(), 3);
+}
