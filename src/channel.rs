@@ -27,7 +27,8 @@ pub use recv::Recv;
 
 use crate::channel::departures::{Panic, Spent};
 use crate::channel::member::BoxedMember;
-use crate::channel::slots::{Absent, Phase, State, Taken, Wake, Which};
+use crate::channel::slots::{Absent, Phase, Slot, State, Surplus, Taken, Wake, Which};
+use crate::engine::rotation::Rotation;
 use crate::event::Departure;
 use crate::id::{ChannelId, StreamId};
 use crate::options::ChannelOptions;
@@ -142,16 +143,12 @@ impl<St> Channel<St> {
 
     /// Gives a new stream a slot, ready.
     pub(crate) fn seat(&self, member: BoxedMember<St>) -> (usize, Wake) {
-        let mut state = self.state.lock();
-        let key = state.expect(member.id.key());
-        (key, state.land(key, member, false))
+        self.state.lock().seat(member, false)
     }
 
     /// Gives a slot to a stream that was moved here.
     pub(crate) fn seat_moved(&self, member: BoxedMember<St>) -> (usize, Wake) {
-        let mut state = self.state.lock();
-        let key = state.expect(member.id.key());
-        (key, state.land(key, member, true))
+        self.state.lock().seat(member, true)
     }
 
     /// Gives a slot to a stream that is being polled elsewhere.
@@ -161,7 +158,7 @@ impl<St> Channel<St> {
 
     /// The expected stream comes.
     pub(crate) fn land(&self, key: usize, member: BoxedMember<St>) -> Wake {
-        self.state.lock().land(key, member, true)
+        self.state.lock().land(key, member)
     }
 
     /// Ends the stay of a stream by a move or removal, and takes the stream out if it is here.
@@ -224,6 +221,20 @@ impl<St> Channel<St> {
     pub(crate) fn wake_if_over(&self) {
         let wake = self.state.lock().wake_if_ended();
         self.wake(wake);
+    }
+
+    /// Gives back memory, and tells where each pair is now; see [`State::compact`].
+    pub(crate) fn compact(
+        &self,
+        compact: Rotation<Slot<St>>,
+        tell: impl FnMut(usize, usize),
+    ) -> (Wake, Surplus<St>) {
+        self.state.lock().compact(compact, tell)
+    }
+
+    /// A rotation to compact this channel to, as it is now.
+    pub(crate) fn new_rotation(&self) -> Rotation<Slot<St>> {
+        Rotation::replacing(Arc::clone(&self.tasks), self.len())
     }
 
     /// Counts a receiver.

@@ -35,6 +35,10 @@ impl Hand {
         self.0.items.set(self.0.items.get() + 1);
         self.0.waker.take().expect("it was polled and had nothing").wake();
     }
+
+    fn wake_for_nothing(&self) {
+        self.0.waker.borrow().as_ref().expect("it was polled and had nothing").wake_by_ref();
+    }
 }
 
 impl Stream for Hand {
@@ -150,6 +154,41 @@ fn a_wake_while_another_waits() {
     for (members, words) in [(3, 2), (1_664, 2), (1_667, 3), (59_008, 3), (59_011, 4)] {
         assert_eq!(together::<StreamSlab<_>>(members), [1, words, 1, words]);
         assert_eq!(together::<ChannelReceiver<_, _>>(members), [1, words, 1, words]);
+    }
+}
+
+/// Not one per wake: so whatever waits to be absorbed, one call takes its time for the words alone.
+#[test]
+fn wakes_are_absorbed_word_by_word() {
+    for (members, words) in [(64, 1), (1_664, 26), (6_000, 26 + 68 + 2), (59_072, 26 + 897 + 15 + 1)] {
+        let members: Vec<_> = (0..members).map(|_| Hand::default()).collect();
+        let mut slab = StreamSlab::of(&members);
+        while members.last().expect("there is one").0.waker.borrow().is_none() {
+            assert!(poll(&mut slab).is_pending());
+        }
+        // The first one is alone.
+        members.iter().chain(&members[..1]).for_each(Hand::wake_for_nothing);
+        let (event, [locks, updates]) = uses(|| poll(&mut slab));
+        assert_eq!((event, locks, updates), (Poll::Pending, 0, 1 + words));
+    }
+}
+
+/// A waker of a key that is gone marks what is above its word once, and then the word alone.
+#[test]
+fn a_stale_wake_after_a_shrink() {
+    let members: Vec<_> = (0..6_000).map(|_| Hand::default()).collect();
+    let mut slab = StreamSlab::of(&members);
+    while members.last().expect("there is one").0.waker.borrow().is_none() {
+        assert!(poll(&mut slab).is_pending());
+    }
+    slab.clear();
+    slab.shrink_to_fit();
+    let last = members.last().expect("there is one");
+    for updates in [3, 1, 1] {
+        // So it is not alone.
+        members[0].wake_for_nothing();
+        assert_eq!(uses(|| last.wake_for_nothing()).1, [0, updates]);
+        assert_eq!(uses(|| poll(&mut slab)).1, [0, 1], "it marks nothing that is there");
     }
 }
 

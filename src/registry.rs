@@ -41,7 +41,6 @@ struct State<St, Si> {
     pairs: Slab<Pair<Si>>,
     /// The serial of the next pair.
     next: NonZeroU64,
-    closed: bool,
     /// All handles are gone.
     abandoned: bool,
 }
@@ -81,6 +80,8 @@ struct Channels<St> {
     names: BTreeMap<ChannelId, usize>,
     /// Those of `names`, and those that are being removed.
     all: Slab<Listed<St>>,
+    /// All are closed, also those that [`Registry::close`] has not come to yet.
+    closed: bool,
 }
 
 struct Listed<St> {
@@ -98,7 +99,11 @@ impl<St> Channels<St> {
     /// A channel that a stream may come to.
     fn find_open(&self, id: ChannelId) -> Result<(usize, &Arc<Channel<St>>), MultiplexerError> {
         let (key, listed) = self.find(id)?;
-        if listed.is_open { Ok((key, &listed.channel)) } else { Err(MultiplexerError::Closed) }
+        if self.is_open(listed) { Ok((key, &listed.channel)) } else { Err(MultiplexerError::Closed) }
+    }
+
+    fn is_open(&self, listed: &Listed<St>) -> bool {
+        listed.is_open && !self.closed
     }
 
     fn of(&self, seat: Seat) -> &Arc<Channel<St>> {
@@ -148,13 +153,10 @@ impl<St, Si> RemovedPair<St, Si> {
 
 impl<St, Si> Drop for RemovedPair<St, Si> {
     fn drop(&mut self) {
-        let (member, slot, sink) = (self.member.take(), self.slot.take(), self.sink.take());
-        if let (None, None, None) = (&member, &slot, &sink) {
-            return;
-        }
-        let stream_dropped = afterwards(|| drop(member));
-        let sink_dropped = afterwards(|| drop(sink));
-        drop(afterwards(|| drop(slot.and_then(|slot| slot.advance(self.phase)))));
+        let stream_dropped = self.member.take().map(|member| afterwards(|| drop(member)));
+        let sink_dropped = self.sink.take().map(|sink| afterwards(|| drop(sink)));
+        let phase = self.phase;
+        drop(self.slot.take().map(|slot| afterwards(move || drop(slot.advance(phase)))));
         drop(sink_dropped);
         drop(stream_dropped);
     }
@@ -164,10 +166,9 @@ impl<St, Si> Drop for RemovedPair<St, Si> {
 impl<St, Si> Registry<St, Si> {
     pub(crate) fn new() -> Self {
         let state = State {
-            channels: Channels { names: BTreeMap::new(), all: Slab::new() },
+            channels: Channels { names: BTreeMap::new(), all: Slab::new(), closed: false },
             pairs: Slab::new(),
             next: NonZeroU64::MIN,
-            closed: false,
             abandoned: false,
         };
         Self { state: Mutex::new(state), closing: Threads::default() }
@@ -175,10 +176,10 @@ impl<St, Si> Registry<St, Si> {
 
     pub(crate) fn add_channel(&self, id: ChannelId, options: ChannelOptions) -> Result<(), MultiplexerError> {
         let mut state = self.state.lock();
-        if state.closed {
+        let Channels { names, all, closed } = &mut state.channels;
+        if *closed {
             return Err(MultiplexerError::Closed);
         }
-        let Channels { names, all } = &mut state.channels;
         match names.entry(id) {
             Entry::Occupied(_) => Err(MultiplexerError::DuplicateChannel(id)),
             Entry::Vacant(vacant) => {
@@ -260,11 +261,12 @@ impl<St, Si> Registry<St, Si> {
     }
 
     pub(crate) fn is_channel_closed(&self, id: ChannelId) -> Option<bool> {
-        self.state.lock().channels.find(id).ok().map(|(_, listed)| !listed.is_open)
+        let state = self.state.lock();
+        state.channels.find(id).ok().map(|(_, listed)| !state.channels.is_open(listed))
     }
 
     pub(crate) fn close(&self) {
-        if mem::replace(&mut self.state.lock().closed, true) {
+        if mem::replace(&mut self.state.lock().channels.closed, true) {
             return;
         }
         self.closing.wake_all();
@@ -288,13 +290,55 @@ impl<St, Si> Registry<St, Si> {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.state.lock().closed
+        self.state.lock().channels.closed
     }
 
     /// How many channels and pairs there are.
     pub(crate) fn len(&self) -> (usize, usize) {
         let state = self.state.lock();
         (state.channels.names.len(), state.pairs.len())
+    }
+}
+
+/// Memory.
+impl<St, Si> Registry<St, Si> {
+    pub(crate) fn shrink_to_fit(&self) {
+        let mut channels = Vec::new();
+        self.for_each_channel(|all, key| channels.push((key, Arc::clone(&all.all[key].channel))));
+        for_each(channels, |(key, channel)| self.compact(key, &channel));
+        self.shrink_sinks();
+        let mut state = self.state.lock();
+        state.pairs.shrink_to_fit();
+        state.channels.all.shrink_to_fit();
+    }
+
+    /// Under the registry's lock, for it says where each pair is.
+    fn compact(&self, key: usize, channel: &Channel<St>) {
+        let rotation = channel.new_rotation();
+        let mut state = self.state.lock();
+        let pairs = &mut state.pairs;
+        let (wake, surplus) = channel.compact(rotation, |pair, slot| pairs[pair].seat = Seat::new(key, slot));
+        drop(state);
+        drop(surplus);
+        drop(channel.tasks().shrink_to_fit());
+        drop(channel.drained().shrink_to_fit());
+        channel.wake(wake);
+    }
+
+    fn shrink_sinks(&self) {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut from = 0;
+        loop {
+            let state = self.state.lock();
+            if from >= state.pairs.capacity() {
+                return;
+            }
+            let sinks = (from..from + BATCH).filter_map(|key| state.pairs.get(key)?.sink.clone());
+            batch.extend(sinks);
+            drop(state);
+            from += BATCH;
+            batch.drain(..).for_each(|sink: Arc<SinkSlot<Si>>| drop(sink.shrink_to_fit()));
+        }
     }
 }
 
@@ -358,7 +402,7 @@ impl<St, Si> Registry<St, Si> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let found = match state.channels.find_open(channel) {
-            _ if state.closed => Err(MultiplexerError::Closed),
+            _ if state.channels.closed => Err(MultiplexerError::Closed),
             found => found,
         };
         let (channel_key, channel) = match found {

@@ -1,6 +1,7 @@
 //! [`Signal`]: something that comes true and then stays so; tasks and threads wait for it.
 
 use crate::threads::Threads;
+use crate::wait_list::crowd::Crowd;
 use crate::wait_list::{WaitList, Waiter};
 use std::task::{Context, Poll};
 #[cfg(all(feature = "blocking", not(target_family = "wasm")))]
@@ -46,6 +47,11 @@ impl Signal {
     #[cfg(all(feature = "blocking", not(target_family = "wasm")))]
     pub(crate) fn wait(&self, deadline: Option<Instant>, is_raised: impl Fn() -> bool) -> bool {
         self.threads.wait(deadline, is_raised)
+    }
+
+    /// Gives back memory that no task waits in; to be dropped with no lock held.
+    pub(crate) fn shrink_to_fit(&self) -> Option<Box<Crowd>> {
+        self.tasks.shrink_to_fit()
     }
 
     /// Waits no more.

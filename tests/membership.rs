@@ -1423,6 +1423,28 @@ mod closing {
         assert_eq!(multiplexer.recv(A).now_or_never(), Some(Err(MultiplexerError::Closed)));
     }
 
+    /// Also where closing takes its time: who sees that it is closed sees all its channels closed.
+    #[test]
+    fn is_one_moment() {
+        const CHANNELS: std::ops::Range<ChannelId> = 1_000..10_000;
+        finishes(|| {
+            for _ in 0..10 {
+                let multiplexer = multiplexer();
+                let id = Peer::new(&multiplexer, A).id;
+                CHANNELS.for_each(|channel| multiplexer.add_channel(channel).unwrap());
+                let handle = multiplexer.clone();
+                let closing = thread::spawn(move || handle.close());
+                while !multiplexer.is_closed() {}
+                for channel in CHANNELS.rev().take(100) {
+                    let moved = multiplexer.change_stream_channel(id, channel);
+                    assert_eq!(moved, Err(MultiplexerError::Closed), "{channel}");
+                    assert_eq!(multiplexer.is_channel_closed(channel), Some(true), "{channel}");
+                }
+                closing.join().unwrap();
+            }
+        });
+    }
+
     /// However the last stream leaves.
     #[test]
     fn is_told_to_who_waits_for_the_last_stream() {

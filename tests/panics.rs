@@ -17,7 +17,7 @@ use stream_multiplexer::{
 };
 use support::hooked::{Bang, Hooked, Hooks, Moment};
 use support::raw_waker::hooked_waker;
-use support::{Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, gate, pipe, poll, poll_future, poll_with};
+use support::{Broken, Drain, Feed, Gate, Gatekeeper, Pipe, Wakes, gate, pipe, poll, poll_future, poll_with};
 
 const A: ChannelId = 1;
 const B: ChannelId = 2;
@@ -1203,6 +1203,44 @@ fn a_broadcast_reaches_those_behind_a_sink_that_panics() {
             assert_eq!((result, peer.keeper.take_items().len()), (expected, usize::from(!panicked)), "{at}");
         }
     }
+}
+
+/// Also those whose turn would have come in a later poll, for a task that panicked is not polled again.
+#[test]
+fn a_broadcast_that_is_not_polled_again_reaches_those_behind_a_sink_that_panics() {
+    let multiplexer = multiplexer();
+    let peers: Vec<_> = (0..200).map(|_| Peer::with_room(&multiplexer, A, 1)).collect();
+    let ids: Vec<_> = peers.iter().map(|peer| peer.id).collect();
+    [3, 63, 150].iter().for_each(|&at| peers[at].sink.panic_on(Moment::Ready));
+    bang(|| poll_future(&mut multiplexer.send(&ids, 7), Waker::noop()));
+    let without: Vec<_> = (0..200).filter(|at| peers[*at].keeper.take_items().is_empty()).collect();
+    assert_eq!(without, [3, 63, 150]);
+}
+
+/// Nobody takes it, for the stream is unknown. What came of the others is told all the same.
+#[test]
+fn a_broadcast_whose_item_panics_when_it_is_dropped() {
+    #[derive(Clone)]
+    struct Parcel(#[allow(dead_code, reason = "for its drop")] Arc<Grenade>);
+
+    struct Grenade(Hooks);
+
+    impl Drop for Grenade {
+        fn drop(&mut self) {
+            self.0.run(Moment::Drop);
+        }
+    }
+
+    let multiplexer = Multiplexer::<Pipe<()>, Drain>::new();
+    multiplexer.add_channel(A).unwrap();
+    let [id, gone] = [(); 2].map(|()| multiplexer.add_stream_pair(Drain, pipe().1, A).unwrap());
+    multiplexer.remove_stream(gone);
+    let hooks = Hooks::default();
+    hooks.panic_on(Moment::Drop);
+    let mut sending = multiplexer.send([id, gone], Parcel(Arc::new(Grenade(hooks))));
+    bang(|| poll_future(&mut sending, Waker::noop()));
+    let sent = poll_future(&mut sending, Waker::noop()).map(Sent::into_vec);
+    assert_eq!(sent, Poll::Ready(vec![Ok(id), Err(SendError::UnknownStream(gone))]));
 }
 
 /// An item that panics when it is cloned for one sink is not sent to that, and to all others.

@@ -999,6 +999,36 @@ mod a_sink_that_another_thread_polls {
         assert_eq!(poll_future(&mut *misses.lock().unwrap(), &waker), Poll::Ready(unknown));
     }
 
+    /// The stream has ended, so nobody but those in flight knows the sink.
+    #[test]
+    fn tells_those_who_missed_it_when_it_is_closed() {
+        let multiplexer: &'static Pairs<Hooked> = Box::leak(Box::new(multiplexer()));
+        let (gate, sink) = gate(0);
+        gate.set_closes(false);
+        let hook = Arc::new(Mutex::new(None::<Action>));
+        let (id, feed) = add(multiplexer, Hooked { sink, hook: Arc::clone(&hook) });
+        let (wakes, waker) = Wakes::new();
+        let misses = Arc::new(Mutex::new(multiplexer.send_one(id, 1)));
+        assert!(poll_future(&mut *misses.lock().unwrap(), &waker).is_pending());
+        let mut closing = multiplexer.close_stream::<u32>(id);
+        assert!(poll_future(&mut closing, Waker::noop()).is_pending());
+        feed.end();
+        assert!(multiplexer.try_recv(CHANNEL).is_ok());
+        assert_eq!(multiplexer.channel_of(id), None);
+
+        let in_poll = (Arc::clone(&misses), waker.clone());
+        *hook.lock().unwrap() = Some(Box::new(move || {
+            let (misses, waker) = &in_poll;
+            assert!(poll_future(&mut *misses.lock().unwrap(), waker).is_pending());
+        }));
+        gate.set_closes(true);
+        wakes.take();
+        assert_eq!(poll_future(&mut closing, Waker::noop()), Poll::Ready(Ok(())));
+        assert_eq!(wakes.take(), 1);
+        let closed = Err(SendError::Closed(id));
+        assert_eq!(poll_future(&mut *misses.lock().unwrap(), &waker), Poll::Ready(closed));
+    }
+
     /// A wake of the sink that comes in its very poll, before the sender is among those who wait, is not
     /// lost.
     #[test]
@@ -1290,6 +1320,16 @@ mod a_broadcast {
         assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
         assert_eq!(polls(&peers), 2 * (AT_ONCE - 1));
         assert_eq!(wakes.take(), 0, "it sleeps");
+    }
+
+    #[test]
+    fn is_done_when_the_last_are_ready_together() {
+        let (multiplexer, peers) = peers([0; AT_ONCE]);
+        let (wakes, waker) = Wakes::new();
+        let mut sending = multiplexer.send(ids(&peers), 5);
+        settle(&mut sending, &wakes, &waker);
+        peers.iter().for_each(|peer| peer.gate.make_room(1));
+        assert!(poll_future(&mut sending, &waker).is_ready());
     }
 
     #[test]

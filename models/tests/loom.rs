@@ -172,6 +172,41 @@ fn two_wakers_in_two_branches() {
     two_wakers(6);
 }
 
+/// The last member is removed and the slab shrinks, while its waker is woken once more; then the key has a new member,
+/// whose wake arrives, whatever the stale one marks.
+fn stale_wake_against_shrink(key: usize) {
+    loom::model(move || {
+        let (mut slab, mut feeds) = idle_slab(key + 1, 1);
+        let stale = feeds.pop().unwrap();
+        let stale = thread::spawn(move || stale.wake());
+        assert!(slab.remove(key).is_some());
+        slab.shrink_to_fit();
+        let (feed, member) = member();
+        assert_eq!(slab.insert(member), key);
+        assert!(poll_once(&mut slab).is_pending());
+        let waker = thread::spawn(move || feed.push());
+        assert_eq!(block_on(next(&mut slab)), Some((key, Some(()))));
+        stale.join().unwrap();
+        waker.join().unwrap();
+    });
+}
+
+#[test]
+fn stale_wake_against_shrink_alone() {
+    stale_wake_against_shrink(0);
+}
+
+#[test]
+fn stale_wake_against_shrink_of_branches() {
+    stale_wake_against_shrink(5);
+}
+
+/// The upper branch is that of another member, too, and stays.
+#[test]
+fn stale_wake_against_shrink_of_the_lower_branch() {
+    stale_wake_against_shrink(10);
+}
+
 type Mux = Multiplexer<Member>;
 
 /// A channel with one idle member, polled once.

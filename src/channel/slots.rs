@@ -20,16 +20,20 @@
 use crate::channel::departures::{Departures, Entry, Panic, Spent, Untold};
 use crate::channel::member::BoxedMember;
 use crate::engine::bit_set::BitSet;
-use crate::engine::rotation::Rotation;
+use crate::engine::rotation::{self, Rotation};
 use crate::event::Departure;
 use crate::id::StreamId;
 use crate::wait_list::WaitList;
+use slab::Slab;
 use std::mem;
 use std::ops::BitOr;
 use std::sync::Arc;
+use std::task::Waker;
 
 pub(super) struct State<St> {
     slots: Rotation<Slot<St>>,
+    /// The wakers of `Expected` slots, until their streams come.
+    expected: Slab<Waker>,
     /// The keys of all slots with a pair whose stay here goes on: to go through them without the vacant ones.
     seated: BitSet,
     departures: Departures,
@@ -52,7 +56,7 @@ pub(super) enum Phase {
 }
 
 /// One that has no stream here has the pair's key in the registry: an id would make all slots larger.
-enum Slot<St> {
+pub(crate) enum Slot<St> {
     Present(BoxedMember<St>),
     Queued {
         entry: Entry,
@@ -67,6 +71,8 @@ enum Slot<St> {
     Leaving,
     Expected {
         pair: usize,
+        /// A key of [`State::expected`]: short, so that the slot is not larger for it.
+        waker: u32,
     },
     Ended(BoxedMember<St>),
 }
@@ -121,6 +127,14 @@ pub(super) enum Turn<St> {
     /// So many turns brought nothing that others are to have the lock, and the executor.
     InVain,
     Ended,
+}
+
+/// What was in a slot.
+enum Vacated<St> {
+    Here(BoxedMember<St>),
+    Ended(BoxedMember<St>),
+    /// Of this pair.
+    Expected(usize),
 }
 
 /// A stream that was taken out of its channel with its pair, by the pair's key in the registry. `None` if it is
@@ -289,6 +303,7 @@ impl<St> State<St> {
     pub(super) fn new(reports_departures: bool) -> Self {
         Self {
             slots: Rotation::with_capacity(0),
+            expected: Slab::new(),
             seated: BitSet::default(),
             departures: Departures::new(reports_departures),
             members: 0,
@@ -303,27 +318,58 @@ impl<St> State<St> {
         self.slots.tasks()
     }
 
+    /// Gives a slot to a stream. It has turns from now on, unless it `moved` here and departures wait, of which one may
+    /// be its own.
+    pub(super) fn seat(&mut self, mut member: BoxedMember<St>, moved: bool) -> (usize, Wake) {
+        self.members += 1;
+        let id = member.id;
+        let key = self.slots.fill_with(|waker| {
+            member.as_mut().set_waker(waker);
+            Slot::Present(member)
+        });
+        self.seated.insert_with_room(key);
+        (key, self.begin_turns(key, id, moved))
+    }
+
     /// Gives a slot to a stream that is being polled elsewhere.
     pub(super) fn expect(&mut self, pair: usize) -> usize {
         self.members += 1;
-        let key = self.slots.fill(Slot::Expected { pair });
+        let Self { slots, expected, .. } = self;
+        let key = slots.fill_with(|waker| {
+            let waker = u32::try_from(expected.insert(waker)).expect("each is of a poll that is going on");
+            Slot::Expected { pair, waker }
+        });
         self.seated.insert_with_room(key);
         key
     }
 
-    /// The expected stream comes. It has turns from now on, unless it `moved` here and departures wait, of which
-    /// one may be its own.
-    pub(super) fn land(&mut self, key: usize, mut member: BoxedMember<St>, moved: bool) -> Wake {
-        member.as_mut().set_waker(self.slots.lend_waker(key));
+    /// The expected stream comes.
+    pub(super) fn land(&mut self, key: usize, mut member: BoxedMember<St>) -> Wake {
+        let id = member.id;
+        member.as_mut().set_waker(self.take_expected(key));
+        self.slots.slots_mut()[key] = Slot::Present(member);
+        self.begin_turns(key, id, true)
+    }
+
+    /// The waker of a slot whose stream comes now.
+    fn take_expected(&mut self, key: usize) -> Waker {
+        let Slot::Expected { waker, .. } = self.slots.slots()[key] else {
+            unreachable!("the slot of a stream that is being polled elsewhere")
+        };
+        self.expected.remove(waker as usize)
+    }
+
+    fn begin_turns(&mut self, key: usize, id: StreamId, moved: bool) -> Wake {
         let cursor = self.slots.cursor();
-        let entry = if moved { self.departures.push_arrival(member.id, key, cursor) } else { None };
-        let slot = &mut self.slots.slots_mut()[key];
-        match entry {
-            None => {
-                *slot = Slot::Present(member);
-                self.slots.set_ready(key);
+        match moved.then(|| self.departures.push_arrival(id, key, cursor)).flatten() {
+            None => self.slots.set_ready(key),
+            Some(entry) => {
+                let slot = &mut self.slots.slots_mut()[key];
+                let Slot::Present(member) = mem::replace(slot, Slot::Leaving) else {
+                    unreachable!("it has just come")
+                };
+                *slot = Slot::Queued { entry, member };
             }
-            Some(entry) => *slot = Slot::Queued { entry, member },
         }
         self.wake()
     }
@@ -347,31 +393,39 @@ impl<St> State<St> {
             Slot::Ended(_) if matches!(departure, Departure::Moved(_)) => return Err(Absent::Ended),
             _ => {}
         }
-        self.seated.remove(key);
-        match self.slots.vacate(key) {
-            Some(Slot::Present(mut member) | Slot::Queued { mut member, .. }) => {
-                self.slots.give_back(key, member.as_mut().take_waker());
+        Ok(match self.vacate(key) {
+            Vacated::Here(member) => {
                 self.members -= 1;
                 self.push(id, departure);
-                Ok((Some(member), self.wake() | self.wake_if_ended()))
+                (Some(member), self.wake() | self.wake_if_ended())
             }
-            Some(Slot::Expected { .. }) => {
-                // It was not lent yet; now it is where that of a slot belongs that is vacant since now.
-                let waker = self.slots.lend_waker(key);
-                self.slots.give_back(key, waker);
+            Vacated::Expected(_) => {
                 self.members -= 1;
                 if !self.departures.hold_behind(id, departure) {
                     self.push(id, departure);
                 }
-                Ok((None, self.wake() | self.wake_if_ended()))
+                (None, self.wake() | self.wake_if_ended())
             }
-            Some(Slot::Ended(mut member)) => {
-                self.slots.give_back(key, member.as_mut().take_waker());
+            Vacated::Ended(member) => {
                 self.ended -= 1;
-                Ok((Some(member), Wake::NONE))
+                (Some(member), Wake::NONE)
             }
-            _ => unreachable!("its stay was over already"),
-        }
+        })
+    }
+
+    /// Vacates the slot of a pair that is not being polled here.
+    fn vacate(&mut self, key: usize) -> Vacated<St> {
+        self.seated.remove(key);
+        let expected = &mut self.expected;
+        let vacated = self.slots.vacate(key, |slot| match slot {
+            Slot::Present(mut member) | Slot::Queued { mut member, .. } => {
+                (member.as_mut().take_waker(), Vacated::Here(member))
+            }
+            Slot::Ended(mut member) => (member.as_mut().take_waker(), Vacated::Ended(member)),
+            Slot::Expected { pair, waker } => (expected.remove(waker as usize), Vacated::Expected(pair)),
+            Slot::Away { .. } | Slot::Leaving => unreachable!("it is being polled here"),
+        });
+        vacated.expect("its stay goes on")
     }
 
     /// The stream that was taken out of slot `key` to be polled is over. Returns whether its stay here had
@@ -394,8 +448,7 @@ impl<St> State<St> {
             return (true, self.wake_if_ended());
         }
         let member = member.as_mut().expect("the caller has it");
-        self.slots.give_back(key, member.as_mut().take_waker());
-        drop(self.slots.vacate(key));
+        self.slots.vacate(key, |_| (member.as_mut().take_waker(), ()));
         if lasted {
             self.members -= 1;
             self.seated.remove(key);
@@ -411,7 +464,7 @@ impl<St> State<St> {
     /// The expected stream has ended in its last poll elsewhere, and is kept.
     pub(super) fn keep_expected(&mut self, key: usize, mut member: BoxedMember<St>) -> Wake {
         let id = member.id;
-        member.as_mut().set_waker(self.slots.lend_waker(key));
+        member.as_mut().set_waker(self.take_expected(key));
         self.slots.slots_mut()[key] = Slot::Ended(member);
         self.members -= 1;
         self.ended += 1;
@@ -477,7 +530,7 @@ impl<St> State<St> {
                 Slot::Present(member) | Slot::Queued { member, .. } | Slot::Ended(member) => {
                     tell(member.id.key());
                 }
-                Slot::Away { pair, .. } | Slot::Expected { pair } => tell(*pair),
+                Slot::Away { pair, .. } | Slot::Expected { pair, .. } => tell(*pair),
                 Slot::Leaving => unreachable!("no pair is seated there"),
             }
             from = key + 1;
@@ -504,29 +557,70 @@ impl<St> State<St> {
                 _ if which == Which::Ended => continue,
                 _ => self.members -= 1,
             }
-            self.seated.remove(key);
             if let Slot::Away { pair, .. } = *slot {
                 // The poll that returns to the slot finds it so.
                 *slot = Slot::Leaving;
+                self.seated.remove(key);
                 tell((pair, None));
                 continue;
             }
-            match self.slots.vacate(key) {
-                Some(
-                    Slot::Present(mut member) | Slot::Queued { mut member, .. } | Slot::Ended(mut member),
-                ) => {
-                    self.slots.give_back(key, member.as_mut().take_waker());
-                    tell((member.id.key(), Some(member)));
-                }
-                Some(Slot::Expected { pair }) => {
-                    let waker = self.slots.lend_waker(key);
-                    self.slots.give_back(key, waker);
-                    tell((pair, None));
-                }
-                _ => unreachable!("no pair is seated there"),
+            match self.vacate(key) {
+                Vacated::Here(member) | Vacated::Ended(member) => tell((member.id.key(), Some(member))),
+                Vacated::Expected(pair) => tell((pair, None)),
             }
         }
         Some(from)
+    }
+
+    /// Moves all pairs to the first slots of another rotation, which was made for as many, and tells where each is now.
+    /// Gives the old one back, to be dropped with no lock held. If that cannot be now, for a stream is being polled,
+    /// takes away only what is behind the last pair.
+    pub(super) fn compact(
+        &mut self,
+        compact: Rotation<Slot<St>>,
+        mut tell: impl FnMut(usize, usize),
+    ) -> (Wake, Surplus<St>) {
+        if self.len() > compact.slots().capacity() || self.is_polled() {
+            let unused = self.slots.shrink_to_fit();
+            return (self.wake(), Surplus { unused: Some(unused), rotation: compact });
+        }
+        let wake = self.wake();
+        let mut old = mem::replace(&mut self.slots, compact);
+        let seated = mem::take(&mut self.seated);
+        let mut from = 0;
+        while let Some(key) = seated.next_from(from).filter(|key| *key >= from) {
+            from = key + 1;
+            let pair = old.slots()[key].pair();
+            let expected = &mut self.expected;
+            let vacated = old.vacate(key, |slot| slot.without_waker(expected));
+            let (slot, is_ready) = vacated.expect("a pair is seated there");
+            let new = self.slots.fill_with(|waker| slot.with_waker(waker, expected));
+            self.seated.insert_with_room(new);
+            if is_ready {
+                // What its old waker has to say it says in this turn.
+                self.slots.set_ready(new);
+            }
+            if let Slot::Queued { entry, .. } = self.slots.slots()[new] {
+                self.departures.move_arrival(entry, new);
+            }
+            tell(pair, new);
+        }
+        self.departures.shrink_to_fit();
+        self.departures.restart(self.slots.cursor());
+        self.expected.shrink_to_fit();
+        (wake | self.wake(), Surplus { unused: None, rotation: old })
+    }
+
+    /// Whether a stream of a slot here is being polled.
+    fn is_polled(&self) -> bool {
+        // One whose stay is over has no seat.
+        let mut is_polled = self.slots.slots().len() != self.len();
+        let mut from = 0;
+        while let Some(key) = self.seated.next_from(from).filter(|key| *key >= from) {
+            from = key + 1;
+            is_polled |= matches!(self.slots.slots()[key], Slot::Away { .. });
+        }
+        is_polled
     }
 
     /// There is something to receive: receivers that are parked are to be woken.
@@ -553,6 +647,53 @@ impl<St> State<St> {
     pub(super) fn is_drained(&self) -> bool {
         self.phase != Phase::Open && self.slots.slots().len() == self.ended
     }
+}
+
+impl<St> Slot<St> {
+    /// The pair that is seated here.
+    fn pair(&self) -> usize {
+        match self {
+            Self::Present(member) | Self::Queued { member, .. } | Self::Ended(member) => member.id.key(),
+            Self::Away { pair, .. } | Self::Expected { pair, .. } => *pair,
+            Self::Leaving => unreachable!("no pair is seated here"),
+        }
+    }
+
+    /// Takes the waker from it. Also returns whether it may have turns.
+    fn without_waker(mut self, expected: &mut Slab<Waker>) -> (Waker, (Self, bool)) {
+        let waker = match &mut self {
+            Self::Present(member) | Self::Queued { member, .. } | Self::Ended(member) => {
+                member.as_mut().take_waker()
+            }
+            Self::Expected { waker, .. } => expected.remove(*waker as usize),
+            Self::Away { .. } | Self::Leaving => unreachable!("it is being polled"),
+        };
+        let may_have_turns = matches!(self, Self::Present(_));
+        (waker, (self, may_have_turns))
+    }
+
+    fn with_waker(mut self, new: Waker, expected: &mut Slab<Waker>) -> Self {
+        match &mut self {
+            Self::Present(member) | Self::Queued { member, .. } | Self::Ended(member) => {
+                member.as_mut().set_waker(new);
+            }
+            // In the place that was vacated last: the key stays short.
+            Self::Expected { waker, .. } => {
+                *waker = u32::try_from(expected.insert(new)).expect("it was there before");
+            }
+            Self::Away { .. } | Self::Leaving => unreachable!("it is being polled"),
+        }
+        self
+    }
+}
+
+/// What compacting has left over, to be dropped with no lock held.
+#[must_use = "to be dropped with no lock held"]
+pub(crate) struct Surplus<St> {
+    #[allow(dead_code, reason = "to be dropped")]
+    unused: Option<rotation::Surplus>,
+    #[allow(dead_code, reason = "to be dropped")]
+    rotation: Rotation<Slot<St>>,
 }
 
 /// Which pairs are meant.

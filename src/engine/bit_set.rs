@@ -5,6 +5,7 @@
 //! [`ReadySet`](crate::engine::ready_set::ReadySet).
 
 use crate::sync::WORD_BITS as BITS;
+use std::mem;
 use std::ops::Range;
 
 #[derive(Debug, Default)]
@@ -21,15 +22,22 @@ pub(crate) struct BitSet {
 }
 
 impl BitSet {
-    /// Makes room for one more word, of numbers `BITS * n` to `BITS * (n + 1)`.
-    pub(crate) fn add_word(&mut self) {
+    /// Makes room for a number, if it is the next one for which there is none.
+    pub(crate) fn make_room(&mut self, number: usize) {
+        if number / BITS == self.words.len() {
+            self.add_word();
+        }
+    }
+
+    /// Adds one more word, of numbers `BITS * n` to `BITS * (n + 1)`.
+    fn add_word(&mut self) {
         self.words.push(0);
         let words = self.words.len();
         if words <= BITS {
             return;
         }
         if self.between.is_empty() {
-            self.between.push(std::mem::take(&mut self.top));
+            self.between.push(mem::take(&mut self.top));
             self.top = usize::from(self.between[0] != 0);
         }
         if words > self.between.len() * BITS {
@@ -50,6 +58,20 @@ impl BitSet {
         self.insert(number);
     }
 
+    /// Keeps the first `words` words alone.
+    ///
+    /// Cost: a walk through them.
+    pub(crate) fn truncate(&mut self, words: usize) {
+        let before = mem::take(self);
+        self.words.reserve_exact(words);
+        for (at, word) in before.words.into_iter().take(words).enumerate() {
+            self.add_word();
+            if word != 0 {
+                self.merge(at, word);
+            }
+        }
+    }
+
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.top == 0
@@ -60,11 +82,12 @@ impl BitSet {
         self.merge(number / BITS, 1 << (number % BITS));
     }
 
-    /// Adds the numbers `BITS * at + b` for the bits `b`, of which there is one at least.
+    /// Adds the numbers `BITS * at + b` for the bits `b`, of which there is one at least. Does nothing if there is no room
+    /// for them.
     #[inline]
     pub(crate) fn merge(&mut self, at: usize, bits: usize) {
         debug_assert_ne!(bits, 0);
-        let word = &mut self.words[at];
+        let Some(word) = self.words.get_mut(at) else { return };
         let was_empty = *word == 0;
         *word |= bits;
         if !was_empty {
@@ -82,7 +105,7 @@ impl BitSet {
     #[inline]
     pub(crate) fn remove(&mut self, number: usize) {
         let at = number / BITS;
-        let word = &mut self.words[at];
+        let Some(word) = self.words.get_mut(at) else { return };
         *word &= !(1 << (number % BITS));
         if *word != 0 {
             return;

@@ -23,7 +23,7 @@
 //! before, `others_first`, or more than one, all are absorbed and the cursor decides.
 
 use crate::engine::bit_set::BitSet;
-use crate::engine::wake_tree::{MemberWaker, WakeTree, Woken};
+use crate::engine::wake_tree::{MemberWaker, Surplus, WakeTree, Woken};
 use crate::sync::WORD_BITS as BITS;
 use crate::wait_list::WaitList;
 use std::mem;
@@ -59,23 +59,22 @@ impl ReadySet {
         }
     }
 
-    /// How many keys were given out: all below this.
-    #[inline]
-    pub(crate) fn keys(&self) -> usize {
-        self.wakes.keys()
-    }
-
-    /// Makes room for the next key and returns it with its waker.
+    /// Makes a waker for a key: the next one, for which there is room then, or one that was given out before.
     ///
     /// # Panics
     ///
-    /// As [`WakeTree::add_key`].
-    pub(crate) fn add_key(&mut self) -> (usize, Arc<MemberWaker>) {
-        let (key, waker) = self.wakes.add_key();
-        if key % BITS == 0 {
-            self.set.add_word();
-        }
-        (key, waker)
+    /// As [`WakeTree::waker`].
+    pub(crate) fn waker(&mut self, key: usize) -> Arc<MemberWaker> {
+        let waker = self.wakes.waker(key);
+        self.set.make_room(key);
+        waker
+    }
+
+    /// Keeps the first `keys` keys alone; see [`WakeTree::truncate`]. Wakes of others that are still to come, or to be
+    /// absorbed, are ignored or make one ready that is not there.
+    pub(crate) fn truncate(&mut self, keys: usize) -> Surplus {
+        self.set.truncate(keys.div_ceil(BITS));
+        self.wakes.truncate(keys)
     }
 
     /// Whether any key is ready, as far as was absorbed.
@@ -93,7 +92,7 @@ impl ReadySet {
     }
 
     /// Makes `key` ready: a new one, or one whose turn has ended.
-    // Always, as below: the compiler takes it for too large, and calls cost more than a tenth of an item.
+    // Always, as below: the compiler takes these for too large, and calls cost up to a tenth of an item.
     #[inline(always)]
     pub(crate) fn insert(&mut self, key: usize) {
         if self.only == key || !self.any() {
@@ -106,7 +105,7 @@ impl ReadySet {
     }
 
     /// Clears `key`. A wake that was not absorbed stays.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove(&mut self, key: usize) {
         if self.only == NOBODY {
             self.set.remove(key);

@@ -182,8 +182,7 @@ impl<St> StreamSlab<St> {
     }
 
     fn take(&mut self, key: usize) -> Option<St> {
-        let Member { stream, waker } = self.members.vacate(key)?;
-        self.members.give_back(key, waker);
+        let stream = self.members.vacate(key, |Member { stream, waker }| (waker, stream))?;
         self.untold.take_if(|untold| untold.is_member && untold.key == key);
         Some(stream)
     }
@@ -224,7 +223,7 @@ impl<St> StreamSlab<St> {
         self.members.slots().capacity()
     }
 
-    /// Drops all streams. The storage is kept.
+    /// Drops all streams. All memory is kept for the next ones; [`shrink_to_fit`](Self::shrink_to_fit) gives it back.
     ///
     /// Cost: a walk through the slots.
     ///
@@ -235,11 +234,34 @@ impl<St> StreamSlab<St> {
         self.untold = None;
         let was_empty = self.is_empty();
         let mut steps = Steps::default();
-        steps.drop_all((0..self.end()).filter_map(|key| self.take(key)));
+        steps.drop_all((0..self.members.end()).filter_map(|key| self.take(key)));
         if !was_empty {
             steps.take(|| self.wake());
         }
         steps.finish();
+    }
+
+    /// Gives memory back. What is kept is in proportion to the highest key in use; for an empty slab that is what
+    /// [`new`](Self::new) allocates. Keys stay as they are.
+    ///
+    /// A slab does not shrink by itself, so that streams may come and go without an allocation. Vacant slots below the
+    /// highest key in use stay, but without their wakers: one is allocated when such a slot is used again.
+    ///
+    /// Wakers that foreign I/O still holds of streams that are gone stay valid, and keep what they need.
+    ///
+    /// Cost: a walk through the slots.
+    ///
+    /// ```
+    /// use futures::stream::{self, Pending};
+    /// use stream_multiplexer::StreamSlab;
+    ///
+    /// let mut slab: StreamSlab<Pending<()>> = (0..1_000).map(|_| stream::pending()).collect();
+    /// slab.retain(|key, _| key < 10);
+    /// slab.shrink_to_fit();
+    /// assert!(slab.capacity() < 1_000);
+    /// ```
+    pub fn shrink_to_fit(&mut self) {
+        drop(self.members.shrink_to_fit());
     }
 
     /// Drops the streams for which `keep` returns `false`, in the order of the keys. If none is left, the task that
@@ -263,7 +285,7 @@ impl<St> StreamSlab<St> {
     pub fn retain(&mut self, mut keep: impl FnMut(usize, &mut St) -> bool) {
         let was_empty = self.is_empty();
         let mut steps = Steps::default();
-        for key in 0..self.end() {
+        for key in 0..self.members.end() {
             let Some(stream) = self.get_mut(key) else { continue };
             match steps.take(|| keep(key, stream)) {
                 Some(true) => {}
@@ -275,11 +297,6 @@ impl<St> StreamSlab<St> {
             steps.take(|| self.wake());
         }
         steps.finish();
-    }
-
-    /// The key behind the last stream's.
-    fn end(&self) -> usize {
-        self.members.slots().iter().next_back().map_or(0, |(last, _)| last + 1)
     }
 
     /// The streams with their keys, in the order of the keys.

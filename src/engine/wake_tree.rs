@@ -27,6 +27,21 @@
 //! between the two swaps is either taken by the lower one, or found the lower word empty and marks the
 //! upper one anew.
 //!
+//! # Shrinking
+//!
+//! [`WakeTree::truncate`] takes the branches beyond the last key in use out of the tree; when such a key is given out
+//! again, a new branch stands in the place of the old one. Foreign I/O may keep the old wakers for ever. These stale
+//! wakers keep the old branch, and mark it, and what is above it:
+//!
+//! - *A branch of the tree never has its upper branch taken away*, because that is kept as long as one below it is. So
+//!   what was said above holds for every branch that is in the tree, and no wake of a present member is lost.
+//! - *A branch that was taken out is never emptied again.* So it marks the place above it at most once more, however
+//!   often its stale wakers are woken.
+//! - *The converse does not hold: a marked place may be empty, or not be there.* A stale wake marked it on behalf of the
+//!   branch that was there before. The owner passes over it. It may also find there what a present member has just
+//!   marked, before that wake's thread marked the place; then it is that thread's mark which finds the branch empty.
+//! - The root may hold the key of a stale wake alone, and that may be beyond the last key.
+//!
 //! # Parking
 //!
 //! `PARKED` shares the root word with all else, so one atomic operation orders *nothing is ready, I
@@ -138,7 +153,7 @@ struct Branch {
     mark: usize,
 }
 
-/// What a member's I/O wakes. Made once per key and never changed.
+/// What a member's I/O wakes. It never changes.
 pub(crate) struct MemberWaker {
     root: Arc<Root>,
     branch: Arc<Branch>,
@@ -188,9 +203,10 @@ pub(crate) struct WakeTree {
     root: Arc<Root>,
     /// By their levels.
     branches: [Vec<Arc<Branch>>; LEVELS],
-    /// Keys given out: all below this.
-    keys: usize,
 }
+
+/// Branches that were taken out of the tree.
+pub(crate) struct Surplus(#[allow(dead_code, reason = "to be dropped")] [Vec<Arc<Branch>>; LEVELS]);
 
 /// The root but for its flag: who was woken.
 #[derive(Clone, Copy)]
@@ -221,26 +237,30 @@ impl WakeTree {
         Self {
             root: Arc::new(Root { bits: AtomicUsize::new(0), tasks }),
             branches: [const { Vec::new() }; LEVELS],
-            keys: 0,
         }
     }
 
-    /// How many keys were given out: all below this.
-    #[inline]
-    pub(crate) fn keys(&self) -> usize {
-        self.keys
-    }
-
-    /// Makes room for the next key and returns it with its waker.
+    /// Makes a waker for a key: the next one, for which there is room then, or one that was given out before.
     ///
     /// # Panics
     ///
     /// Beyond some 1.1 billion keys (with 32-bit words: 34 million), which the tree does not hold.
-    pub(crate) fn add_key(&mut self) -> (usize, Arc<MemberWaker>) {
-        let key = self.keys;
+    pub(crate) fn waker(&mut self, key: usize) -> Arc<MemberWaker> {
         let branch = self.branch(0, key / BITS);
-        self.keys += 1;
-        (key, Arc::new(MemberWaker { root: Arc::clone(&self.root), branch, key }))
+        Arc::new(MemberWaker { root: Arc::clone(&self.root), branch, key })
+    }
+
+    /// Keeps the first `keys` keys alone. Returns the branches that they do not need, for the caller to drop when
+    /// nobody waits for that.
+    pub(crate) fn truncate(&mut self, keys: usize) -> Surplus {
+        let mut needed = keys.div_ceil(BITS);
+        let mut surplus = [const { Vec::new() }; LEVELS];
+        for ((branches, surplus), in_root) in self.branches.iter_mut().zip(&mut surplus).zip(IN_ROOT) {
+            *surplus = branches.split_off(needed);
+            branches.shrink_to_fit();
+            needed = needed.saturating_sub(in_root).div_ceil(BITS);
+        }
+        Surplus(surplus)
     }
 
     /// The branch, made if it is not there yet.
@@ -289,9 +309,11 @@ impl WakeTree {
         Woken(self.root.bits.swap(0, Ordering::Acquire) & !PARKED)
     }
 
-    /// Tells what was taken, in words: `at` and `bits` are the keys `BITS * at + b`.
+    /// Tells what was taken, in words: `at` and `bits` are the keys `BITS * at + b`. Some may be beyond the last key, by
+    /// stale wakes.
     ///
-    /// Cost: one swap for each marked word.
+    /// Cost: one swap for each marked word. So it is bounded by the members' number, however many wakes there were: a
+    /// million members have 16,384 words, and 256 above these.
     pub(crate) fn for_each_word(&mut self, woken: Woken, mut tell: impl FnMut(usize, usize)) {
         if let Some(key) = woken.first() {
             tell(key / BITS, 1 << (key % BITS));
@@ -312,24 +334,28 @@ impl WakeTree {
     /// Takes the wakes of a branch of members.
     #[inline]
     fn take_members(&mut self, at: usize, tell: &mut impl FnMut(usize, usize)) {
-        // Ordering: as in `take`.
-        let taken = self.branches[0][at].bits.swap(0, Ordering::Acquire);
-        // Marked above once for each time it became non-empty, and emptied only here.
-        debug_assert_ne!(taken, 0);
-        tell(at, taken);
+        let taken = self.take_word(0, at);
+        if taken != 0 {
+            tell(at, taken);
+        }
     }
 
     /// Takes the wakes of a branch of a higher level.
     fn take_branch(&mut self, level: usize, at: usize, tell: &mut impl FnMut(usize, usize)) {
-        // Ordering: as in `take`.
-        let mut taken = self.branches[level][at].bits.swap(0, Ordering::Acquire);
-        debug_assert_ne!(taken, 0);
+        let mut taken = self.take_word(level, at);
         while taken != 0 {
             let bit = taken.trailing_zeros() as usize;
             taken &= taken - 1;
             let below = IN_ROOT[level - 1] + at * BITS + bit;
             if level == 1 { self.take_members(below, tell) } else { self.take_branch(level - 1, below, tell) }
         }
+    }
+
+    /// Takes the word of a branch that is marked above. It is empty, or not there, if that was a stale wake.
+    #[inline]
+    fn take_word(&mut self, level: usize, at: usize) -> usize {
+        // Ordering: as in `take`.
+        self.branches[level].get(at).map_or(0, |branch| branch.bits.swap(0, Ordering::Acquire))
     }
 
     /// Asks the next wake to call [`WaitList::wake_all`]. `false` if one has come already: take it instead.
@@ -351,6 +377,6 @@ impl WakeTree {
 
 impl fmt::Debug for WakeTree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WakeTree").field("keys", &self.keys).finish_non_exhaustive()
+        f.debug_struct("WakeTree").field("words", &self.branches[0].len()).finish_non_exhaustive()
     }
 }

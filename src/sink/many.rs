@@ -216,7 +216,7 @@ impl<St, Si: Sink<T> + Unpin, T: Clone> Drop for Round<'_, '_, St, Si, T> {
     fn drop(&mut self) {
         // There are some left only after a panic.
         while !self.is_over {
-            self.put_aside();
+            drop(afterwards(|| self.put_aside()));
             self.until = self.send.results.len();
             drop(afterwards(|| self.deliver()));
         }

@@ -231,7 +231,6 @@ impl<Si> SinkSlot<Si> {
     /// Gives back memory that no sender waits in. The caller drops what it gets when it holds no lock.
     ///
     /// Cost: as [`WaitList::shrink_to_fit`].
-    #[allow(dead_code, reason = "until a multiplexer can be shrunk")]
     pub(crate) fn shrink_to_fit(&self) -> Option<Box<Crowd>> {
         self.senders.0.shrink_to_fit()
     }

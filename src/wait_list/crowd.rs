@@ -5,8 +5,8 @@
 //! O(log n), in whatever order they do so.
 //!
 //! Those who are called may wait again at once, while others of the same call are still in the queue. So that a
-//! call comes to an end, each takes a **mark**, a number that is greater than any before, and who waits from then
-//! on has it. A call wakes those whose mark is older than its own, and the heap is over (mark, ticket).
+//! call comes to an end, each begins with a new **mark**, a number that is greater than any before, and whoever waits
+//! from then on gets that mark. A call wakes those whose mark is older than its own, and the heap is over (mark, ticket).
 //!
 //! Marks and tickets are drawn from one counter that outlives the crowd. So a call that is under way while the
 //! crowd is given up and made anew finds nobody there who is older than its mark.

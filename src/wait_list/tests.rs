@@ -1,7 +1,7 @@
 //! Who is woken, how often, in which order and at what cost.
 
 use super::crowd::moves;
-use super::{WaitList, Waiter};
+use super::{WaitList, Waiter, Waiting};
 use proptest::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::sync::{Arc, Mutex, Weak};
@@ -179,6 +179,18 @@ fn a_waiter_has_one_waker_in_the_list_the_last() {
             scene.wake_all();
             scene.assert_nobody_waits();
         }
+    }
+}
+
+/// It costs no memory beyond the list's own.
+#[test]
+fn whoever_waits_alone_makes_no_crowd() {
+    let scene = Scene::new(2);
+    for nth in [0, 1, 1, 0] {
+        (0..3).for_each(|_| scene.wait(nth));
+        assert!(matches!(scene.list.places.lock().waiting, Waiting::One(..)));
+        assert_eq!(scene.wake_all(), [nth]);
+        assert!(matches!(scene.list.places.lock().waiting, Waiting::Crowd(None)));
     }
 }
 

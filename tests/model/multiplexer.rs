@@ -76,6 +76,10 @@ impl Channels {
             Operation::RemoveChannel { channel } => self.remove_channel(channel),
             Operation::Close => self.close(),
             Operation::CloseChannel { channel } => self.close_channel(channel),
+            Operation::Shrink { .. } => {
+                self.multiplexer.shrink_to_fit();
+                self.oracle.borrow_mut().change_all();
+            }
             Operation::Insert { channel } => self.insert(channel),
             Operation::InsertMany { channel } => (0..40).for_each(|_| self.insert(channel)),
             Operation::Remove { stream } => self.with_id(stream, |stream, id| self.remove(stream, id)),

@@ -17,6 +17,10 @@ pub(crate) enum Operation {
     CloseChannel {
         channel: usize,
     },
+    /// Gives memory back.
+    Shrink {
+        channel: usize,
+    },
     Insert {
         channel: usize,
     },
@@ -163,6 +167,7 @@ impl Operation {
             33..=34 => Self::Recv { channel: channel(first) },
             35..=36 => Self::TryRecv { channel: channel(first) },
             37 => Self::Wake { stream: first },
+            47..=48 => Self::Shrink { channel: channel(first) },
             _ => Self::Receive { receiver: first },
         }
     }

@@ -341,6 +341,12 @@ impl Oracle {
         self.streams[stream].kept_in = None;
     }
 
+    /// Each may have a turn for that.
+    pub(crate) fn change_all(&mut self) {
+        let present = self.streams.iter_mut().filter(|account| account.stay.is_some());
+        present.for_each(|account| account.is_ready = true);
+    }
+
     /// It was changed where it is, and has a turn for that.
     pub(crate) fn change(&mut self, stream: usize) {
         self.streams[stream].is_ready = true;

@@ -7,6 +7,7 @@ use super::script::{Script, World, perform_on_stream, receive};
 use super::task::Task;
 use futures::Stream;
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
@@ -59,10 +60,11 @@ impl Slab {
             }
             Operation::RemoveChannel { .. } => self.clear(members),
             Operation::ChangeTask { .. } => members.task.change(),
-            Operation::Receive { .. }
-            | Operation::ReceiveMany { .. }
-            | Operation::Recv { .. }
-            | Operation::TryRecv { .. } => _ = self.receive(members),
+            Operation::Shrink { .. } => members.slab.shrink_to_fit(),
+            Operation::ReceiveMany { limit, .. } => self.receive_many(members, limit),
+            Operation::Receive { .. } | Operation::Recv { .. } | Operation::TryRecv { .. } => {
+                _ = self.receive(members);
+            }
             _ => {}
         }
     }
@@ -99,26 +101,40 @@ impl Slab {
 
     fn receive(&self, members: &mut Members) -> Received {
         let Members { slab, task } = members;
-        let keys: Vec<_> = slab.iter().map(|(key, script)| (key, script.number)).collect();
-        let number = |key| keys.iter().find(|place| place.0 == key).expect("a key that is there").1;
+        let keys = keys(slab);
         let waker = task.unpark();
         self.oracle.borrow_mut().begin_call(SLAB, true);
         let mut events = Vec::new();
-        let received = receive(|| {
-            let (key, item) = match Pin::new(slab).poll_next(&mut Context::from_waker(&waker)) {
-                Poll::Ready(Some(event)) => event,
-                Poll::Ready(None) => return Received::End,
-                Poll::Pending => return Received::Nothing { woken: task.park() },
-            };
-            let stream = number(key);
-            events.push(match item {
-                Some(item) => Event::Item { stream, item },
-                None => Event::Left { stream, why: None },
-            });
-            Received::Events
+        let received = receive(|| match Pin::new(slab).poll_next(&mut Context::from_waker(&waker)) {
+            Poll::Ready(Some(event)) => {
+                events.push(event);
+                Received::Events
+            }
+            Poll::Ready(None) => Received::End,
+            Poll::Pending => Received::Nothing { woken: task.park() },
         });
-        self.oracle.borrow_mut().end_call(&events, received);
+        self.oracle.borrow_mut().end_call(&told(&keys, events), received);
         received
+    }
+
+    fn receive_many(&self, members: &mut Members, limit: usize) {
+        let Members { slab, task } = members;
+        let keys = keys(slab);
+        let waker = task.unpark();
+        self.oracle.borrow_mut().begin_call(SLAB, false);
+        let mut events = Vec::new();
+        let received =
+            receive(|| match slab.poll_recv_many(&mut Context::from_waker(&waker), &mut events, limit) {
+                Poll::Ready(0) if limit > 0 => Received::End,
+                Poll::Ready(count) => {
+                    assert_eq!(count, events.len());
+                    Received::Events
+                }
+                Poll::Pending => Received::Nothing { woken: task.park() },
+            });
+        assert!(events.len() <= limit);
+        assert!(received == Received::Events || received == Received::Panicked || events.is_empty());
+        self.oracle.borrow_mut().end_call(&told(&keys, events), received);
     }
 
     fn receive_the_rest(&self) {
@@ -146,6 +162,20 @@ impl Slab {
         assert_eq!(members.slab.is_empty(), present.is_empty());
         members.task.check(oracle.has_something(SLAB));
     }
+}
+
+/// The keys of the members, before a call.
+fn keys(slab: &StreamSlab<Script>) -> HashMap<usize, usize> {
+    slab.iter().map(|(key, script)| (key, script.number)).collect()
+}
+
+/// What the members with these keys told.
+fn told(keys: &HashMap<usize, usize>, events: Vec<(usize, Option<u32>)>) -> Vec<Event> {
+    let event = |(key, item)| match item {
+        Some(item) => Event::Item { stream: keys[&key], item },
+        None => Event::Left { stream: keys[&key], why: None },
+    };
+    events.into_iter().map(event).collect()
 }
 
 impl World for Slab {
