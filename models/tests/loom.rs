@@ -8,7 +8,7 @@ use futures_sink::Sink;
 use loom::future::block_on;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
-use models::{ChannelReceiver, Multiplexer, SendError, StreamEvent, StreamId, StreamSlab};
+use models::{ChannelId, ChannelReceiver, Multiplexer, SendError, StreamEvent, StreamId, StreamSlab};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -335,6 +335,212 @@ fn close_against_park() {
         let closer = thread::spawn(move || drop(multiplexer));
         assert_eq!(block_on(next(&mut receiver)), None);
         closer.join().unwrap();
+    });
+}
+
+/// A channel is removed while its member is polled: the receiver ends, and the stream is handed back or dropped.
+#[test]
+fn remove_channel_against_poll() {
+    loom::model(|| {
+        let (multiplexer, mut receiver, id, feed) = idle_channel();
+        feed.push();
+        let remover = thread::spawn(move || {
+            let pairs = multiplexer.remove_channel(1).unwrap();
+            assert!(pairs.iter().map(|pair| pair.id).eq([id]));
+            (multiplexer, pairs)
+        });
+        let mut event = block_on(next(&mut receiver));
+        if is_item(event) {
+            event = block_on(next(&mut receiver));
+        }
+        assert_eq!(event, None);
+        drop(remover.join().unwrap());
+        assert_eq!(Arc::strong_count(&feed.shared), 1);
+    });
+}
+
+/// The same while one receiver polls and another sleeps.
+#[test]
+fn remove_channel_against_two_receivers() {
+    loom::model(|| {
+        let (multiplexer, mut one, _, feed) = idle_channel();
+        let mut two = multiplexer.receiver(1).unwrap();
+        let sleeper = thread::spawn(move || while block_on(next(&mut two)).is_some() {});
+        feed.push();
+        let remover = thread::spawn(move || drop(multiplexer.remove_channel(1)));
+        while block_on(next(&mut one)).is_some() {}
+        sleeper.join().unwrap();
+        remover.join().unwrap();
+        assert_eq!(Arc::strong_count(&feed.shared), 1);
+    });
+}
+
+/// Many items are taken in one poll, of members that are woken one after the other.
+#[test]
+fn recv_many_against_wakes() {
+    loom::model(|| {
+        let (multiplexer, mut receiver, _, one) = idle_channel();
+        let (two, second) = member();
+        multiplexer.add_stream(second, 1).unwrap();
+        assert!(poll_once(&mut receiver).is_pending());
+        let waker = thread::spawn(move || {
+            one.push();
+            two.push();
+            one.push();
+        });
+        let mut events = Vec::new();
+        while events.len() < 3 {
+            assert_ne!(block_on(receiver.recv_many(&mut events, 2)), 0);
+        }
+        assert!(events.into_iter().all(|event| is_item(Some(event))));
+        waker.join().unwrap();
+    });
+}
+
+/// The same, beside one who takes one at a time: there are two items, and one for each.
+#[test]
+fn recv_many_beside_another_receiver() {
+    loom::model(|| {
+        let (multiplexer, mut many, _, feed) = idle_channel();
+        let mut single = multiplexer.receiver(1).unwrap();
+        let other = thread::spawn(move || assert!(is_item(block_on(next(&mut single)))));
+        feed.push();
+        feed.push();
+        let mut events = Vec::new();
+        assert_eq!(block_on(many.recv_many(&mut events, 1)), 1);
+        other.join().unwrap();
+    });
+}
+
+/// A member that has an item is moved from channel to channel while it is polled in the first, and then in those
+/// that follow. Each stay has its departure, and the item comes once, wherever the stream is.
+fn moves_against_polls(to: &'static [ChannelId]) {
+    loom::model(move || {
+        let (multiplexer, first, id, feed) = idle_channel();
+        let mut receivers = vec![first];
+        for channel in 2..=3 {
+            multiplexer.add_channel(channel).unwrap();
+            receivers.push(multiplexer.receiver(channel).unwrap());
+        }
+        feed.push();
+        let mover = thread::spawn(move || {
+            for channel in to {
+                multiplexer.change_stream_channel(id, *channel).unwrap();
+            }
+            multiplexer
+        });
+        let (mut at, mut items) = (1, 0);
+        for channel in to {
+            let mut event = block_on(next(&mut receivers[at - 1]));
+            if is_item(event) {
+                items += 1;
+                event = block_on(next(&mut receivers[at - 1]));
+            }
+            assert_eq!(event, Some((id, StreamEvent::Moved(*channel))));
+            at = *channel;
+        }
+        if items == 0 {
+            assert!(is_item(block_on(next(&mut receivers[at - 1]))));
+        }
+        let _multiplexer = mover.join().unwrap();
+        assert!(receivers.iter_mut().all(|receiver| poll_once(receiver).is_pending()));
+        assert!(items <= 1);
+    });
+}
+
+#[test]
+fn a_move_there_and_back_against_polls() {
+    moves_against_polls(&[2, 1]);
+}
+
+#[test]
+fn a_move_to_a_third_channel_against_polls() {
+    moves_against_polls(&[2, 3]);
+}
+
+#[test]
+fn two_moves_there_and_one_back_against_polls() {
+    moves_against_polls(&[2, 1, 2]);
+}
+
+/// The same, while each channel's receiver is in a thread of its own.
+#[test]
+fn a_move_there_and_back_against_two_receivers() {
+    loom::model(|| {
+        let (multiplexer, mut from, id, feed) = idle_channel();
+        multiplexer.add_channel(2).unwrap();
+        let mut to = multiplexer.receiver(2).unwrap();
+        feed.push();
+        let there = thread::spawn(move || {
+            let event = block_on(next(&mut to));
+            let got = is_item(event);
+            let event = if got { block_on(next(&mut to)) } else { event };
+            assert_eq!(event, Some((id, StreamEvent::Moved(1))));
+            got
+        });
+        let mover = thread::spawn(move || {
+            multiplexer.change_stream_channel(id, 2).unwrap();
+            multiplexer.change_stream_channel(id, 1).unwrap();
+            multiplexer
+        });
+        let event = block_on(next(&mut from));
+        let got = is_item(event);
+        let event = if got { block_on(next(&mut from)) } else { event };
+        assert_eq!(event, Some((id, StreamEvent::Moved(2))));
+        match (got, there.join().unwrap()) {
+            (false, false) => assert!(is_item(block_on(next(&mut from)))),
+            got => assert_ne!(got, (true, true)),
+        }
+        mover.join().unwrap();
+    });
+}
+
+/// A stream is moved into a channel that is closed: it is refused, or the receiver is told of it.
+#[test]
+fn close_channel_against_move() {
+    loom::model(|| {
+        let (multiplexer, mut from, id, feed) = idle_channel();
+        multiplexer.add_channel(2).unwrap();
+        let mut to = multiplexer.receiver(2).unwrap();
+        feed.push();
+        let other = multiplexer.clone();
+        let mover = thread::spawn(move || other.change_stream_channel(id, 2).is_ok());
+        let receiver = thread::spawn(move || block_on(next(&mut to)));
+        multiplexer.close_channel(2).unwrap();
+        let moved = mover.join().unwrap();
+        let told = receiver.join().unwrap();
+        assert_eq!(is_item(told), moved, "{told:?}");
+        assert_eq!(is_item(block_on(next(&mut from))), !moved);
+    });
+}
+
+/// Who waits for the end of a channel is told when the last stream leaves it, or when it is closed.
+#[test]
+fn drained_against_close_and_remove() {
+    loom::model(|| {
+        let (multiplexer, _receiver, id, _feed) = idle_channel();
+        let [closer, remover] = [multiplexer.clone(), multiplexer.clone()];
+        let closer = thread::spawn(move || closer.close_channel(1).unwrap());
+        let remover = thread::spawn(move || drop(remover.remove_stream(id).unwrap()));
+        block_on(multiplexer.drained(1)).unwrap();
+        closer.join().unwrap();
+        remover.join().unwrap();
+    });
+}
+
+/// A stream is taken out by one who looks at it, while it is woken and polled: its item is not missed.
+#[test]
+fn with_stream_against_wake_and_poll() {
+    loom::model(|| {
+        let (multiplexer, mut receiver, id, feed) = idle_channel();
+        let peeker = thread::spawn(move || {
+            let _ = multiplexer.with_stream(id, |_| {});
+            multiplexer
+        });
+        let waker = thread::spawn(move || feed.push());
+        assert!(is_item(block_on(next(&mut receiver))));
+        peeker.join().unwrap();
+        waker.join().unwrap();
     });
 }
 
