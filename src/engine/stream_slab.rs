@@ -71,11 +71,16 @@ pub use recv_many::SlabRecvMany;
 /// | an item of `SelectAll` or `StreamMap` | `(key, Some(item))` |
 /// | the end of a member, which is silent in `SelectAll` | `(key, None)` |
 /// | `StreamMap::remove(&key)` | [`remove(key)`](Self::remove); keys are given out, not chosen |
+/// | `StreamMap::next_many` | [`recv_many`](Self::recv_many) |
 ///
 /// # Fairness
 ///
-/// Members have their turns round-robin: between two turns of one member, every member that was ready
-/// when the first of them ended has one, also if it was woken in the middle of the round. A turn is one poll.
+/// Members have their turns round-robin. Between two turns of one member, every member that was ready when the first
+/// of them began has one turn. A turn is one poll.
+///
+/// A member is ready when it was inserted, when its last turn gave an item, and when its wake has returned. (If another
+/// thread is in the middle of waking a member whose key is near, a wake that returns meanwhile may count only from when
+/// that one has returned, too. It is not lost.)
 ///
 /// # Cost
 ///
@@ -83,13 +88,41 @@ pub use recv_many::SlabRecvMany;
 /// costs no atomic read-modify-write; a wake costs one, or a [few](crate#cost) if another one waits to be
 /// received. Nothing is allocated per item, per wake and per wait, nor per
 /// [`insert`](Self::insert) and [`remove`](Self::remove) once the slab has grown: a slot keeps its waker
-/// for its next member.
+/// for its next member. Memory is given back by [`shrink_to_fit`](Self::shrink_to_fit).
 ///
 /// # Yielding
 ///
 /// One call polls at most 64 members in vain, and at most two in a row that wake themselves in their own
 /// poll (as all of them do when tokio's cooperative budget is used up). Then it wakes its task and returns
-/// `Pending`, so that the executor can run others. Members that were not woken are not polled.
+/// `Pending`, so that the executor can run others.
+///
+/// Members that were not woken are not polled, but for one case. Foreign I/O may keep the waker of a member that is gone,
+/// and wake it later: such a stale wake polls the next member of the same key once, in vain.
+///
+/// **Items do not make it yield.** A member that always has an item, and does not take part in a cooperative budget,
+/// makes every `next()` ready at once. A loop over these never lets the executor go: no other task of that thread has
+/// its turn, and a timeout around the loop never fires. Yield every few items:
+///
+/// ```
+/// use futures::{StreamExt, stream};
+/// use std::time::Duration;
+/// use stream_multiplexer::StreamSlab;
+///
+/// let mut slab = StreamSlab::from_iter([stream::repeat("always ready")]);
+/// let receive = async {
+///     let mut received = 0;
+///     while let Some((_key, _item)) = slab.next().await {
+///         received += 1;
+///         if received % 16 == 0 {
+///             smol::future::yield_now().await;
+///         }
+///     }
+/// };
+/// let timeout = async {
+///     smol::Timer::after(Duration::from_millis(10)).await;
+/// };
+/// smol::block_on(smol::future::or(receive, timeout));
+/// ```
 ///
 /// # Panics
 ///
