@@ -1,5 +1,8 @@
 //! The bound on fairness, for the engine and for channels: between two turns of one member, every member
-//! that was ready at the first of them has one. A turn is one poll.
+//! that was ready when the first of them began has one turn. A turn is one poll.
+//!
+//! Here one turn is taken at a time, and then the bound holds also for those that became ready before the first of them
+//! ended: that is what is tested.
 
 mod support;
 

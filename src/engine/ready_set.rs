@@ -12,8 +12,11 @@
 //! Most often one member is ready at a time: it is woken, gives its item, and is polled once more, in vain. So
 //! this half is a number as long as that will do, and a [`BitSet`] from when there are two until there is one.
 //!
-//! **Bound on fairness.** Between two turns of one member, every member that was ready when the first of them
-//! ended has one. In the set, the cursor sees to that: it moves behind the member whose turn it is and only
+//! # Bound on fairness
+//!
+//! Between two turns of one member, every member that was ready when the first of them began has one turn.
+//!
+//! In the set, the cursor sees to that: it moves behind the member whose turn it is and only
 //! forwards, so before it comes back it passes every other one. All wakes are absorbed before each of these
 //! turns: a member that was woken ahead of the cursor, in the middle of a round, is passed in that same round.
 //! (Absorbing only when the cursor wraps would make it wait for a second one.)
@@ -21,6 +24,13 @@
 //! The only one may have its next turn before one that was woken since its last one ended, for that was not ready
 //! then. So its second poll, the one in vain, comes first, and the next one is the only one again. If any was woken
 //! before, `others_first`, or more than one, all are absorbed and the cursor decides.
+//!
+//! So in exclusive hands the bound holds even for those that became ready before the first turn *ended*. Where several
+//! receivers take turns at a time it does not: one may have taken such a member out, and brought it back, while the
+//! first turn was still going on.
+//!
+//! Ready is who was inserted, gave an item in its last turn, or was woken; [`wake_tree`](crate::engine::wake_tree) says
+//! from when a wake counts.
 
 use crate::engine::bit_set::BitSet;
 use crate::engine::wake_tree::{MemberWaker, Surplus, WakeTree, Woken};

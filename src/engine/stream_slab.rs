@@ -1,17 +1,15 @@
-//! [`StreamSlab`]: members polled in turn, in exclusive ownership.
+//! [`StreamSlab`]: members polled in turn, in exclusive ownership. How it is polled is in [`poll`].
 
-use crate::engine::patience::Patience;
 use crate::engine::rotation::Rotation;
 use crate::unwind::{Steps, on_panic};
 use crate::wait_list::Waiter;
 use futures_core::Stream;
-use futures_core::stream::FusedStream;
 use std::fmt;
 use std::mem;
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::Waker;
 
 mod iter;
+mod poll;
 mod recv_many;
 
 pub use iter::{IntoIter, Iter, IterMut};
@@ -71,11 +69,16 @@ pub use recv_many::SlabRecvMany;
 /// | an item of `SelectAll` or `StreamMap` | `(key, Some(item))` |
 /// | the end of a member, which is silent in `SelectAll` | `(key, None)` |
 /// | `StreamMap::remove(&key)` | [`remove(key)`](Self::remove); keys are given out, not chosen |
+/// | `StreamMap::next_many` | [`recv_many`](Self::recv_many) |
 ///
 /// # Fairness
 ///
-/// Members have their turns round-robin: between two turns of one member, every member that was ready
-/// when the first of them ended has one, also if it was woken in the middle of the round. A turn is one poll.
+/// Members have their turns round-robin. Between two turns of one member, every member that was ready when the first
+/// of them began has one turn. A turn is one poll.
+///
+/// A member is ready when it was inserted, when its last turn gave an item, and when its wake has returned. (If another
+/// thread is in the middle of waking a member whose key is near, a wake that returns meanwhile may count only from when
+/// that one has returned, too. It is not lost.)
 ///
 /// # Cost
 ///
@@ -83,13 +86,41 @@ pub use recv_many::SlabRecvMany;
 /// costs no atomic read-modify-write; a wake costs one, or a [few](crate#cost) if another one waits to be
 /// received. Nothing is allocated per item, per wake and per wait, nor per
 /// [`insert`](Self::insert) and [`remove`](Self::remove) once the slab has grown: a slot keeps its waker
-/// for its next member.
+/// for its next member. Memory is given back by [`shrink_to_fit`](Self::shrink_to_fit).
 ///
 /// # Yielding
 ///
 /// One call polls at most 64 members in vain, and at most two in a row that wake themselves in their own
 /// poll (as all of them do when tokio's cooperative budget is used up). Then it wakes its task and returns
-/// `Pending`, so that the executor can run others. Members that were not woken are not polled.
+/// `Pending`, so that the executor can run others.
+///
+/// Members that were not woken are not polled, but for one case. Foreign I/O may keep the waker of a member that is gone,
+/// and wake it later: such a stale wake polls the next member of the same key once, in vain.
+///
+/// **Items do not make it yield.** A member that always has an item, and does not take part in a cooperative budget,
+/// makes every `next()` ready at once. A loop over these never lets the executor go: no other task of that thread has
+/// its turn, and a timeout around the loop never fires. Yield every few items:
+///
+/// ```
+/// use futures::{StreamExt, stream};
+/// use std::time::Duration;
+/// use stream_multiplexer::StreamSlab;
+///
+/// let mut slab = StreamSlab::from_iter([stream::repeat("always ready")]);
+/// let receive = async {
+///     let mut received = 0;
+///     while let Some((_key, _item)) = slab.next().await {
+///         received += 1;
+///         if received % 16 == 0 {
+///             smol::future::yield_now().await;
+///         }
+///     }
+/// };
+/// let timeout = async {
+///     smol::Timer::after(Duration::from_millis(10)).await;
+/// };
+/// smol::block_on(smol::future::or(receive, timeout));
+/// ```
 ///
 /// # Panics
 ///
@@ -99,6 +130,9 @@ pub use recv_many::SlabRecvMany;
 ///
 /// Whatever drops several streams drops all of them, also when the drop of one panics. The first panic goes on after
 /// that, the others are swallowed. While the thread unwinds already, all are swallowed.
+///
+/// A panic of a task's waker reaches whoever woke it, be it a member's I/O, [`insert`](Self::insert) or
+/// [`remove`](Self::remove); what was called is done all the same.
 ///
 /// # Cancel safety
 ///
@@ -319,179 +353,6 @@ impl<St> StreamSlab<St> {
     }
 }
 
-impl<St: Stream + Unpin> StreamSlab<St> {
-    /// Waits for events and appends up to `limit` of them to `buffer`; returns how many.
-    ///
-    /// It waits for the first one only; then it takes what is there at once. (A stream that always has an
-    /// item fills any `limit`.) It returns 0 when the slab is empty, or `limit` is 0. `buffer` grows as
-    /// it must, and not beyond.
-    ///
-    /// ```
-    /// use futures::{executor::block_on, stream};
-    /// use stream_multiplexer::StreamSlab;
-    ///
-    /// let mut slab = StreamSlab::from_iter([stream::iter(0..10), stream::iter(0..10)]);
-    /// let mut events = Vec::new();
-    /// assert_eq!(block_on(slab.recv_many(&mut events, 3)), 3);
-    /// assert_eq!(events, [(0, Some(0)), (1, Some(0)), (0, Some(1))]);
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// When a stream's poll panics, or its drop when it has ended; what was received before is in `buffer`. See
-    /// [above](Self#panics). Also when the future is polled again after it was ready.
-    ///
-    /// # Cancel safety
-    ///
-    /// It takes nothing before it is ready, so nothing is lost when it is dropped.
-    pub fn recv_many<'a>(
-        &'a mut self,
-        buffer: &'a mut Vec<(usize, Option<St::Item>)>,
-        limit: usize,
-    ) -> SlabRecvMany<'a, St> {
-        SlabRecvMany::new(self, buffer, limit)
-    }
-
-    /// Polls for events and appends up to `limit` of them to `buffer`, as [`recv_many`](Self::recv_many)
-    /// does.
-    ///
-    /// - `Pending`: there is nothing now; the task is woken when there is.
-    /// - `Ready(n)`: `n` were appended. 0 when the slab is empty, or `limit` is 0.
-    ///
-    /// # Panics
-    ///
-    /// When a stream's poll panics, or its drop when it has ended; what was received before is in `buffer`.
-    pub fn poll_recv_many(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffer: &mut Vec<(usize, Option<St::Item>)>,
-        limit: usize,
-    ) -> Poll<usize> {
-        if limit == 0 {
-            return Poll::Ready(0);
-        }
-        let mut patience = Patience::default();
-        let Some(first) = ready!(self.poll_event(Some(cx), &mut patience)) else { return Poll::Ready(0) };
-        buffer.push(first);
-        let mut received = 1;
-        while received < limit {
-            let Poll::Ready(Some(event)) = self.poll_event(None, &mut patience) else { break };
-            buffer.push(event);
-            received += 1;
-        }
-        Poll::Ready(received)
-    }
-}
-
-impl<St: Stream + Unpin> Stream for StreamSlab<St> {
-    type Item = (usize, Option<St::Item>);
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.get_mut().poll_event(Some(cx), &mut Patience::default())
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        // Each member still yields its end, at least. A member cannot tell how long it goes on for
-        // others than itself, and adding up all their hints would cost a walk through all.
-        let untold = self.untold.as_ref().map_or(0, |untold| usize::from(!untold.is_member));
-        (self.len() + untold, if self.is_empty() { Some(untold) } else { None })
-    }
-}
-
-impl<St: Stream + Unpin> StreamSlab<St> {
-    /// Takes turns until one brings something; `None` if the slab is empty. When there are no more to take it lets the
-    /// task of `cx` wait; without one, it just says `Pending`.
-    // The event is returned in the shape in which `poll_next` returns it. Told to a closure, or in an enum beside the
-    // other outcomes, it costs up to 20 instructions more per item.
-    #[inline]
-    fn poll_event(
-        &mut self,
-        mut cx: Option<&mut Context<'_>>,
-        patience: &mut Patience,
-    ) -> Poll<Option<(usize, Option<St::Item>)>> {
-        if self.untold.is_some() {
-            return self.tell_untold();
-        }
-        loop {
-            let Some(key) = self.members.next_turn() else {
-                let Some(cx) = &mut cx else { return Poll::Pending };
-                if self.is_empty() {
-                    self.terminated = true;
-                    return Poll::Ready(None);
-                }
-                if let Some(epoch) = self.members.park() {
-                    let waker = cx.waker().clone();
-                    if self.members.tasks().wait(&mut self.waiter, epoch, waker) {
-                        return Poll::Pending;
-                    }
-                }
-                continue;
-            };
-            match self.poll_member(key) {
-                Some(Poll::Ready(Some(item))) => {
-                    self.members.keep_ready(key);
-                    return Poll::Ready(Some((key, Some(item))));
-                }
-                Some(Poll::Ready(None)) => {
-                    self.drop_member(key);
-                    return Poll::Ready(Some((key, None)));
-                }
-                Some(Poll::Pending) => {
-                    self.members.clear_ready(key);
-                    patience.note(self.members.was_woken(key));
-                }
-                // A stale wake of a slot that is vacant now.
-                None => {
-                    self.members.clear_ready(key);
-                    patience.fruitless += 1;
-                }
-            }
-            if patience.is_exhausted() {
-                if let Some(cx) = cx {
-                    cx.waker().wake_by_ref();
-                }
-                return Poll::Pending;
-            }
-        }
-    }
-
-    /// Tells the end of a member that panicked.
-    #[cold]
-    fn tell_untold(&mut self) -> Poll<Option<(usize, Option<St::Item>)>> {
-        let Untold { key, is_member } = self.untold.take().expect("asked by who saw it");
-        if is_member {
-            self.drop_member(key);
-        }
-        Poll::Ready(Some((key, None)))
-    }
-
-    #[inline]
-    fn poll_member(&mut self, key: usize) -> Option<Poll<Option<St::Item>>> {
-        let Member { stream, waker } = self.members.slots_mut().get_mut(key)?;
-        let untold = &mut self.untold;
-        let note = on_panic(move || *untold = Some(Untold { key, is_member: true }));
-        let poll = Pin::new(stream).poll_next(&mut Context::from_waker(waker));
-        note.defuse();
-        Some(poll)
-    }
-
-    /// Drops a member that is over; its end is told by the caller, or by the next poll if the drop panics.
-    fn drop_member(&mut self, key: usize) {
-        let member = self.take(key);
-        let untold = &mut self.untold;
-        let note = on_panic(move || *untold = Some(Untold { key, is_member: false }));
-        drop(member);
-        note.defuse();
-    }
-}
-
-impl<St: Stream + Unpin> FusedStream for StreamSlab<St> {
-    /// Whether the slab was polled empty, and nothing was inserted since.
-    fn is_terminated(&self) -> bool {
-        self.terminated
-    }
-}
-
 impl<St> Drop for StreamSlab<St> {
     fn drop(&mut self) {
         let members = mem::take(self.members.slots_mut());
@@ -506,65 +367,6 @@ impl<St> Drop for StreamSlab<St> {
 impl<St> Default for StreamSlab<St> {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl<St: Stream + Unpin> Extend<St> for StreamSlab<St> {
-    fn extend<I: IntoIterator<Item = St>>(&mut self, streams: I) {
-        let mut any = false;
-        let mut steps = Steps::default();
-        steps.take(|| {
-            for stream in streams {
-                self.add(stream);
-                any = true;
-            }
-        });
-        // Only now, so that a task's waker that panics costs no stream its place.
-        if any {
-            steps.take(|| self.wake());
-        }
-        steps.finish();
-    }
-}
-
-impl<St: Stream + Unpin> FromIterator<St> for StreamSlab<St> {
-    fn from_iter<I: IntoIterator<Item = St>>(streams: I) -> Self {
-        let streams = streams.into_iter();
-        let mut slab = Self::with_capacity(streams.size_hint().0);
-        slab.extend(streams);
-        slab
-    }
-}
-
-impl<St> IntoIterator for StreamSlab<St> {
-    type Item = (usize, St);
-    type IntoIter = IntoIter<St>;
-
-    /// The streams with their keys, in the order of the keys.
-    fn into_iter(mut self) -> IntoIter<St> {
-        let members = IntoIter::new(mem::take(self.members.slots_mut()).into_iter());
-        // It lets go of its task, whose drop may panic. Here the members are dropped then; a value that is being
-        // returned would be leaked.
-        drop(self);
-        members
-    }
-}
-
-impl<'a, St> IntoIterator for &'a StreamSlab<St> {
-    type Item = (usize, &'a St);
-    type IntoIter = Iter<'a, St>;
-
-    fn into_iter(self) -> Iter<'a, St> {
-        self.iter()
-    }
-}
-
-impl<'a, St> IntoIterator for &'a mut StreamSlab<St> {
-    type Item = (usize, &'a mut St);
-    type IntoIter = IterMut<'a, St>;
-
-    fn into_iter(self) -> IterMut<'a, St> {
-        self.iter_mut()
     }
 }
 

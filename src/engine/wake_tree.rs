@@ -27,6 +27,13 @@
 //! between the two swaps is either taken by the lower one, or found the lower word empty and marks the
 //! upper one anew.
 //!
+//! # When a wake counts
+//!
+//! A wake goes up until it finds a word that is filled already. One that comes to the root counts when it has returned.
+//! One that stops below leaves the rest of the way to the thread that filled that word, and may return before that one
+//! comes to the root. If the scheduler stops that thread in between, the owner passes over both members, for as long as
+//! it stands there. Nothing is lost: an owner that finds nothing parks, and is woken when the mark arrives.
+//!
 //! # Shrinking
 //!
 //! [`WakeTree::truncate`] takes the branches beyond the last key in use out of the tree; when such a key is given out

@@ -1,25 +1,86 @@
-//! The iterators over a [`StreamSlab`](super::StreamSlab)'s members.
+//! A [`StreamSlab`]'s members as they come from iterators, and go into them.
 
-use super::Member;
-use crate::unwind::drop_all;
+use super::{Member, StreamSlab};
+use crate::unwind::{Steps, drop_all};
+use futures_core::Stream;
 use std::fmt;
 use std::iter::FusedIterator;
+use std::mem;
 
-/// The streams of a [`StreamSlab`](super::StreamSlab) with their keys; from
-/// [`iter`](super::StreamSlab::iter).
+impl<St: Stream + Unpin> Extend<St> for StreamSlab<St> {
+    fn extend<I: IntoIterator<Item = St>>(&mut self, streams: I) {
+        let mut any = false;
+        let mut steps = Steps::default();
+        steps.take(|| {
+            for stream in streams {
+                self.add(stream);
+                any = true;
+            }
+        });
+        // Only now, so that a task's waker that panics costs no stream its place.
+        if any {
+            steps.take(|| self.wake());
+        }
+        steps.finish();
+    }
+}
+
+impl<St: Stream + Unpin> FromIterator<St> for StreamSlab<St> {
+    fn from_iter<I: IntoIterator<Item = St>>(streams: I) -> Self {
+        let streams = streams.into_iter();
+        let mut slab = Self::with_capacity(streams.size_hint().0);
+        slab.extend(streams);
+        slab
+    }
+}
+
+impl<St> IntoIterator for StreamSlab<St> {
+    type Item = (usize, St);
+    type IntoIter = IntoIter<St>;
+
+    /// The streams with their keys, in the order of the keys.
+    fn into_iter(mut self) -> IntoIter<St> {
+        let members = IntoIter::new(mem::take(self.members.slots_mut()).into_iter());
+        // It lets go of its task, whose drop may panic. Here the members are dropped then; a value that is being
+        // returned would be leaked.
+        drop(self);
+        members
+    }
+}
+
+impl<'a, St> IntoIterator for &'a StreamSlab<St> {
+    type Item = (usize, &'a St);
+    type IntoIter = Iter<'a, St>;
+
+    fn into_iter(self) -> Iter<'a, St> {
+        self.iter()
+    }
+}
+
+impl<'a, St> IntoIterator for &'a mut StreamSlab<St> {
+    type Item = (usize, &'a mut St);
+    type IntoIter = IterMut<'a, St>;
+
+    fn into_iter(self) -> IterMut<'a, St> {
+        self.iter_mut()
+    }
+}
+
+/// The streams of a [`StreamSlab`] with their keys; from
+/// [`iter`](StreamSlab::iter).
 pub struct Iter<'a, St> {
     members: slab::Iter<'a, Member<St>>,
 }
 
-/// The streams of a [`StreamSlab`](super::StreamSlab) with their keys; from
-/// [`iter_mut`](super::StreamSlab::iter_mut).
+/// The streams of a [`StreamSlab`] with their keys; from
+/// [`iter_mut`](StreamSlab::iter_mut).
 pub struct IterMut<'a, St> {
     members: slab::IterMut<'a, Member<St>>,
 }
 
-/// The streams that a [`StreamSlab`](super::StreamSlab) owned, with the keys that they had; from its `into_iter`.
+/// The streams that a [`StreamSlab`] owned, with the keys that they had; from its `into_iter`.
 ///
-/// What is left in it when it is dropped is dropped as a slab does; see [Panics](super::StreamSlab#panics).
+/// What is left in it when it is dropped is dropped as a slab does; see [Panics](StreamSlab#panics).
 pub struct IntoIter<St> {
     members: slab::IntoIter<Member<St>>,
 }
