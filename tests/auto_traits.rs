@@ -257,6 +257,7 @@ assert_unwind_safety! {
 assert_unwind_safety! {
     RecvMany<'static, Free, Out<()>> => false true,
     RecvMany<'static, Changing, Out<()>> => false false,
+    SlabRecvMany<'static, Free> => false true,
     IterMut<'static, Free> => false true,
     IterMut<'static, Changing> => false false,
 }
@@ -270,6 +271,8 @@ assert_unwind_safety! {
     StreamSlab<Opaque> => false false,
     Iter<'static, Free> => true true,
     Iter<'static, Changing> => false false,
+    IntoIter<Free> => true true,
+    IntoIter<Changing> => true false,
 }
 
 // Values are what they hold; but for the error that holds a pair, which shows it to nobody before it gives it back.
@@ -287,6 +290,9 @@ assert_unwind_safety! {
     AddStreamError<Free, Free> => true true,
     AddStreamError<Changing, Lent> => true true,
     AddStreamError<Opaque, Free> => true true,
+    Sent<Free> => true true,
+    Sent<Changing> => true false,
+    Sent<Lent> => false true,
     SendError<Free> => true true,
     SendError<Changing> => true false,
     SendError<Lent> => false true,

@@ -205,6 +205,8 @@ fn use_every_method(multiplexer: &Pairs, id: StreamId) {
     let _ = multiplexer.change_stream_channel(id, A);
     let _ = multiplexer.change_stream_channel(new, A);
     let _ = multiplexer.with_stream(new, |_| ask(multiplexer, new));
+    let _ = multiplexer.with_sink(id, |_| ask(multiplexer, id));
+    multiplexer.shrink_to_fit();
     let _ = multiplexer.with_stream(id, |_| ask(multiplexer, id));
     let _ = poll_future(&mut multiplexer.close_stream::<Parcel>(new), Waker::noop());
     drop(multiplexer.remove_stream(new));
