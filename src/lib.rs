@@ -234,15 +234,19 @@
 // | `channel` | a rotation shared by handles |
 // | `channel/turns` | take out, poll, put back |
 // | `sink` | the sending half |
+// | `sink/flush_set` | the sinks with something unflushed, and whose turn it is to be flushed |
 // | `sink/slot` | a sink shared by senders: one poll at a time, who waits |
 // | `registry` | the control plane: who is where, and every move |
 // | `channel/receiver` | `ChannelReceiver`, `RecvMany` |
 // | `channel/recv` | `Recv`, and `try_recv` |
 // | `channel/drained` | `Drained` |
 // | `sink/delivery` | one item on its way to one sink |
+// | `sink/try_send` | sending without waiting |
+// | `sink/flusher` | `Flusher` |
 // | `sink/sent` | `Sent` |
 // | `sink/many` | `SendMany` |
 // | `sink/one` | `SendOne` |
+// | `sink/sender_closed` | `SenderClosed` |
 // | `sink/sender` | `StreamSender` |
 // | `sink/close` | `CloseStream` |
 // | `multiplexer` | `Multiplexer`: the handle |
@@ -268,12 +272,12 @@ mod wait_list;
 
 pub use channel::{ChannelReceiver, Drained, Recv, RecvMany};
 pub use engine::{IntoIter, Iter, IterMut, SlabRecvMany, StreamSlab};
-pub use error::{AddStreamError, MultiplexerError, SendError, TryRecvError};
+pub use error::{AddStreamError, MultiplexerError, SendError, TryRecvError, TrySendError};
 pub use event::{StreamEvent, StreamPair};
 pub use id::{ChannelId, StreamId};
 pub use multiplexer::Multiplexer;
 pub use options::ChannelOptions;
-pub use sink::{CloseStream, SendMany, SendOne, Sent, StreamSender};
+pub use sink::{CloseStream, Flusher, SendMany, SendOne, SenderClosed, Sent, StreamSender};
 
 /// Runs the README's program.
 #[cfg(doctest)]

@@ -6,16 +6,18 @@ mod blocking;
 use crate::channel::drained::Drained;
 use crate::channel::receiver::ChannelReceiver;
 use crate::channel::recv::{Recv, try_recv};
-use crate::error::{AddStreamError, MultiplexerError, TryRecvError};
+use crate::error::{AddStreamError, MultiplexerError, TryRecvError, TrySendError};
 use crate::event::StreamPair;
 use crate::id::{ChannelId, StreamId};
 use crate::options::ChannelOptions;
 use crate::registry::{Registry, RemovedPair};
 use crate::sink::close::CloseStream;
+use crate::sink::flusher::Flusher;
 use crate::sink::many::SendMany;
 use crate::sink::one::SendOne;
 use crate::sink::sender::StreamSender;
 use crate::sink::slot::SinkSlot;
+use crate::sink::try_send::{self, Flush};
 use crate::unwind::for_each;
 use futures_core::Stream;
 use futures_sink::Sink;
@@ -252,7 +254,8 @@ impl<St, Si> Multiplexer<St, Si> {
     where
         St: Stream,
     {
-        self.registry().add(stream, sink, |sink| Some(Arc::new(SinkSlot::new(sink))), channel)
+        let slot = |id, sink, flushes: &Arc<_>| Some(SinkSlot::new(id, sink, Arc::clone(flushes)));
+        self.registry().add(stream, sink, slot, channel)
     }
 
     /// Adds a stream without a sink to a channel. Otherwise as [`add_stream_pair`](Self::add_stream_pair).
@@ -278,7 +281,7 @@ impl<St, Si> Multiplexer<St, Si> {
     where
         St: Stream,
     {
-        self.registry().add(stream, (), |()| None, channel)
+        self.registry().add(stream, (), |_, (), _| None, channel)
     }
 
     /// Moves a stream to another channel.
@@ -669,6 +672,170 @@ impl<St, Si> Multiplexer<St, Si> {
         Si: Sink<T> + Unpin,
     {
         SendOne::new(self.registry(), stream, item)
+    }
+
+    /// Sends an item to one stream, if its sink takes it now. It does not wait.
+    ///
+    /// The sink is asked whether it is ready, is given the item, and is flushed by one poll. What that leaves unflushed
+    /// lies in the sink's own buffer, and a [`flusher`](Self::flusher) passes it on when the peer takes it. So nothing
+    /// is buffered here: how much may wait for one peer is set on the sink, by tokio-util's
+    /// `Framed::set_backpressure_boundary` or `SinkExt::buffer`, and beyond that it is [`Full`](TrySendError::Full).
+    ///
+    /// What one caller sends to one stream, by this and in any other way, arrives in the order of its calls.
+    ///
+    /// Cost: three lock pairs beyond the sink's own polls, one more if something is left unflushed. Allocates nothing.
+    ///
+    /// ```
+    /// use futures::{channel::mpsc, stream};
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::new();
+    /// multiplexer.add_channel(1)?;
+    /// let (sink, _peer) = mpsc::channel(1);
+    /// let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    ///
+    /// // A position that is out of date when the peer can take it: drop it.
+    /// let sent = (0..100).filter(|position| multiplexer.try_send(id, *position).is_ok()).count();
+    /// assert_eq!(sent, 2);
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`TrySendError`]: the item comes back unless the sink has it. `Busy` is rare unless several threads send to
+    /// one stream. A tokio socket says that it is not ready also when the *task* has used up its cooperative budget, so
+    /// let that yield between long runs of sends.
+    ///
+    /// # Panics
+    ///
+    /// When the sink's poll panics. The pair is removed; everything else goes on.
+    #[inline]
+    pub fn try_send<T>(&self, stream: StreamId, item: T) -> Result<(), TrySendError<T, Si::Error>>
+    where
+        Si: Sink<T> + Unpin,
+    {
+        try_send::to_one(self.registry(), stream, item, Flush::AtOnce)
+    }
+
+    /// [`try_send`](Self::try_send) without the flush, for batches. Send the last of a batch by `try_send`, or leave the
+    /// flush to a [`flusher`](Self::flusher).
+    ///
+    /// ```
+    /// # use futures::{channel::mpsc, stream};
+    /// # use stream_multiplexer::Multiplexer;
+    /// # let multiplexer = Multiplexer::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let (sink, _peer) = mpsc::unbounded();
+    /// # let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// multiplexer.try_feed(id, "HTTP/1.1 200 OK").unwrap();
+    /// multiplexer.try_feed(id, "Content-Length: 0").unwrap();
+    /// multiplexer.try_send(id, "").unwrap();
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`try_send`](Self::try_send).
+    ///
+    /// # Panics
+    ///
+    /// When the sink's poll panics. The pair is removed; everything else goes on.
+    #[inline]
+    pub fn try_feed<T>(&self, stream: StreamId, item: T) -> Result<(), TrySendError<T, Si::Error>>
+    where
+        Si: Sink<T> + Unpin,
+    {
+        try_send::to_one(self.registry(), stream, item, Flush::Later)
+    }
+
+    /// Sends clones of an item to many streams, to each by [`try_send`](Self::try_send). Returns how many sinks have it;
+    /// `refused` is told of the others, with no lock held.
+    ///
+    /// Cost: as `try_send`, but one lock pair looks up 32 ids, and a clone of the item for each. Allocates nothing.
+    ///
+    /// ```
+    /// # use futures::{channel::mpsc, stream};
+    /// # use stream_multiplexer::Multiplexer;
+    /// # let multiplexer = Multiplexer::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let (sink, _peer) = mpsc::unbounded();
+    /// # let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// let sent = multiplexer.try_send_many([id], "hello", |id, error| eprintln!("{id}: {error}"));
+    /// assert_eq!(sent, 1);
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// When a sink's poll, a clone of the item or `refused` panics. The other streams are tried all the same, and then
+    /// the first of these panics goes on.
+    pub fn try_send_many<T: Clone>(
+        &self,
+        streams: impl IntoIterator<Item: Borrow<StreamId>>,
+        item: T,
+        refused: impl FnMut(StreamId, TrySendError<T, Si::Error>),
+    ) -> usize
+    where
+        Si: Sink<T> + Unpin,
+    {
+        try_send::to_many(self.registry(), streams.into_iter().map(|id| *id.borrow()), &item, refused)
+    }
+
+    /// Sends clones of an item to all who are in a channel and have a sink, to each by [`try_send`](Self::try_send).
+    /// Returns how many sinks have it; `refused` is told of the others, with no lock held.
+    ///
+    /// Whoever is in the channel from the beginning of the call to its end is sent to once. Who comes or leaves
+    /// meanwhile may be sent to or not, and who leaves and comes back even twice.
+    ///
+    /// Cost: as `try_send`, but two lock pairs look up 32 streams, and a clone of the item for each. Allocates nothing.
+    ///
+    /// ```
+    /// # use futures::{channel::mpsc, stream};
+    /// # use stream_multiplexer::Multiplexer;
+    /// # let multiplexer = Multiplexer::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let (sink, _peer) = mpsc::channel(0);
+    /// # let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// # multiplexer.try_send(id, "you are slow").unwrap();
+    /// // Whoever is too far behind is disconnected.
+    /// multiplexer.try_send_to(1, "to all of you", |id, error| {
+    ///     if error.is_full() {
+    ///         multiplexer.remove_stream(id);
+    ///     }
+    /// })?;
+    /// # assert_eq!(multiplexer.channel_len(1), Some(0));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownChannel`](MultiplexerError::UnknownChannel).
+    ///
+    /// # Panics
+    ///
+    /// As [`try_send_many`](Self::try_send_many).
+    pub fn try_send_to<T: Clone>(
+        &self,
+        channel: ChannelId,
+        item: T,
+        refused: impl FnMut(StreamId, TrySendError<T, Si::Error>),
+    ) -> Result<usize, MultiplexerError>
+    where
+        Si: Sink<T> + Unpin,
+    {
+        try_send::to_channel(self.registry(), channel, &item, refused)
+    }
+
+    /// A [`Flusher`] of all sinks: passes on what [`try_send`](Self::try_send) and others left unflushed.
+    ///
+    /// Make it once, and spawn it or poll it beside the receivers.
+    ///
+    /// Cost: the first one looks at every sink, at one lock pair each.
+    pub fn flusher<T>(&self) -> Flusher<St, Si, T>
+    where
+        Si: Sink<T> + Unpin,
+    {
+        Flusher::new(self.registry())
     }
 
     /// A [`Sink`] for one stream.

@@ -4,8 +4,8 @@
 //! what the registry says, from the moment a call returns; if the stream is being polled at that moment it
 //! comes there when the poll returns ([`Control::arrive`]).
 //!
-//! **Lock order**: the registry's, then a channel's. A sink's is taken alone. No foreign code runs under
-//! any of them: what is to be dropped or woken is carried out of the lock.
+//! **Lock order**: the registry's, then a channel's or a sink's, then that of the set of sinks to be flushed. No
+//! foreign code runs under any of them: what is to be dropped or woken is carried out of the lock.
 
 use crate::channel::member::{BoxedMember, Member};
 use crate::channel::slots::{Absent, Wake, Which};
@@ -14,10 +14,11 @@ use crate::error::{AddStreamError, MultiplexerError};
 use crate::event::{Departure, StreamPair};
 use crate::id::{ChannelId, StreamId};
 use crate::options::ChannelOptions;
+use crate::sink::flush_set::FlushSet;
 use crate::sink::slot::{Phase, SinkSlot};
 use crate::sync::Mutex;
 use crate::threads::Threads;
-use crate::unwind::{afterwards, for_each, on_panic};
+use crate::unwind::{Afterwards, afterwards, for_each, on_panic};
 use slab::Slab;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -30,10 +31,15 @@ use std::sync::Arc;
 /// How many pairs, or channels, are gone through at one lock pair: others wait no longer than for these.
 const BATCH: usize = 64;
 
+/// How many sinks are looked up at one lock pair, and kept on the stack.
+pub(crate) const LOOKUP: usize = 32;
+
 pub(crate) struct Registry<St, Si> {
     state: Mutex<State<St, Si>>,
     /// Who waits for it to be closed.
     pub(crate) closing: Threads,
+    /// The sinks with something unflushed. Those who drive it end with the last pair, when it is closed.
+    flushes: Arc<FlushSet<SinkSlot<Si>>>,
 }
 
 struct State<St, Si> {
@@ -170,7 +176,7 @@ impl<St, Si> Registry<St, Si> {
             closed: false,
             abandoned: false,
         };
-        Self { state: Mutex::new(state), closing: Threads::default() }
+        Self { state: Mutex::new(state), closing: Threads::default(), flushes: Arc::new(FlushSet::new()) }
     }
 
     pub(crate) fn add_channel(&self, id: ChannelId, options: ChannelOptions) -> Result<(), MultiplexerError> {
@@ -215,6 +221,22 @@ impl<St, Si> Registry<St, Si> {
         Some(streams)
     }
 
+    /// The sinks in slot `from` of a channel and behind, as many as `sinks` has room for pairs, at two lock pairs.
+    /// Returns the slot to go on from, if there are more.
+    pub(crate) fn channel_sinks(
+        &self,
+        channel: &Channel<St>,
+        from: usize,
+        sinks: &mut [Option<Arc<SinkSlot<Si>>>],
+    ) -> Option<usize> {
+        let limit = sinks.len();
+        let mut room = sinks.iter_mut();
+        let state = self.state.lock();
+        channel.pairs(from, limit, |pair| {
+            *room.next().expect("as many as asked for") = state.pairs[pair].sink.clone();
+        })
+    }
+
     /// Takes a channel and all its pairs out, the oldest first.
     pub(crate) fn remove_channel(&self, id: ChannelId) -> Option<Vec<RemovedPair<St, Si>>> {
         let mut state = self.state.lock();
@@ -244,8 +266,11 @@ impl<St, Si> Registry<St, Si> {
                 let pair = state.pairs.remove(key);
                 batch.push(RemovedPair::new(StreamId::new(pair.serial, key), member, pair.sink));
             });
+            let is_over = state.is_over();
             drop(state);
+            let flushers_woken = self.wake_flushers_if(is_over);
             batch.drain(..).for_each(&mut tell);
+            drop(flushers_woken);
         }
     }
 
@@ -268,9 +293,11 @@ impl<St, Si> Registry<St, Si> {
             return;
         }
         self.closing.wake_all();
+        let flushers_woken = afterwards(|| self.flushes.wake());
         let mut closed = Vec::new();
         self.for_each_channel(|channels, key| closed.push(channels.close(key)));
         for_each(closed, |(channel, wake)| channel.wake(wake));
+        drop(flushers_woken);
     }
 
     /// Goes through the channels in the order of their names, batch by batch, under the registry's lock.
@@ -352,7 +379,7 @@ impl<St, Si> Registry<St, Si> {
         &self,
         stream: St,
         sink: S,
-        slot: impl FnOnce(S) -> Option<Arc<SinkSlot<Si>>>,
+        slot: impl FnOnce(StreamId, S, &Arc<FlushSet<SinkSlot<Si>>>) -> Option<Arc<SinkSlot<Si>>>,
         channel: ChannelId,
     ) -> Result<StreamId, AddStreamError<St, S>> {
         let mut guard = self.state.lock();
@@ -373,7 +400,7 @@ impl<St, Si> Registry<St, Si> {
         state.next = state.next.checked_add(1).expect("nobody lives to see 2^64 pairs");
         let (key, wake) = channel.seat(Member::new(id, stream));
         let seat = Seat::new(channel_key, key);
-        vacant.insert(Pair { serial: id.serial(), seat, sink: slot(sink) });
+        vacant.insert(Pair { serial: id.serial(), seat, sink: slot(id, sink, &self.flushes) });
         drop(guard);
 
         channel.wake(wake);
@@ -431,10 +458,13 @@ impl<St, Si> Registry<St, Si> {
         let pair = state.pairs.remove(id.key());
         let left = channel.depart(seat.key(), id, Departure::Removed);
         let (member, wake) = left.expect("any stream may be removed");
+        let is_over = state.is_over();
         drop(guard);
 
         let pair = RemovedPair::new(id, member, pair.sink);
+        let flushers_woken = self.wake_flushers_if(is_over);
         channel.wake(wake);
+        drop(flushers_woken);
         Some(pair)
     }
 
@@ -500,6 +530,71 @@ impl<St, Si> Registry<St, Si> {
     }
 }
 
+/// Sinks with something unflushed.
+impl<St, Si> Registry<St, Si> {
+    pub(crate) fn flushes(&self) -> &FlushSet<SinkSlot<Si>> {
+        &self.flushes
+    }
+
+    /// Whether it is closed and no pair is left, so that nothing will be sent any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.state.lock().is_over()
+    }
+
+    /// Counts somebody who drives them.
+    pub(crate) fn attach_flusher(&self) {
+        if self.flushes.attach() {
+            self.for_each_sink(|sink| sink.leave_unflushed());
+        }
+    }
+
+    /// Counts him no more. When nobody drives them they are not kept.
+    pub(crate) fn detach_flusher(&self) {
+        if !self.flushes.detach() {
+            return;
+        }
+        let mut sinks = [const { None }; LOOKUP];
+        let mut from = 0;
+        while let Some(next) = self.flushes.some(from, &mut sinks) {
+            from = next;
+            for_each(sinks.iter_mut().filter_map(Option::take), |sink| sink.stop_flushing());
+        }
+    }
+
+    /// Calls `visit` with each sink, with no lock held, batch by batch.
+    fn for_each_sink(&self, mut visit: impl FnMut(Arc<SinkSlot<Si>>)) {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut from = 0;
+        loop {
+            let state = self.state.lock();
+            let until = state.pairs.capacity().min(from + BATCH);
+            let pairs = (from..until).filter_map(|key| state.pairs.get(key));
+            batch.extend(pairs.filter_map(|pair| pair.sink.clone()));
+            let is_done = until == state.pairs.capacity();
+            drop(state);
+            for_each(batch.drain(..), &mut visit);
+            if is_done {
+                return;
+            }
+            from = until;
+        }
+    }
+
+    fn wake_flushers_if(&self, is_over: bool) -> Afterwards<impl FnOnce() + use<'_, St, Si>> {
+        afterwards(move || {
+            if is_over {
+                self.flushes.wake();
+            }
+        })
+    }
+}
+
+impl<St, Si> State<St, Si> {
+    fn is_over(&self) -> bool {
+        self.closed && self.pairs.is_empty()
+    }
+}
+
 impl<St, Si> Control<St> for Registry<St, Si> {
     fn arrive(&self, member: BoxedMember<St>) {
         let mut guard = self.state.lock();
@@ -539,9 +634,11 @@ impl<St, Si> Control<St> for Registry<St, Si> {
         if member.is_some() && pair_mut(&mut state.pairs, id).is_some() {
             sink = state.pairs.remove(id.key()).sink;
         }
+        let is_over = state.is_over();
         drop(guard);
 
         // Each of these runs foreign code, and all of them must happen.
+        let flushers_woken = self.wake_flushers_if(is_over);
         let unreported = on_panic(|| {
             if lasted && how == Departure::Ended {
                 channel.report_departure(id, how);
@@ -561,6 +658,7 @@ impl<St, Si> Control<St> for Registry<St, Si> {
         drop(woken_elsewhere);
         drop(sink_let_go);
         drop(stream_dropped);
+        drop(flushers_woken);
         unreported.defuse();
         lasted
     }

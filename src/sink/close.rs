@@ -58,14 +58,17 @@ impl<St, Si: Sink<T> + Unpin, T> Future for CloseStream<'_, St, Si, T> {
         };
         // Also when it was closed, and whoever is told of it panics.
         let removal = on_panic(|| remove_if_over(registry, id, sink));
-        let closed = sink.poll_with(Some((cx, waiter)), |phase, sink| match sink {
+        let closed = sink.poll_with(Some((cx, waiter)), |truth, sink| match sink {
             Some((sink, cx)) => {
                 let closed = ready!(Pin::new(sink).poll_close(cx));
                 // From here on nobody polls it any more.
-                *phase = if closed.is_ok() { Phase::Closed } else { Phase::Gone };
+                truth.phase = if closed.is_ok() { Phase::Closed } else { Phase::Gone };
+                truth.unflushed = false;
                 Poll::Ready(closed.map_err(|error| SendError::Sink { id, error }))
             }
-            None if *phase == Phase::Closed => Poll::Ready(Ok(())),
+            None if truth.phase == Phase::Closed => Poll::Ready(Ok(())),
+            // Somebody was told how.
+            None if truth.phase == Phase::Failed => Poll::Ready(Err(SendError::Closed(id))),
             None => Poll::Ready(Err(SendError::UnknownStream(id))),
         });
         removal.defuse();

@@ -3,7 +3,7 @@
 use crate::engine::stream_slab::StreamSlab;
 use crate::error::SendError;
 use crate::id::StreamId;
-use crate::registry::Registry;
+use crate::registry::{LOOKUP, Registry};
 use crate::sink::delivery::{Delivery, attempt};
 use crate::sink::sent::Sent;
 use crate::sink::slot::SinkSlot;
@@ -24,9 +24,6 @@ use std::task::{Context, Poll, ready};
 /// Half of tokio's cooperative budget. Where that is used up the sinks that are left say that they are not ready, and
 /// each is polled twice and needs a place to wait: 4,000 TCP connections take twice as long then (70 ms for 34).
 const AT_ONCE: usize = 64;
-
-/// How many sinks are looked up at one lock pair, and kept on the stack.
-const LOOKUP: usize = 32;
 
 const _: () = assert!(AT_ONCE % LOOKUP == 0, "each poll begins with a lookup");
 
