@@ -248,7 +248,7 @@
 // | `sink/one` | `SendOne` |
 // | `sink/sender_closed` | `SenderClosed` |
 // | `sink/sender` | `StreamSender` |
-// | `sink/close` | `CloseStream` |
+// | `sink/close` | `CloseSink`, `CloseStream` |
 // | `multiplexer` | `Multiplexer`: the handle |
 // | `multiplexer/blocking` | its methods that block the thread |
 // | `cost` | in tests only: keeps the table of costs true |
@@ -277,7 +277,7 @@ pub use event::{StreamEvent, StreamPair};
 pub use id::{ChannelId, StreamId};
 pub use multiplexer::Multiplexer;
 pub use options::ChannelOptions;
-pub use sink::{CloseStream, Flusher, SendMany, SendOne, SenderClosed, Sent, StreamSender};
+pub use sink::{CloseSink, CloseStream, Flusher, SendMany, SendOne, SenderClosed, Sent, StreamSender};
 
 /// Runs the README's program.
 #[cfg(doctest)]

@@ -11,7 +11,7 @@ use crate::event::StreamPair;
 use crate::id::{ChannelId, StreamId};
 use crate::options::ChannelOptions;
 use crate::registry::{Registry, RemovedPair};
-use crate::sink::close::CloseStream;
+use crate::sink::close::{CloseSink, CloseStream};
 use crate::sink::flusher::Flusher;
 use crate::sink::many::SendMany;
 use crate::sink::one::SendOne;
@@ -850,7 +850,55 @@ impl<St, Si> Multiplexer<St, Si> {
         StreamSender::new(self.registry(), stream)
     }
 
-    /// Flushes and closes the sink of a stream (`poll_close`), and then removes the pair.
+    /// Flushes and closes the sink of a stream (`poll_close`), and leaves the stream where it is: it is received from
+    /// until it ends. So a peer's last words arrive, and it has the time to answer our closing.
+    ///
+    /// Resolves to `Result<(), SendError<Si::Error>>`. From its first poll on nothing more is sent to the stream: sends
+    /// that still wait for its sink fail with [`Closed`](crate::SendError::Closed). When it is closed the sink is dropped.
+    /// The pair leaves its channel when its stream ends, also where pairs [stay](ChannelOptions::half_close) after that.
+    ///
+    /// ```
+    /// use futures::{channel::mpsc, executor::block_on, stream};
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::new();
+    /// multiplexer.add_channel(1)?;
+    /// let (sink, _peer) = mpsc::unbounded::<u8>();
+    /// let id = multiplexer.add_stream_pair(sink, stream::iter(["last words"]), 1)?;
+    /// block_on(async {
+    ///     multiplexer.close_sink(id).await.unwrap();
+    ///     assert_eq!(multiplexer.recv(1).await?, (id, Some("last words")));
+    ///     assert_eq!(multiplexer.recv(1).await?, (id, None));
+    ///     Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// })?;
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownStream`](crate::SendError::UnknownStream) if it is not there;
+    /// [`Sink`](crate::SendError::Sink) if its sink failed, and [`Closed`](crate::SendError::Closed) if it had failed
+    /// before. The pair stays then.
+    ///
+    /// # Panics
+    ///
+    /// When the sink's poll panics. The pair is removed; everything else goes on. Also when it is polled
+    /// again after it was ready.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing happens before the first poll. Dropped later, the sink may be partly closed: nothing can be
+    /// sent to it any more. Call it again to go on.
+    pub fn close_sink<T>(&self, stream: StreamId) -> CloseSink<'_, St, Si, T>
+    where
+        Si: Sink<T> + Unpin,
+    {
+        CloseSink::new(self.registry(), stream)
+    }
+
+    /// Flushes and closes the sink of a stream (`poll_close`), and then removes the pair: what its peer has said and was
+    /// not received by then is lost, and a TCP connection with such unread input is reset. To hear the peer out, or to
+    /// await its answer to the closing, [`close_sink`](Self::close_sink) and receive until the stream ends.
     ///
     /// Resolves to `Result<(), SendError<Si::Error>>`.
     ///
@@ -860,7 +908,8 @@ impl<St, Si> Multiplexer<St, Si> {
     /// # Errors
     ///
     /// [`UnknownStream`](crate::SendError::UnknownStream) if it is not there;
-    /// [`Sink`](crate::SendError::Sink) if its sink failed, and the pair is removed all the same.
+    /// [`Sink`](crate::SendError::Sink) if its sink failed, and [`Closed`](crate::SendError::Closed) if it had failed
+    /// before; the pair is removed all the same.
     ///
     /// # Panics
     ///

@@ -435,24 +435,29 @@ impl<St, Si> Registry<St, Si> {
 
     /// Takes a pair out, if it is there.
     pub(crate) fn remove(&self, id: StreamId) -> Option<RemovedPair<St, Si>> {
-        self.remove_if(id, |_| true)
+        self.remove_if(id, |_, _| true)
     }
 
     /// Takes a pair out, if it is in that channel.
     pub(crate) fn remove_from(&self, id: StreamId, channel: ChannelId) -> Option<RemovedPair<St, Si>> {
-        self.remove_if(id, |current| current == channel)
+        self.remove_if(id, |current, _| current.id() == channel)
+    }
+
+    /// The sink of a pair was closed: takes the pair out if its stream has ended, too, and was kept for that sink.
+    pub(crate) fn remove_closed(&self, id: StreamId) -> Option<RemovedPair<St, Si>> {
+        self.remove_if(id, Channel::is_kept)
     }
 
     fn remove_if(
         &self,
         id: StreamId,
-        is_meant: impl FnOnce(ChannelId) -> bool,
+        is_meant: impl FnOnce(&Channel<St>, usize) -> bool,
     ) -> Option<RemovedPair<St, Si>> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let seat = pair_mut(&mut state.pairs, id)?.seat;
         let channel = Arc::clone(state.channels.of(seat));
-        if !is_meant(channel.id()) {
+        if !is_meant(&channel, seat.key()) {
             return None;
         }
         let pair = state.pairs.remove(id.key());
@@ -615,18 +620,22 @@ impl<St, Si> Control<St> for Registry<St, Si> {
         let mut member = Some(member);
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        let has_sink = pair_mut(&mut state.pairs, id).is_some_and(|pair| pair.sink.is_some());
-        let may_be_kept = how == Departure::Ended && has_sink && !state.abandoned;
-        let is_kept_here = may_be_kept && channel.half_close();
+        let may_be_kept = how == Departure::Ended && !state.abandoned;
+        // Whoever closes the sink from now on finds that the stream has ended.
+        let keeps = |pairs: &Slab<Pair<Si>>, there: &Channel<St>| {
+            may_be_kept && there.half_close() && has_live_sink(pairs, id)
+        };
+        let is_kept_here = keeps(&state.pairs, channel);
         let (lasted, wake) = channel.retire(key, &mut member, how, is_kept_here);
         let mut elsewhere = None;
-        if let (false, Some(pair)) = (lasted, pair_mut(&mut state.pairs, id)) {
+        let seat = pair_mut(&mut state.pairs, id).map(|pair| pair.seat);
+        if let (false, Some(seat)) = (lasted, seat) {
             // It was moved while it was polled, and never arrives.
-            let there = Arc::clone(state.channels.of(pair.seat));
-            let wake = if may_be_kept && there.half_close() {
-                there.keep_expected(pair.seat.key(), member.take().expect("it was not kept here"))
+            let there = Arc::clone(state.channels.of(seat));
+            let wake = if keeps(&state.pairs, &there) {
+                there.keep_expected(seat.key(), member.take().expect("it was not kept here"))
             } else {
-                there.depart(pair.seat.key(), id, how).expect("it has not ended there").1
+                there.depart(seat.key(), id, how).expect("it has not ended there").1
             };
             elsewhere = Some((there, wake));
         }
@@ -666,4 +675,10 @@ impl<St, Si> Control<St> for Registry<St, Si> {
 
 fn pair_mut<Si>(pairs: &mut Slab<Pair<Si>>, id: StreamId) -> Option<&mut Pair<Si>> {
     pairs.get_mut(id.key()).filter(|pair| pair.serial == id.serial())
+}
+
+/// Whether a pair has a sink that can still be sent to, or closed.
+fn has_live_sink<Si>(pairs: &Slab<Pair<Si>>, id: StreamId) -> bool {
+    let pair = pairs.get(id.key()).filter(|pair| pair.serial == id.serial());
+    pair.and_then(|pair| pair.sink.as_ref()).is_some_and(|sink| !sink.is_over())
 }

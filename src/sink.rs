@@ -12,7 +12,7 @@ pub(crate) mod sent;
 pub(crate) mod slot;
 pub(crate) mod try_send;
 
-pub use close::CloseStream;
+pub use close::{CloseSink, CloseStream};
 pub use flusher::Flusher;
 pub use many::SendMany;
 pub use one::SendOne;
