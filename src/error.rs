@@ -146,7 +146,10 @@ pub enum SendError<E> {
     UnknownStream(StreamId),
     /// The stream's sink is being closed, was closed, or has failed before. The item did not reach it.
     Closed(StreamId),
-    /// The pair was removed before the sink was flushed, or the sink failed and another was told so. The sink has the
+    /// The sink was not ready when [`SendMany::into_sent`](crate::SendMany::into_sent) asked. It does not have the item.
+    NotReady(StreamId),
+    /// The sink has the item and was not flushed when [`SendMany::into_sent`](crate::SendMany::into_sent) asked. Or the
+    /// pair was removed before the sink was flushed, or the sink failed and another was told so. The sink has the
     /// item, and maybe did not pass it on.
     Unflushed(StreamId),
     /// The sink failed. This is told once, to whoever polled it; from then on it is [`Closed`](Self::Closed). The pair
@@ -164,7 +167,11 @@ impl<E> SendError<E> {
     #[must_use]
     pub fn stream_id(&self) -> StreamId {
         match self {
-            Self::UnknownStream(id) | Self::Closed(id) | Self::Unflushed(id) | Self::Sink { id, .. } => *id,
+            Self::UnknownStream(id)
+            | Self::Closed(id)
+            | Self::NotReady(id)
+            | Self::Unflushed(id)
+            | Self::Sink { id, .. } => *id,
         }
     }
 }
@@ -174,7 +181,8 @@ impl<E> fmt::Display for SendError<E> {
         match self {
             Self::UnknownStream(id) => write!(f, "stream {id} is unknown"),
             Self::Closed(id) => write!(f, "stream {id} is closed"),
-            Self::Unflushed(id) => write!(f, "the sink of stream {id} was lost before it was flushed"),
+            Self::NotReady(id) => write!(f, "the sink of stream {id} was not ready"),
+            Self::Unflushed(id) => write!(f, "the sink of stream {id} was not flushed"),
             Self::Sink { id, .. } => write!(f, "the sink of stream {id} failed"),
         }
     }
@@ -184,7 +192,7 @@ impl<E: Error + 'static> Error for SendError<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Sink { error, .. } => Some(error),
-            Self::UnknownStream(_) | Self::Closed(_) | Self::Unflushed(_) => None,
+            Self::UnknownStream(_) | Self::Closed(_) | Self::NotReady(_) | Self::Unflushed(_) => None,
         }
     }
 }
@@ -209,7 +217,8 @@ impl<E: Error + 'static> Error for SendError<E> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrySendError<T, E> {
-    /// The sink said that it is not ready. It is never said for another reason.
+    /// The sink said that it is not ready; this is never said for another reason. Most often too much waits for the peer
+    /// already. (Halves of `StreamExt::split` share a lock: its sink says so, too, while another thread polls its stream.)
     Full(T),
     /// The sink is being polled at this very moment, by another thread or further up in this one. Try again, or
     /// await [`send_one`](crate::Multiplexer::send_one), which comes as soon as the sink is back.

@@ -10,7 +10,7 @@ use crate::error::{AddStreamError, MultiplexerError, TryRecvError, TrySendError}
 use crate::event::StreamPair;
 use crate::id::{ChannelId, StreamId};
 use crate::options::ChannelOptions;
-use crate::registry::{Registry, RemovedPair};
+use crate::registry::{Listing, Registry, RemovedPair};
 use crate::sink::close::{CloseSink, CloseStream};
 use crate::sink::flusher::Flusher;
 use crate::sink::many::SendMany;
@@ -136,7 +136,7 @@ impl<St, Si> Multiplexer<St, Si> {
     /// Cost: two lock pairs for 64 streams, and sorting them; it does not matter how many were there before.
     #[must_use]
     pub fn channel_streams(&self, channel: ChannelId) -> Option<Vec<StreamId>> {
-        self.registry().channel_streams(channel)
+        self.registry().channel_streams(channel, Listing::All)
     }
 
     /// Removes a channel and hands back the pairs that were in it, the oldest first. `None` if there is no channel
@@ -614,8 +614,9 @@ impl<St, Si> Multiplexer<St, Si> {
     /// # Cancel safety
     ///
     /// Nothing is sent before the first poll. Dropped later, a sink has the item whole or not at all; if it has, it
-    /// may not have been flushed. Those have it that were ready when their turn came. Nothing tells which. To know,
-    /// send to each by [`send_one`](Self::send_one).
+    /// may not have been flushed. Those have it that were ready when their turn came. Before it is dropped
+    /// [`SendMany::pending`] tells for whom it still waits, and [`SendMany::into_sent`] what came of each. What is left
+    /// unflushed a [`flusher`](Self::flusher) passes on, or the next send.
     pub fn send<T: Clone>(
         &self,
         streams: impl IntoIterator<Item: Borrow<StreamId>>,
@@ -625,6 +626,52 @@ impl<St, Si> Multiplexer<St, Si> {
         Si: Sink<T> + Unpin,
     {
         SendMany::new(self.registry(), streams.into_iter().map(|id| *id.borrow()), item)
+    }
+
+    /// Sends clones of an item to all who are in a channel at the call and have a sink, as [`send`](Self::send) does.
+    ///
+    /// Cost: as [`channel_streams`](Self::channel_streams) and `send`. What does not wait, and allocates nothing, is
+    /// [`try_send_to`](Self::try_send_to).
+    ///
+    /// ```
+    /// # use futures::{StreamExt, channel::mpsc, executor::block_on, stream};
+    /// # use stream_multiplexer::Multiplexer;
+    /// # let multiplexer = Multiplexer::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let (sink, mut peer) = mpsc::unbounded();
+    /// # multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// # block_on(async {
+    /// let sent = multiplexer.send_to(1, "to all of you")?.await;
+    /// assert_eq!((sent.len(), sent.is_ok()), (1, true));
+    /// # assert_eq!(peer.next().await, Some("to all of you"));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// # })?;
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownChannel`](MultiplexerError::UnknownChannel), at once. What comes of each stream is in
+    /// [`Sent`](crate::Sent).
+    ///
+    /// # Panics
+    ///
+    /// As `send`.
+    ///
+    /// # Cancel safety
+    ///
+    /// As `send`.
+    pub fn send_to<T: Clone>(
+        &self,
+        channel: ChannelId,
+        item: T,
+    ) -> Result<SendMany<'_, St, Si, T>, MultiplexerError>
+    where
+        Si: Sink<T> + Unpin,
+    {
+        let ids = self.registry().channel_streams(channel, Listing::WithSink);
+        let ids = ids.ok_or(MultiplexerError::UnknownChannel(channel))?;
+        Ok(SendMany::new(self.registry(), ids.into_iter(), item))
     }
 
     /// Sends an item to one stream, and waits until its sink has it and is flushed.
@@ -656,7 +703,8 @@ impl<St, Si> Multiplexer<St, Si> {
     ///
     /// # Errors
     ///
-    /// See [`SendError`](crate::SendError): it says whether the sink has the item.
+    /// See [`SendError`](crate::SendError): it says whether the sink has the item. If not, [`SendOne::take_item`] gives
+    /// it back.
     ///
     /// # Panics
     ///
@@ -666,7 +714,9 @@ impl<St, Si> Multiplexer<St, Si> {
     /// # Cancel safety
     ///
     /// Nothing is sent before the first poll. Dropped later, the sink has the item whole or not at all; if
-    /// it has, it may not have been flushed. It has it unless it was not ready all the while.
+    /// it has, it may not have been flushed. It has it unless it was not ready all the while: before it is dropped,
+    /// [`SendOne::take_item`] tells, and gives the item back. What is left unflushed a [`flusher`](Self::flusher) passes
+    /// on, or the next send.
     pub fn send_one<T>(&self, stream: StreamId, item: T) -> SendOne<'_, St, Si, T>
     where
         Si: Sink<T> + Unpin,

@@ -52,6 +52,14 @@ struct State<St, Si> {
     abandoned: bool,
 }
 
+/// Which streams of a channel are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listing {
+    All,
+    /// Those that have a sink.
+    WithSink,
+}
+
 struct Pair<Si> {
     serial: NonZeroU64,
     seat: Seat,
@@ -205,15 +213,19 @@ impl<St, Si> Registry<St, Si> {
 
     /// The streams of a channel, the oldest first: all that are in it from the beginning of the call to its end,
     /// and of the others some.
-    pub(crate) fn channel_streams(&self, id: ChannelId) -> Option<Vec<StreamId>> {
+    pub(crate) fn channel_streams(&self, id: ChannelId, which: Listing) -> Option<Vec<StreamId>> {
         let channel = self.channel(id).ok()?;
         let mut streams = Vec::with_capacity(channel.len());
         let mut from = Some(0);
         while let Some(key) = from {
             streams.reserve(BATCH);
             let state = self.state.lock();
-            from =
-                channel.pairs(key, BATCH, |pair| streams.push(StreamId::new(state.pairs[pair].serial, pair)));
+            from = channel.pairs(key, BATCH, |key| {
+                let pair = &state.pairs[key];
+                if which == Listing::All || pair.sink.is_some() {
+                    streams.push(StreamId::new(pair.serial, key));
+                }
+            });
         }
         streams.sort_unstable();
         // One that left and came back meanwhile was seen twice.

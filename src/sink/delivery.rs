@@ -24,6 +24,16 @@ impl<Si, T> Delivery<Si, T> {
     pub(crate) fn new(id: StreamId, sink: Arc<SinkSlot<Si>>, item: Option<T>) -> Self {
         Self { id, sink, item, waiter: Waiter::default() }
     }
+
+    /// Whether the sink has the item.
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.item.is_none()
+    }
+
+    /// The item, if the sink does not have it.
+    pub(crate) fn take_item(&mut self) -> Option<T> {
+        self.item.take()
+    }
 }
 
 impl<Si: Sink<T> + Unpin, T> Delivery<Si, T> {
