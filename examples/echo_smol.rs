@@ -43,13 +43,22 @@ fn main() -> Outcome {
             }
         });
 
+        // A task that passes on what could not be sent at once. It ends with the last connection.
+        let mut flusher = multiplexer.flusher::<String>();
+        let flush = smol::spawn(async move {
+            while let Some((stream_id, error)) = flusher.next().await {
+                eprintln!("stream {stream_id}: {error}");
+            }
+        });
+
         // A task that echoes what it receives from channel one, and moves the stream to channel two.
         let multiplexer_ch_1 = multiplexer.clone();
         let echo = smol::spawn(async move {
             while let Ok((stream_id, message)) = multiplexer_ch_1.recv(CHANNEL_ONE).await {
                 match message {
                     Some(Ok(data)) => {
-                        if let Err(error) = multiplexer_ch_1.send(vec![stream_id], data).await.into_result() {
+                        // It waits for no peer.
+                        if let Err(error) = multiplexer_ch_1.try_send(stream_id, data) {
                             eprintln!("{error}");
                         }
                         if let Err(error) = multiplexer_ch_1.change_stream_channel(stream_id, CHANNEL_TWO) {
@@ -83,6 +92,7 @@ fn main() -> Outcome {
         incoming.cancel().await;
         multiplexer.close();
         echo.await;
+        flush.await;
         Ok(())
     })
 }

@@ -187,6 +187,11 @@ impl<St> Channel<St> {
         self.state.lock().take_out(key)
     }
 
+    /// Whether the stream in slot `key` has ended and is kept for its sink.
+    pub(crate) fn is_kept(&self, key: usize) -> bool {
+        self.state.lock().is_kept(key)
+    }
+
     /// The expected stream has ended in its last poll elsewhere, and is kept.
     pub(crate) fn keep_expected(&self, key: usize, member: BoxedMember<St>) -> Wake {
         self.state.lock().keep_expected(key, member)

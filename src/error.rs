@@ -144,11 +144,16 @@ impl Error for TryRecvError {}
 pub enum SendError<E> {
     /// There is no stream of this name (any more). The item did not reach its sink.
     UnknownStream(StreamId),
-    /// The stream is being closed, or was closed meanwhile. The item did not reach its sink.
+    /// The stream's sink is being closed, was closed, or has failed before. The item did not reach it.
     Closed(StreamId),
-    /// The pair was removed before the sink was flushed. The sink has the item, and maybe did not pass it on.
+    /// The sink was not ready when [`SendMany::into_sent`](crate::SendMany::into_sent) asked. It does not have the item.
+    NotReady(StreamId),
+    /// The sink has the item and was not flushed when [`SendMany::into_sent`](crate::SendMany::into_sent) asked. Or the
+    /// pair was removed before the sink was flushed, or the sink failed and another was told so. The sink has the
+    /// item, and maybe did not pass it on.
     Unflushed(StreamId),
-    /// The sink failed. The pair stays, until it is removed.
+    /// The sink failed. This is told once, to whoever polled it; from then on it is [`Closed`](Self::Closed). The pair
+    /// stays, and is received from, until it is removed.
     Sink {
         /// Whose sink.
         id: StreamId,
@@ -162,7 +167,11 @@ impl<E> SendError<E> {
     #[must_use]
     pub fn stream_id(&self) -> StreamId {
         match self {
-            Self::UnknownStream(id) | Self::Closed(id) | Self::Unflushed(id) | Self::Sink { id, .. } => *id,
+            Self::UnknownStream(id)
+            | Self::Closed(id)
+            | Self::NotReady(id)
+            | Self::Unflushed(id)
+            | Self::Sink { id, .. } => *id,
         }
     }
 }
@@ -172,7 +181,8 @@ impl<E> fmt::Display for SendError<E> {
         match self {
             Self::UnknownStream(id) => write!(f, "stream {id} is unknown"),
             Self::Closed(id) => write!(f, "stream {id} is closed"),
-            Self::Unflushed(id) => write!(f, "stream {id} was removed before its sink was flushed"),
+            Self::NotReady(id) => write!(f, "the sink of stream {id} was not ready"),
+            Self::Unflushed(id) => write!(f, "the sink of stream {id} was not flushed"),
             Self::Sink { id, .. } => write!(f, "the sink of stream {id} failed"),
         }
     }
@@ -182,7 +192,103 @@ impl<E: Error + 'static> Error for SendError<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Sink { error, .. } => Some(error),
-            Self::UnknownStream(_) | Self::Closed(_) | Self::Unflushed(_) => None,
+            Self::UnknownStream(_) | Self::Closed(_) | Self::NotReady(_) | Self::Unflushed(_) => None,
+        }
+    }
+}
+
+/// An item was not sent at once. It comes back whenever the sink does not have it.
+///
+/// ```
+/// use futures::{channel::mpsc, stream};
+/// use stream_multiplexer::{Multiplexer, TrySendError};
+///
+/// let multiplexer = Multiplexer::new();
+/// multiplexer.add_channel(1)?;
+/// let (sink, _peer) = mpsc::channel(0);
+/// let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+/// multiplexer.try_send(id, "one").unwrap();
+/// match multiplexer.try_send(id, "two") {
+///     Err(TrySendError::Full(item)) => assert_eq!(item, "two"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TrySendError<T, E> {
+    /// The sink said that it is not ready; this is never said for another reason. Most often too much waits for the peer
+    /// already. (Halves of `StreamExt::split` share a lock: its sink says so, too, while another thread polls its stream.)
+    Full(T),
+    /// The sink is being polled at this very moment, by another thread or further up in this one. Try again, or
+    /// await [`send_one`](crate::Multiplexer::send_one), which comes as soon as the sink is back.
+    Busy(T),
+    /// The stream's sink is being closed, was closed, or has failed before.
+    Closed(T),
+    /// There is no stream with this id, it is gone, or it has no sink.
+    Unknown(T),
+    /// The sink failed. This is told once; from then on it is [`Closed`](Self::Closed). The pair stays until it is
+    /// removed.
+    Sink {
+        /// The item, if the sink did not take it.
+        item: Option<T>,
+        /// What the sink said.
+        error: E,
+    },
+}
+
+impl<T, E> TrySendError<T, E> {
+    /// The item, unless the sink has it.
+    #[must_use]
+    pub fn into_item(self) -> Option<T> {
+        match self {
+            Self::Full(item) | Self::Busy(item) | Self::Closed(item) | Self::Unknown(item) => Some(item),
+            Self::Sink { item, .. } => item,
+        }
+    }
+
+    /// Whether the sink said that it is not ready.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full(_))
+    }
+
+    /// Whether the sink was being polled at that moment.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Busy(_))
+    }
+}
+
+impl<T, E: fmt::Debug> fmt::Debug for TrySendError<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(_) => f.write_str("Full(..)"),
+            Self::Busy(_) => f.write_str("Busy(..)"),
+            Self::Closed(_) => f.write_str("Closed(..)"),
+            Self::Unknown(_) => f.write_str("Unknown(..)"),
+            Self::Sink { error, .. } => f.debug_struct("Sink").field("error", error).finish_non_exhaustive(),
+        }
+    }
+}
+
+impl<T, E> fmt::Display for TrySendError<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "the sink is not ready",
+            Self::Busy(_) => "the sink is being polled",
+            Self::Closed(_) => "the sink is closed",
+            Self::Unknown(_) => "the stream is unknown",
+            Self::Sink { .. } => "the sink failed",
+        })
+    }
+}
+
+impl<T, E: Error + 'static> Error for TrySendError<T, E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Sink { error, .. } => Some(error),
+            Self::Full(_) | Self::Busy(_) | Self::Closed(_) | Self::Unknown(_) => None,
         }
     }
 }

@@ -39,13 +39,17 @@
 //!     })
 //!     .detach();
 //!
-//!     // A task that echoes the first line of each, and moves the stream to channel two.
+//!     // A task that passes on what could not be sent at once, and tells whose connection is broken.
+//!     let mut flusher = multiplexer.flusher::<String>();
+//!     smol::spawn(async move { while let Some((_broken, _why)) = flusher.next().await {} }).detach();
+//!
+//!     // A task that echoes the first line of each, and moves the stream to channel two. It waits for no peer.
 //!     let echo = multiplexer.clone();
 //!     smol::spawn(async move {
 //!         while let Ok((stream_id, message)) = echo.recv(CHANNEL_ONE).await {
 //!             match message {
 //!                 Some(Ok(data)) => {
-//!                     let _sent = echo.send(vec![stream_id], data).await;
+//!                     let _sent = echo.try_send(stream_id, data);
 //!                     let _ = echo.change_stream_channel(stream_id, CHANNEL_TWO);
 //!                 }
 //!                 Some(Err(err)) => eprintln!("stream {stream_id}: {err}"),
@@ -77,7 +81,8 @@
 //! | channels of connections: receive, send, move, remove, from any task | [`Multiplexer`] |
 //! | one channel as a `Stream` that tells why a stream left | [`ChannelReceiver`], from [`Multiplexer::receiver`] |
 //! | one event of a channel | [`Multiplexer::recv`], [`Multiplexer::try_recv`] |
-//! | one item to many streams, or to one | [`Multiplexer::send`], [`Multiplexer::send_one`] |
+//! | an item to one stream, or to a whole channel, without waiting | [`Multiplexer::try_send`], [`try_send_to`](Multiplexer::try_send_to), and a [`Flusher`] |
+//! | one item to many streams, or to one, until they have it | [`Multiplexer::send`], [`Multiplexer::send_one`] |
 //! | one stream's sink as a `Sink` | [`StreamSender`], from [`Multiplexer::sender`] |
 //! | streams without sinks | [`Multiplexer::add_stream`] |
 //! | waiting for the last stream to end | [`Multiplexer::drained`]; in a thread, [`wait_drained`](#feature) |
@@ -94,7 +99,7 @@
 //! - A stream or sink that holds a handle of the multiplexer it is in keeps that alive: remove it, or the channel, when
 //!   all is over.
 //! - Timeouts, rate limits and send buffers are not here: they belong to your streams and sinks, which compose with
-//!   this crate. A sender to a peer that stopped reading waits until you drop the send or remove the stream.
+//!   this crate. See [slow peers](#slow-peers).
 //!
 //! # How it works
 //!
@@ -102,7 +107,8 @@
 //!
 //! ```text
 //! receive   peer's I/O -> member's waker -> ready set -> round-robin turn -> ChannelReceiver -> your task
-//! send      your task -> SendOne, SendMany or StreamSender -> the sink, taken out for one poll -> peer's I/O
+//! send      your task -> try_send, SendOne, SendMany or StreamSender -> the sink, taken out for one poll -> peer's I/O
+//! flush     the sink's waker -> ready set -> round-robin turn -> Flusher -> peer's I/O
 //! ```
 //!
 //! *Receive.* A member's waker marks it in the ready set: one atomic word holds the key of the one member
@@ -112,7 +118,11 @@
 //! wake, wait or move.
 //!
 //! *Send.* A sink is shared by all who send to it and taken out for one poll at a time. A sink that is not
-//! ready makes its own senders wait, nobody else. Nothing is buffered.
+//! ready makes its own senders wait, nobody else. Nothing is buffered. Each sink knows whether something in it is
+//! unflushed: every flush flushes that, whoever sent it.
+//!
+//! *Flush.* What a send that does not wait left in a sink, or one that was dropped, is passed on by a [`Flusher`], which
+//! polls those sinks alone, each when it woke.
 //!
 //! *Moves and removals* are done when the call returns, also if nobody receives from the channel. If the
 //! member is being polled at that very moment, by another thread or because it calls the multiplexer
@@ -120,6 +130,69 @@
 //!
 //! No foreign code runs under a lock of this crate: no poll, no wake, no clone of a waker, no drop. So a
 //! stream, a sink, a waker and any drop may call any method of the same multiplexer.
+//!
+//! # Slow peers
+//!
+//! A peer that does not read must not stop those who do. So do not await a peer where you receive: [`Multiplexer::try_send`]
+//! never waits. How much may wait for one peer is set on its sink (`Framed::set_backpressure_boundary` of tokio-util,
+//! `SinkExt::buffer` of futures); beyond that it is [`Full`](TrySendError::Full), and what becomes of that is yours to say:
+//!
+//! ```
+//! # use futures::{FutureExt, channel::mpsc, stream};
+//! # use stream_multiplexer::Multiplexer;
+//! # const CHANNEL: usize = 1;
+//! # fn scene() -> (Multiplexer<stream::Pending<()>, mpsc::Sender<u32>>, stream_multiplexer::StreamId) {
+//! #     let multiplexer = Multiplexer::new();
+//! #     multiplexer.add_channel(CHANNEL).unwrap();
+//! #     let (sink, peer) = mpsc::channel(0);
+//! #     std::mem::forget(peer);
+//! #     let id = multiplexer.add_stream_pair(sink, stream::pending(), CHANNEL).unwrap();
+//! #     multiplexer.try_send(id, 0).unwrap();
+//! #     (multiplexer, id)
+//! # }
+//! # let position = 7;
+//! # let (multiplexer, id) = scene();
+//! // Drop what is too much: a game's positions, for the next one is newer.
+//! let reached = multiplexer.try_send_to(CHANNEL, position, |_, _| {})?;
+//! # assert_eq!((reached, multiplexer.channel_len(CHANNEL)), (0, Some(1)));
+//!
+//! # let line = 7;
+//! // Disconnect who is too far behind: a chat, in which no line may be missed.
+//! multiplexer.try_send_to(CHANNEL, line, |id, error| {
+//!     if error.is_full() {
+//!         multiplexer.remove_stream(id);
+//!     }
+//! })?;
+//! # assert_eq!(multiplexer.channel_len(CHANNEL), Some(0));
+//!
+//! # let (multiplexer, id) = scene();
+//! # futures::executor::block_on(async {
+//! # let job = 7;
+//! # async fn timeout<F: Future + Unpin>(_: u8, send: F) -> Result<F::Output, ()> { send.now_or_never().ok_or(()) }
+//! # const SECOND: u8 = 1;
+//! // Wait with a deadline: a server of jobs, in a task beside the one that receives.
+//! let mut send = multiplexer.send_one(id, job);
+//! if timeout(SECOND, &mut send).await.is_err() {
+//!     let _not_done = send.take_item();
+//!     multiplexer.remove_stream(id);
+//! }
+//! # assert_eq!(multiplexer.channel_len(CHANNEL), Some(0));
+//!
+//! # let (multiplexer, id) = scene();
+//! # multiplexer.with_sink(id, |sink| *sink = mpsc::channel(9).0).unwrap();
+//! // Slow everybody down: who receives awaits the slowest, and the channel's streams are not polled meanwhile.
+//! let sent = multiplexer.send_to(CHANNEL, line)?.await;
+//! # Ok::<(), stream_multiplexer::MultiplexerError>(())
+//! # })?;
+//! # Ok::<(), stream_multiplexer::MultiplexerError>(())
+//! ```
+//!
+//! The halves of `StreamExt::split` share a lock, so such a sink says that it is not ready also while another thread polls
+//! its stream. Where several threads receive, and `Full` has consequences, use halves of their own (`FramedRead` and
+//! `FramedWrite` of a socket that was split).
+//!
+//! A sink that fails tells so once: to the call that polled it, or as an item of the [`Flusher`]. From then on it is closed
+//! to sends and is not polled; the stream is received from until the pair is removed.
 //!
 //! # Fairness
 //!
@@ -157,7 +230,7 @@
 //! | the same, `ChannelReceiver` | 0 | 2 | 1 | 0 |
 //! | waking who sleeps | 0 | 1 | 0 | 0 |
 //! | move to another channel | 0 | 3 | 0 | 0 |
-//! | send to one stream | 0 | 3 | 0 | 0 |
+//! | send to one stream, `try_send` | 0 | 3 | 0 | 0 |
 //!
 //! Read-modify-writes are those of the ready set: at most so many, for what is marked already is not marked
 //! again. Reference counts come on top: one for each waker that is cloned, two for a send, four for a move.
@@ -234,17 +307,21 @@
 // | `channel` | a rotation shared by handles |
 // | `channel/turns` | take out, poll, put back |
 // | `sink` | the sending half |
+// | `sink/flush_set` | the sinks with something unflushed, and whose turn it is to be flushed |
 // | `sink/slot` | a sink shared by senders: one poll at a time, who waits |
 // | `registry` | the control plane: who is where, and every move |
 // | `channel/receiver` | `ChannelReceiver`, `RecvMany` |
 // | `channel/recv` | `Recv`, and `try_recv` |
 // | `channel/drained` | `Drained` |
 // | `sink/delivery` | one item on its way to one sink |
+// | `sink/try_send` | sending without waiting |
+// | `sink/flusher` | `Flusher` |
 // | `sink/sent` | `Sent` |
 // | `sink/many` | `SendMany` |
 // | `sink/one` | `SendOne` |
+// | `sink/sender_closed` | `SenderClosed` |
 // | `sink/sender` | `StreamSender` |
-// | `sink/close` | `CloseStream` |
+// | `sink/close` | `CloseSink`, `CloseStream` |
 // | `multiplexer` | `Multiplexer`: the handle |
 // | `multiplexer/blocking` | its methods that block the thread |
 // | `cost` | in tests only: keeps the table of costs true |
@@ -268,12 +345,12 @@ mod wait_list;
 
 pub use channel::{ChannelReceiver, Drained, Recv, RecvMany};
 pub use engine::{IntoIter, Iter, IterMut, SlabRecvMany, StreamSlab};
-pub use error::{AddStreamError, MultiplexerError, SendError, TryRecvError};
+pub use error::{AddStreamError, MultiplexerError, SendError, TryRecvError, TrySendError};
 pub use event::{StreamEvent, StreamPair};
 pub use id::{ChannelId, StreamId};
 pub use multiplexer::Multiplexer;
 pub use options::ChannelOptions;
-pub use sink::{CloseStream, SendMany, SendOne, Sent, StreamSender};
+pub use sink::{CloseSink, CloseStream, Flusher, SendMany, SendOne, SenderClosed, Sent, StreamSender};
 
 /// Runs the README's program.
 #[cfg(doctest)]

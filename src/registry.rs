@@ -4,8 +4,8 @@
 //! what the registry says, from the moment a call returns; if the stream is being polled at that moment it
 //! comes there when the poll returns ([`Control::arrive`]).
 //!
-//! **Lock order**: the registry's, then a channel's. A sink's is taken alone. No foreign code runs under
-//! any of them: what is to be dropped or woken is carried out of the lock.
+//! **Lock order**: the registry's, then a channel's or a sink's, then that of the set of sinks to be flushed. No
+//! foreign code runs under any of them: what is to be dropped or woken is carried out of the lock.
 
 use crate::channel::member::{BoxedMember, Member};
 use crate::channel::slots::{Absent, Wake, Which};
@@ -14,10 +14,11 @@ use crate::error::{AddStreamError, MultiplexerError};
 use crate::event::{Departure, StreamPair};
 use crate::id::{ChannelId, StreamId};
 use crate::options::ChannelOptions;
+use crate::sink::flush_set::FlushSet;
 use crate::sink::slot::{Phase, SinkSlot};
 use crate::sync::Mutex;
 use crate::threads::Threads;
-use crate::unwind::{afterwards, for_each, on_panic};
+use crate::unwind::{Afterwards, afterwards, for_each, on_panic};
 use slab::Slab;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -30,10 +31,15 @@ use std::sync::Arc;
 /// How many pairs, or channels, are gone through at one lock pair: others wait no longer than for these.
 const BATCH: usize = 64;
 
+/// How many sinks are looked up at one lock pair, and kept on the stack.
+pub(crate) const LOOKUP: usize = 32;
+
 pub(crate) struct Registry<St, Si> {
     state: Mutex<State<St, Si>>,
     /// Who waits for it to be closed.
     pub(crate) closing: Threads,
+    /// The sinks with something unflushed. Those who drive it end with the last pair, when it is closed.
+    flushes: Arc<FlushSet<SinkSlot<Si>>>,
 }
 
 struct State<St, Si> {
@@ -43,6 +49,14 @@ struct State<St, Si> {
     next: NonZeroU64,
     /// All handles are gone.
     abandoned: bool,
+}
+
+/// Which streams of a channel are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listing {
+    All,
+    /// Those that have a sink.
+    WithSink,
 }
 
 struct Pair<Si> {
@@ -171,7 +185,7 @@ impl<St, Si> Registry<St, Si> {
             next: NonZeroU64::MIN,
             abandoned: false,
         };
-        Self { state: Mutex::new(state), closing: Threads::default() }
+        Self { state: Mutex::new(state), closing: Threads::default(), flushes: Arc::new(FlushSet::new()) }
     }
 
     pub(crate) fn add_channel(&self, id: ChannelId, options: ChannelOptions) -> Result<(), MultiplexerError> {
@@ -200,20 +214,40 @@ impl<St, Si> Registry<St, Si> {
 
     /// The streams of a channel, the oldest first: all that are in it from the beginning of the call to its end,
     /// and of the others some.
-    pub(crate) fn channel_streams(&self, id: ChannelId) -> Option<Vec<StreamId>> {
+    pub(crate) fn channel_streams(&self, id: ChannelId, which: Listing) -> Option<Vec<StreamId>> {
         let channel = self.channel(id).ok()?;
         let mut streams = Vec::with_capacity(channel.len());
         let mut from = Some(0);
         while let Some(key) = from {
             streams.reserve(BATCH);
             let state = self.state.lock();
-            from =
-                channel.pairs(key, BATCH, |pair| streams.push(StreamId::new(state.pairs[pair].serial, pair)));
+            from = channel.pairs(key, BATCH, |key| {
+                let pair = &state.pairs[key];
+                if which == Listing::All || pair.sink.is_some() {
+                    streams.push(StreamId::new(pair.serial, key));
+                }
+            });
         }
         streams.sort_unstable();
         // One that left and came back meanwhile was seen twice.
         streams.dedup();
         Some(streams)
+    }
+
+    /// The sinks in slot `from` of a channel and behind, as many as `sinks` has room for pairs, at two lock pairs.
+    /// Returns the slot to go on from, if there are more.
+    pub(crate) fn channel_sinks(
+        &self,
+        channel: &Channel<St>,
+        from: usize,
+        sinks: &mut [Option<Arc<SinkSlot<Si>>>],
+    ) -> Option<usize> {
+        let limit = sinks.len();
+        let mut room = sinks.iter_mut();
+        let state = self.state.lock();
+        channel.pairs(from, limit, |pair| {
+            *room.next().expect("as many as asked for") = state.pairs[pair].sink.clone();
+        })
     }
 
     /// Takes a channel and all its pairs out, the oldest first.
@@ -245,8 +279,11 @@ impl<St, Si> Registry<St, Si> {
                 let pair = state.pairs.remove(key);
                 batch.push(RemovedPair::new(StreamId::new(pair.serial, key), member, pair.sink));
             });
+            let is_over = state.is_over();
             drop(state);
+            let flushers_woken = self.wake_flushers_if(is_over);
             batch.drain(..).for_each(&mut tell);
+            drop(flushers_woken);
         }
     }
 
@@ -270,10 +307,12 @@ impl<St, Si> Registry<St, Si> {
             return;
         }
         self.closing.wake_all();
+        let flushers_woken = afterwards(|| self.flushes.wake());
         // Grown before, and not under the lock.
         let mut closed = Vec::with_capacity(self.len().0);
         self.for_each_channel(|channels, key| closed.push(channels.close(key)));
         for_each(closed, |(channel, wake)| channel.wake(wake));
+        drop(flushers_woken);
     }
 
     /// Goes through the channels in the order of their names, batch by batch, under the registry's lock.
@@ -397,7 +436,7 @@ impl<St, Si> Registry<St, Si> {
         &self,
         stream: St,
         sink: S,
-        slot: impl FnOnce(S) -> Option<Arc<SinkSlot<Si>>>,
+        slot: impl FnOnce(StreamId, S, &Arc<FlushSet<SinkSlot<Si>>>) -> Option<Arc<SinkSlot<Si>>>,
         channel: ChannelId,
     ) -> Result<StreamId, AddStreamError<St, S>> {
         let mut guard = self.state.lock();
@@ -418,7 +457,7 @@ impl<St, Si> Registry<St, Si> {
         state.next = state.next.checked_add(1).expect("nobody lives to see 2^64 pairs");
         let (key, wake) = channel.seat(Member::new(id, stream));
         let seat = Seat::new(channel_key, key);
-        vacant.insert(Pair { serial: id.serial(), seat, sink: slot(sink) });
+        vacant.insert(Pair { serial: id.serial(), seat, sink: slot(id, sink, &self.flushes) });
         drop(guard);
 
         channel.wake(wake);
@@ -453,33 +492,41 @@ impl<St, Si> Registry<St, Si> {
 
     /// Takes a pair out, if it is there.
     pub(crate) fn remove(&self, id: StreamId) -> Option<RemovedPair<St, Si>> {
-        self.remove_if(id, |_| true)
+        self.remove_if(id, |_, _| true)
     }
 
     /// Takes a pair out, if it is in that channel.
     pub(crate) fn remove_from(&self, id: StreamId, channel: ChannelId) -> Option<RemovedPair<St, Si>> {
-        self.remove_if(id, |current| current == channel)
+        self.remove_if(id, |current, _| current.id() == channel)
+    }
+
+    /// The sink of a pair was closed: takes the pair out if its stream has ended, too, and was kept for that sink.
+    pub(crate) fn remove_closed(&self, id: StreamId) -> Option<RemovedPair<St, Si>> {
+        self.remove_if(id, Channel::is_kept)
     }
 
     fn remove_if(
         &self,
         id: StreamId,
-        is_meant: impl FnOnce(ChannelId) -> bool,
+        is_meant: impl FnOnce(&Channel<St>, usize) -> bool,
     ) -> Option<RemovedPair<St, Si>> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let seat = pair_mut(&mut state.pairs, id)?.seat;
         let channel = Arc::clone(state.channels.of(seat));
-        if !is_meant(channel.id()) {
+        if !is_meant(&channel, seat.key()) {
             return None;
         }
         let pair = state.pairs.remove(id.key());
         let left = channel.depart(seat.key(), id, Departure::Removed);
         let (member, wake) = left.expect("any stream may be removed");
+        let is_over = state.is_over();
         drop(guard);
 
         let pair = RemovedPair::new(id, member, pair.sink);
+        let flushers_woken = self.wake_flushers_if(is_over);
         channel.wake(wake);
+        drop(flushers_woken);
         Some(pair)
     }
 
@@ -545,6 +592,71 @@ impl<St, Si> Registry<St, Si> {
     }
 }
 
+/// Sinks with something unflushed.
+impl<St, Si> Registry<St, Si> {
+    pub(crate) fn flushes(&self) -> &FlushSet<SinkSlot<Si>> {
+        &self.flushes
+    }
+
+    /// Whether it is closed and no pair is left, so that nothing will be sent any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.state.lock().is_over()
+    }
+
+    /// Counts somebody who drives them.
+    pub(crate) fn attach_flusher(&self) {
+        if self.flushes.attach() {
+            self.for_each_sink(|sink| sink.leave_unflushed());
+        }
+    }
+
+    /// Counts him no more. When nobody drives them they are not kept.
+    pub(crate) fn detach_flusher(&self) {
+        if !self.flushes.detach() {
+            return;
+        }
+        let mut sinks = [const { None }; LOOKUP];
+        let mut from = 0;
+        while let Some(next) = self.flushes.some(from, &mut sinks) {
+            from = next;
+            for_each(sinks.iter_mut().filter_map(Option::take), |sink| sink.stop_flushing());
+        }
+    }
+
+    /// Calls `visit` with each sink, with no lock held, batch by batch.
+    fn for_each_sink(&self, mut visit: impl FnMut(Arc<SinkSlot<Si>>)) {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut from = 0;
+        loop {
+            let state = self.state.lock();
+            let until = state.pairs.capacity().min(from + BATCH);
+            let pairs = (from..until).filter_map(|key| state.pairs.get(key));
+            batch.extend(pairs.filter_map(|pair| pair.sink.clone()));
+            let is_done = until == state.pairs.capacity();
+            drop(state);
+            for_each(batch.drain(..), &mut visit);
+            if is_done {
+                return;
+            }
+            from = until;
+        }
+    }
+
+    fn wake_flushers_if(&self, is_over: bool) -> Afterwards<impl FnOnce() + use<'_, St, Si>> {
+        afterwards(move || {
+            if is_over {
+                self.flushes.wake();
+            }
+        })
+    }
+}
+
+impl<St, Si> State<St, Si> {
+    fn is_over(&self) -> bool {
+        self.channels.closed && self.pairs.is_empty()
+    }
+}
+
 impl<St, Si> Control<St> for Registry<St, Si> {
     fn arrive(&self, member: BoxedMember<St>) {
         let mut guard = self.state.lock();
@@ -565,18 +677,22 @@ impl<St, Si> Control<St> for Registry<St, Si> {
         let mut member = Some(member);
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        let has_sink = pair_mut(&mut state.pairs, id).is_some_and(|pair| pair.sink.is_some());
-        let may_be_kept = how == Departure::Ended && has_sink && !state.abandoned;
-        let is_kept_here = may_be_kept && channel.half_close();
+        let may_be_kept = how == Departure::Ended && !state.abandoned;
+        // Whoever closes the sink from now on finds that the stream has ended.
+        let keeps = |pairs: &Slab<Pair<Si>>, there: &Channel<St>| {
+            may_be_kept && there.half_close() && has_live_sink(pairs, id)
+        };
+        let is_kept_here = keeps(&state.pairs, channel);
         let (lasted, wake) = channel.retire(key, &mut member, how, is_kept_here);
         let mut elsewhere = None;
-        if let (false, Some(pair)) = (lasted, pair_mut(&mut state.pairs, id)) {
+        let seat = pair_mut(&mut state.pairs, id).map(|pair| pair.seat);
+        if let (false, Some(seat)) = (lasted, seat) {
             // It was moved while it was polled, and never arrives.
-            let there = Arc::clone(state.channels.of(pair.seat));
-            let wake = if may_be_kept && there.half_close() {
-                there.keep_expected(pair.seat.key(), member.take().expect("it was not kept here"))
+            let there = Arc::clone(state.channels.of(seat));
+            let wake = if keeps(&state.pairs, &there) {
+                there.keep_expected(seat.key(), member.take().expect("it was not kept here"))
             } else {
-                there.depart(pair.seat.key(), id, how).expect("it has not ended there").1
+                there.depart(seat.key(), id, how).expect("it has not ended there").1
             };
             elsewhere = Some((there, wake));
         }
@@ -584,9 +700,11 @@ impl<St, Si> Control<St> for Registry<St, Si> {
         if member.is_some() && pair_mut(&mut state.pairs, id).is_some() {
             sink = state.pairs.remove(id.key()).sink;
         }
+        let is_over = state.is_over();
         drop(guard);
 
         // Each of these runs foreign code, and all of them must happen.
+        let flushers_woken = self.wake_flushers_if(is_over);
         let unreported = on_panic(|| {
             if lasted && how == Departure::Ended {
                 channel.report_departure(id, how);
@@ -606,6 +724,7 @@ impl<St, Si> Control<St> for Registry<St, Si> {
         drop(woken_elsewhere);
         drop(sink_let_go);
         drop(stream_dropped);
+        drop(flushers_woken);
         unreported.defuse();
         lasted
     }
@@ -613,4 +732,10 @@ impl<St, Si> Control<St> for Registry<St, Si> {
 
 fn pair_mut<Si>(pairs: &mut Slab<Pair<Si>>, id: StreamId) -> Option<&mut Pair<Si>> {
     pairs.get_mut(id.key()).filter(|pair| pair.serial == id.serial())
+}
+
+/// Whether a pair has a sink that can still be sent to, or closed.
+fn has_live_sink<Si>(pairs: &Slab<Pair<Si>>, id: StreamId) -> bool {
+    let pair = pairs.get(id.key()).filter(|pair| pair.serial == id.serial());
+    pair.and_then(|pair| pair.sink.as_ref()).is_some_and(|sink| !sink.is_over())
 }

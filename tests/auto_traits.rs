@@ -11,9 +11,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use stream_multiplexer::{
-    AddStreamError, ChannelOptions, ChannelReceiver, CloseStream, Drained, IntoIter, Iter, IterMut,
-    Multiplexer, MultiplexerError, Recv, RecvMany, SendError, SendMany, SendOne, Sent, SlabRecvMany,
-    StreamEvent, StreamId, StreamPair, StreamSender, StreamSlab, TryRecvError,
+    AddStreamError, ChannelOptions, ChannelReceiver, CloseSink, CloseStream, Drained, Flusher, IntoIter,
+    Iter, IterMut, Multiplexer, MultiplexerError, Recv, RecvMany, SendError, SendMany, SendOne, SenderClosed,
+    Sent, SlabRecvMany, StreamEvent, StreamId, StreamPair, StreamSender, StreamSlab, TryRecvError,
+    TrySendError,
 };
 
 /// Whether a type has a trait, as a constant: the inherent one is preferred, and is there only if the bound
@@ -165,6 +166,16 @@ assert_auto_traits! {
     StreamSender<Free, Out<()>, Local> => false false true,
     StreamSender<Free, Out<()>, Pinned> => true true true,
     // It has no item, whatever its type.
+    CloseSink<'static, Free, Out<()>, Local> => true true true,
+    CloseSink<'static, Local, Out<()>, Free> => false false true,
+    Flusher<Free, Out<()>, Local> => true true true,
+    Flusher<Local, Out<()>, Free> => false false true,
+    Flusher<Free, Out<Rc<()>>, Free> => false false true,
+    SenderClosed<'static, Out<()>> => true true true,
+    SenderClosed<'static, Out<Rc<()>>> => false false true,
+    TrySendError<Free, ()> => true true true,
+    TrySendError<Unshared, ()> => true false true,
+    TrySendError<Free, Rc<()>> => false false true,
     CloseStream<'static, Free, Out<()>, Local> => true true true,
     CloseStream<'static, Local, Out<()>, Free> => false false true,
     CloseStream<'static, Free, Out<Rc<()>>, Free> => false false true,

@@ -99,7 +99,7 @@ fn each_says_what_happened() {
         (TryRecvError::Closed.to_string(), "the channel is closed and empty"),
         (SendError::<Broken>::UnknownStream(id).to_string(), "stream 1 is unknown"),
         (SendError::<Broken>::Closed(id).to_string(), "stream 1 is closed"),
-        (SendError::<Broken>::Unflushed(id).to_string(), "stream 1 was removed before its sink was flushed"),
+        (SendError::<Broken>::Unflushed(id).to_string(), "the sink of stream 1 was not flushed"),
         (SendError::Sink { id, error: Broken }.to_string(), "the sink of stream 1 failed"),
     ];
     for (said, words) in told {

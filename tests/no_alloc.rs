@@ -640,3 +640,92 @@ fn a_send_to_one_sink_that_is_not_ready_allocates_once() {
     send();
     assert_eq!(allocations(send), 1);
 }
+
+// Sending without waiting, and what it leaves unflushed.
+
+/// A sink that takes all, and flushes when its waker was called.
+#[derive(Clone, Default)]
+struct Lazy(Rc<RefCell<LazyState>>);
+
+#[derive(Default)]
+struct LazyState {
+    flushes: bool,
+    waker: Option<Waker>,
+}
+
+impl Lazy {
+    fn wake(&self) {
+        let mut state = self.0.borrow_mut();
+        state.flushes = true;
+        let waker = state.waker.take();
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Sink<usize> for Lazy {
+    type Error = Infallible;
+
+    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn start_send(self: Pin<&mut Self>, _: usize) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        let mut state = self.0.borrow_mut();
+        if std::mem::take(&mut state.flushes) {
+            return Poll::Ready(Ok(()));
+        }
+        state.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[test]
+fn sends_that_do_not_wait() {
+    let multiplexer = Multiplexer::new();
+    multiplexer.add_channel(CHANNEL).unwrap();
+    let add = |_| multiplexer.add_stream_pair(Drain, stream::pending::<()>(), CHANNEL).unwrap();
+    let ids: Vec<_> = (0..MEMBERS).map(add).collect();
+    allocates_nothing_once_grown(|| {
+        assert!(multiplexer.try_send(ids[7], 5).is_ok());
+        assert!(multiplexer.try_feed(ids[7], 5).is_ok());
+        assert_eq!(multiplexer.try_send_many(&ids, 5, |_, _| unreachable!()), MEMBERS);
+        assert_eq!(multiplexer.try_send_to(CHANNEL, 5, |_, _| unreachable!()), Ok(MEMBERS));
+    });
+}
+
+#[test]
+fn what_is_left_unflushed_and_driven() {
+    let multiplexer = Multiplexer::new();
+    multiplexer.add_channel(CHANNEL).unwrap();
+    let sinks: Vec<_> = (0..MEMBERS).map(|_| Lazy::default()).collect();
+    let add =
+        |sink: &Lazy| multiplexer.add_stream_pair(sink.clone(), stream::pending::<()>(), CHANNEL).unwrap();
+    let ids: Vec<_> = sinks.iter().map(add).collect();
+    let mut flusher = multiplexer.flusher::<usize>();
+    let tasks = tasks(7);
+    let mut turn = 0;
+    allocates_nothing_once_grown(|| {
+        assert_eq!(multiplexer.try_send_to(CHANNEL, 5, |_, _| unreachable!()), Ok(MEMBERS));
+        for _ in 0..MEMBERS / 32 {
+            turn += 1;
+            assert!(poll_with(&mut flusher, &tasks[turn % 7]).is_pending());
+        }
+        sinks[turn % MEMBERS].wake();
+        assert!(poll_with(&mut flusher, &tasks[turn % 7]).is_pending());
+        assert!(multiplexer.try_send(ids[turn % MEMBERS], 5).is_ok());
+        sinks.iter().for_each(Lazy::wake);
+        for _ in 0..MEMBERS / 32 {
+            assert!(poll_with(&mut flusher, &tasks[turn % 7]).is_pending());
+        }
+        assert!(sinks.iter().all(|sink| sink.0.borrow().waker.is_none()), "all is flushed");
+    });
+}

@@ -265,7 +265,7 @@ mod each_sink {
         }
     }
 
-    /// Wherever they fail, each says so in its place; and their pairs stay.
+    /// Wherever they fail, each says so in its place, and once; and their pairs stay.
     #[test]
     fn is_not_failed_by_those_that_fail() {
         let multiplexer = multiplexer();
@@ -277,12 +277,16 @@ mod each_sink {
         let sent = multiplexer.send(peers.map(|(id, _)| id), 5).map(Sent::into_vec).now_or_never();
         assert_eq!(sent, Some(peers.map(expected).into()));
 
-        for (id, fails) in peers {
+        for fails in sinks {
             for by in WAYS {
+                let id = add(&multiplexer, fails).0;
                 let sent = send(by, &multiplexer, [id, peers[0].0], 5).now_or_never().unwrap();
                 assert_eq!(sent.map(|()| id), expected((id, fails)), "{fails:?} by {by:?}");
+                let again = send(by, &multiplexer, [id, peers[0].0], 5).now_or_never().unwrap();
+                let closed = if fails == Fails::Never { Ok(()) } else { Err(SendError::Closed(id)) };
+                assert_eq!(again, closed, "{fails:?} by {by:?}");
+                assert_eq!(multiplexer.channel_of(id), Some(CHANNEL));
             }
-            assert_eq!(multiplexer.channel_of(id), Some(CHANNEL));
         }
     }
 

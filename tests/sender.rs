@@ -217,14 +217,16 @@ mod as_a_sink {
     }
 
     #[test]
-    fn it_tells_what_the_sink_fails_with_and_may_be_used_again() {
+    fn it_tells_what_the_sink_fails_with_once() {
         let (_multiplexer, peer, mut sender) = scene(1);
         assert_eq!(sender.feed(1).now_or_never(), Some(Ok(())));
         peer.gate.fail();
         assert_eq!(ready(&mut sender), peer.failed());
-        assert_eq!(flush(&mut sender), peer.failed());
-        assert_eq!(flush(&mut sender), DONE, "it is told once, and then there is nothing to flush");
-        assert_eq!(ready(&mut sender), peer.failed(), "the sink has not recovered");
+        assert_eq!(flush(&mut sender), Poll::Ready(Err(SendError::Unflushed(peer.id))));
+        assert_eq!(flush(&mut sender), DONE, "there is nothing more to flush");
+        peer.gate.take_polls();
+        assert_eq!(ready(&mut sender), Poll::Ready(Err(SendError::Closed(peer.id))));
+        assert_eq!(peer.gate.take_polls(), 0, "a sink that failed is not polled");
     }
 
     #[test]
@@ -434,6 +436,43 @@ mod among_others {
                 assert!(items.eq(0..ITEMS), "of {at}");
             }
         });
+    }
+}
+
+/// An item that it kept when the sink was closed comes back.
+#[test]
+fn what_it_keeps_comes_back_when_the_sink_is_closed() {
+    let (multiplexer, peer, mut sender) = scene(0);
+    steal_and_keep(&multiplexer, &peer, &mut sender, 5);
+    assert!(!sender.is_closed());
+    assert_eq!(multiplexer.close_stream::<u32>(peer.id).now_or_never(), Some(Ok(())));
+    assert!(sender.is_closed());
+    assert_eq!(flush(&mut sender), Poll::Ready(Err(SendError::Closed(peer.id))));
+    assert_eq!(sender.take_item(), Some(5));
+    assert_eq!(sender.take_item(), None);
+}
+
+/// It waits for the end of the sink, whatever that is, and keeps nothing.
+#[test]
+fn it_waits_until_the_sink_is_closed() {
+    let ends: [fn(&Pairs, &Peer); 5] = [
+        |multiplexer, peer| drop(multiplexer.remove_stream(peer.id)),
+        |multiplexer, peer| assert!(multiplexer.close_stream::<u32>(peer.id).now_or_never().is_some()),
+        |multiplexer, _| assert!(multiplexer.discard_channel(CHANNEL)),
+        end,
+        |multiplexer, peer| {
+            peer.gate.fail();
+            assert!(multiplexer.try_send(peer.id, 1).is_err());
+        },
+    ];
+    for end in ends {
+        let (multiplexer, peer, sender) = scene(1);
+        let (wakes, waker) = Wakes::new();
+        let mut closed = sender.closed();
+        assert_eq!(poll_future(&mut closed, &waker), Poll::Pending);
+        end(&multiplexer, &peer);
+        assert_ne!(wakes.take(), 0);
+        assert_eq!(poll_future(&mut closed, &waker), Poll::Ready(()));
     }
 }
 

@@ -8,7 +8,7 @@ use futures_sink::Sink;
 use loom::future::block_on;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
-use models::{ChannelId, ChannelReceiver, Multiplexer, SendError, StreamEvent, StreamId, StreamSlab};
+use models::{ChannelId, ChannelReceiver, Flusher, Multiplexer, SendError, StreamEvent, StreamId, StreamSlab};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -748,5 +748,175 @@ fn a_sender_that_missed_the_sink_is_dropped() {
         block_on(multiplexer.send_one(id, ())).unwrap();
         first.join().unwrap();
         second.join().unwrap();
+    });
+}
+
+/// A sink that takes all, and flushes while it is open. As `Gate` it leaves a waker of the test's.
+struct Valve {
+    open: Arc<AtomicUsize>,
+    flushed: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
+}
+
+impl Sink<()> for Valve {
+    type Error = Infallible;
+
+    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn start_send(self: Pin<&mut Self>, (): ()) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        *self.shared.waker.lock().unwrap() = Some(cx.waker().clone());
+        if self.open.load(Ordering::Relaxed) == 0 {
+            return Poll::Pending;
+        }
+        self.flushed.fetch_add(1, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+type ValveMux = Multiplexer<futures_pending::Pending, Valve>;
+
+mod futures_pending {
+    use super::*;
+
+    /// A stream that never has anything.
+    pub(super) struct Pending;
+
+    impl Stream for Pending {
+        type Item = ();
+
+        fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<()>> {
+            Poll::Pending
+        }
+    }
+}
+
+/// A pair whose sink is open or not, and the side of it that the test holds.
+struct Valves {
+    multiplexer: ValveMux,
+    id: StreamId,
+    open: Arc<AtomicUsize>,
+    flushed: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
+}
+
+fn valve(open: usize) -> Valves {
+    let multiplexer = ValveMux::new();
+    multiplexer.add_channel(1).unwrap();
+    let [open, flushed] = [open, 0].map(|value| Arc::new(AtomicUsize::new(value)));
+    let shared = Arc::new(Shared::default());
+    let sink = Valve { open: Arc::clone(&open), flushed: Arc::clone(&flushed), shared: Arc::clone(&shared) };
+    let id = multiplexer.add_stream_pair(sink, futures_pending::Pending, 1).unwrap();
+    Valves { multiplexer, id, open, flushed, shared }
+}
+
+/// Polls a flusher until all is flushed; a wake that is lost is a deadlock.
+fn drive(flusher: &mut Flusher<futures_pending::Pending, Valve, ()>, flushed: &AtomicUsize) {
+    block_on(poll_fn(|cx| match Pin::new(&mut *flusher).poll_next(cx) {
+        _ if flushed.load(Ordering::Relaxed) != 0 => Poll::Ready(()),
+        Poll::Ready(_) => panic!("it neither fails nor ends"),
+        Poll::Pending => Poll::Pending,
+    }));
+}
+
+/// One leaves something unflushed while the flusher parks.
+#[test]
+fn try_feed_against_a_flusher() {
+    loom::model(|| {
+        let Valves { multiplexer, id, flushed, .. } = valve(1);
+        let mut flusher = multiplexer.flusher::<()>();
+        let sending = thread::spawn({
+            let multiplexer = multiplexer.clone();
+            move || multiplexer.try_feed(id, ()).unwrap()
+        });
+        drive(&mut flusher, &flushed);
+        sending.join().unwrap();
+    });
+}
+
+/// The sink wakes while the flusher polls it, or parks.
+#[test]
+fn a_sink_against_a_flusher() {
+    loom::model(|| {
+        let Valves { multiplexer, id, open, flushed, shared } = valve(0);
+        let mut flusher = multiplexer.flusher::<()>();
+        multiplexer.try_send(id, ()).unwrap();
+        let waking = thread::spawn(move || open_up(&open, &shared));
+        drive(&mut flusher, &flushed);
+        waking.join().unwrap();
+    });
+}
+
+/// The flusher is made while something is left unflushed.
+#[test]
+fn try_feed_against_a_new_flusher() {
+    loom::model(|| {
+        let Valves { multiplexer, id, flushed, .. } = valve(1);
+        let sending = thread::spawn({
+            let multiplexer = multiplexer.clone();
+            move || multiplexer.try_feed(id, ()).unwrap()
+        });
+        drive(&mut multiplexer.flusher::<()>(), &flushed);
+        sending.join().unwrap();
+    });
+}
+
+/// Another flusher leaves meanwhile.
+#[test]
+fn a_flusher_that_is_dropped_against_a_new_one() {
+    loom::model(|| {
+        let Valves { multiplexer, id, flushed, .. } = valve(1);
+        let first = multiplexer.flusher::<()>();
+        multiplexer.try_feed(id, ()).unwrap();
+        let dropping = thread::spawn(move || drop(first));
+        drive(&mut multiplexer.flusher::<()>(), &flushed);
+        dropping.join().unwrap();
+    });
+}
+
+/// One sends while the other does: each is told that it was taken, or that the sink is busy; and the flusher has
+/// flushed what was taken when it has nothing to do.
+#[test]
+fn try_send_against_try_send() {
+    loom::model(|| {
+        let Valves { multiplexer, id, open, flushed, shared } = valve(0);
+        let mut flusher = multiplexer.flusher::<()>();
+        let sending = thread::spawn({
+            let multiplexer = multiplexer.clone();
+            move || multiplexer.try_send(id, ()).is_ok()
+        });
+        let mine = multiplexer.try_send(id, ()).is_ok();
+        assert!(sending.join().unwrap() || mine, "only who has it makes it busy");
+        open_up(&open, &shared);
+        drive(&mut flusher, &flushed);
+    });
+}
+
+/// The pair goes while its sink is flushed.
+#[test]
+fn remove_against_a_flusher() {
+    loom::model(|| {
+        let Valves { multiplexer, id, shared, .. } = valve(0);
+        let mut flusher = multiplexer.flusher::<()>();
+        multiplexer.try_send(id, ()).unwrap();
+        multiplexer.close();
+        let removing = thread::spawn(move || {
+            assert!(multiplexer.discard_stream(id));
+        });
+        // It ends with the last pair.
+        block_on(poll_fn(|cx| Pin::new(&mut flusher).poll_next(cx)));
+        removing.join().unwrap();
+        drop(flusher);
+        shared.waker.lock().unwrap().take();
+        assert_eq!(Arc::strong_count(&shared), 1, "the sink is gone");
     });
 }

@@ -461,6 +461,11 @@ impl<St> State<St> {
         (lasted, self.wake() | self.wake_if_ended())
     }
 
+    /// Whether the stream in slot `key` has ended and is kept.
+    pub(super) fn is_kept(&self, key: usize) -> bool {
+        matches!(self.slots.slots().get(key), Some(Slot::Ended(_)))
+    }
+
     /// The expected stream has ended in its last poll elsewhere, and is kept.
     pub(super) fn keep_expected(&mut self, key: usize, mut member: BoxedMember<St>) -> Wake {
         let id = member.id;

@@ -3,7 +3,7 @@
 use crate::error::SendError;
 use crate::id::StreamId;
 use crate::registry::Registry;
-use crate::sink::slot::{Phase, SinkSlot};
+use crate::sink::slot::{Phase, SinkSlot, Truth};
 use crate::unwind::on_panic;
 use crate::wait_list::Waiter;
 use futures_sink::Sink;
@@ -23,6 +23,16 @@ impl<Si, T> Delivery<Si, T> {
     /// `item` is `None` if the sink has it already, and is only to be flushed.
     pub(crate) fn new(id: StreamId, sink: Arc<SinkSlot<Si>>, item: Option<T>) -> Self {
         Self { id, sink, item, waiter: Waiter::default() }
+    }
+
+    /// Whether the sink has the item.
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.item.is_none()
+    }
+
+    /// The item, if the sink does not have it.
+    pub(crate) fn take_item(&mut self) -> Option<T> {
+        self.item.take()
     }
 }
 
@@ -57,9 +67,9 @@ pub(crate) fn attempt<St, Si: Sink<T> + Unpin, T>(
     waiting: Option<(&mut Context<'_>, &mut Waiter)>,
 ) -> Poll<Result<StreamId, SendError<Si::Error>>> {
     let removal = on_panic(|| remove_if_over(registry, id, sink));
-    let polled = sink.poll_with(waiting, |phase, sink| match sink {
-        Some((sink, cx)) => deliver(id, item, *phase, sink, cx),
-        None => Poll::Ready(without_sink(id, item.is_none(), *phase)),
+    let polled = sink.poll_with(waiting, |truth, sink| match sink {
+        Some((sink, cx)) => deliver(id, item, truth, sink, cx),
+        None => Poll::Ready(without_sink(id, item.is_none(), truth.phase)),
     });
     removal.defuse();
     polled.map_ok(|()| id)
@@ -78,12 +88,12 @@ pub(crate) fn remove_if_over<St, Si>(registry: &Registry<St, Si>, id: StreamId, 
 pub(crate) fn deliver<Si: Sink<T> + Unpin, T>(
     id: StreamId,
     item: &mut Option<T>,
-    phase: Phase,
+    truth: &mut Truth,
     sink: &mut Si,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), SendError<Si::Error>>> {
-    ready!(hand_over(id, item, phase, sink, cx))?;
-    Pin::new(sink).poll_flush(cx).map_err(|error| SendError::Sink { id, error })
+    ready!(hand_over(id, item, truth, sink, cx))?;
+    poll_flush(truth, sink, cx).map_err(|error| SendError::Sink { id, error })
 }
 
 /// Hands the item over if it was not yet.
@@ -91,31 +101,75 @@ pub(crate) fn deliver<Si: Sink<T> + Unpin, T>(
 pub(crate) fn hand_over<Si: Sink<T> + Unpin, T>(
     id: StreamId,
     item: &mut Option<T>,
-    phase: Phase,
+    truth: &mut Truth,
     sink: &mut Si,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), SendError<Si::Error>>> {
     if item.is_none() {
         return Poll::Ready(Ok(()));
     }
-    if phase == Phase::Closing {
+    if truth.phase == Phase::Closing {
         return Poll::Ready(Err(SendError::Closed(id)));
     }
-    let mut sink = Pin::new(sink);
-    let sent = ready!(sink.as_mut().poll_ready(cx)).and_then(|()| {
+    let sent = ready!(poll_ready(truth, sink, cx)).and_then(|()| {
         let item = item.take().expect("looked above");
-        sink.start_send(item)
+        start_send(truth, sink, item)
     });
     Poll::Ready(sent.map_err(|error| SendError::Sink { id, error }))
 }
 
-/// What became of an item whose sink is gone.
+/// Asks a sink whether it is ready.
+#[inline]
+pub(crate) fn poll_ready<Si: Sink<T> + Unpin, T>(
+    truth: &mut Truth,
+    sink: &mut Si,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Si::Error>> {
+    truth.asked += 1;
+    Pin::new(sink).poll_ready(cx).map_err(|error| fail(truth, error))
+}
+
+/// Gives an item to a sink that is ready.
+#[inline]
+pub(crate) fn start_send<Si: Sink<T> + Unpin, T>(
+    truth: &mut Truth,
+    sink: &mut Si,
+    item: T,
+) -> Result<(), Si::Error> {
+    truth.asked += 1;
+    truth.unflushed = true;
+    Pin::new(sink).start_send(item).map_err(|error| fail(truth, error))
+}
+
+/// Flushes a sink, if there is something to flush.
+#[inline]
+pub(crate) fn poll_flush<Si: Sink<T> + Unpin, T>(
+    truth: &mut Truth,
+    sink: &mut Si,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Si::Error>> {
+    if !truth.unflushed {
+        return Poll::Ready(Ok(()));
+    }
+    let flushed = ready!(Pin::new(sink).poll_flush(cx));
+    truth.unflushed = false;
+    Poll::Ready(flushed.map_err(|error| fail(truth, error)))
+}
+
+/// A sink that has failed is not polled again. The caller tells the error.
+#[cold]
+fn fail<E>(truth: &mut Truth, error: E) -> E {
+    truth.phase = Phase::Failed;
+    error
+}
+
+/// What became of an item whose sink is gone, or has failed.
 pub(crate) fn without_sink<E>(id: StreamId, handed_over: bool, phase: Phase) -> Result<(), SendError<E>> {
     match (handed_over, phase) {
         // Closing flushes.
         (true, Phase::Closed) => Ok(()),
         (true, _) => Err(SendError::Unflushed(id)),
-        (false, Phase::Closed) => Err(SendError::Closed(id)),
+        (false, Phase::Closed | Phase::Failed) => Err(SendError::Closed(id)),
         (false, _) => Err(SendError::UnknownStream(id)),
     }
 }

@@ -3,7 +3,7 @@
 use crate::engine::stream_slab::StreamSlab;
 use crate::error::SendError;
 use crate::id::StreamId;
-use crate::registry::Registry;
+use crate::registry::{LOOKUP, Registry};
 use crate::sink::delivery::{Delivery, attempt};
 use crate::sink::sent::Sent;
 use crate::sink::slot::SinkSlot;
@@ -24,9 +24,6 @@ use std::task::{Context, Poll, ready};
 /// Half of tokio's cooperative budget. Where that is used up the sinks that are left say that they are not ready, and
 /// each is polled twice and needs a place to wait: 4,000 TCP connections take twice as long then (70 ms for 34).
 const AT_ONCE: usize = 64;
-
-/// How many sinks are looked up at one lock pair, and kept on the stack.
-const LOOKUP: usize = 32;
 
 const _: () = assert!(AT_ONCE % LOOKUP == 0, "each poll begins with a lookup");
 
@@ -72,6 +69,64 @@ impl<'a, St, Si: Sink<T>, T> SendMany<'a, St, Si, T> {
         let results = ids.map(|id| Err(SendError::UnknownStream(id))).collect();
         let waiting = Waiting::None;
         Self { registry, item: Some(item), tried: 0, results, waiting, terminated: false }
+    }
+}
+
+/// What is known of it before it is ready.
+impl<St, Si: Sink<T>, T> SendMany<'_, St, Si, T> {
+    /// The streams for which it still waits, in no particular order: their sinks were not ready, or are not flushed.
+    /// After a deadline they are those who are too slow.
+    ///
+    /// ```
+    /// use futures::{FutureExt, channel::mpsc, stream};
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::new();
+    /// multiplexer.add_channel(1)?;
+    /// let [(sink, _quick), (full, _slow)] = [8, 0].map(mpsc::channel);
+    /// let quick = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// let slow = multiplexer.add_stream_pair(full, stream::pending::<()>(), 1)?;
+    /// multiplexer.try_send(slow, 1).unwrap();
+    ///
+    /// // With a timer: `if timeout(SECOND, &mut send).await.is_err() {`
+    /// let mut send = multiplexer.send([quick, slow], 2);
+    /// if (&mut send).now_or_never().is_none() {
+    ///     for id in send.pending() {
+    ///         multiplexer.remove_stream(id);
+    ///     }
+    /// }
+    /// assert_eq!(multiplexer.channel_streams(1), Some(vec![quick]));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
+    pub fn pending(&self) -> impl Iterator<Item = StreamId> + '_ {
+        let untried = self.results[self.tried..].iter().map(id_of);
+        let (one, many) = match &self.waiting {
+            Waiting::None => (None, None),
+            Waiting::One(one) => (Some(one), None),
+            Waiting::Many(many) => (None, Some(many.iter().map(|(_, numbered)| numbered))),
+        };
+        let waiting = one.into_iter().chain(many.into_iter().flatten());
+        waiting.map(|numbered| id_of(&self.results[numbered.index])).chain(untried)
+    }
+
+    /// Waits no more, and tells what came of each stream. Of those for which it still waited:
+    /// [`NotReady`](SendError::NotReady) if the sink does not have the item, [`Unflushed`](SendError::Unflushed) if it
+    /// has.
+    pub fn into_sent(mut self) -> Sent<Si::Error> {
+        let tell = |result: &mut Told<Si, T>, has_item: bool| {
+            let id = id_of(result);
+            *result = Err(if has_item { SendError::Unflushed(id) } else { SendError::NotReady(id) });
+        };
+        let mut results = std::mem::take(&mut self.results);
+        results[self.tried..].iter_mut().for_each(|result| tell(result, false));
+        match &self.waiting {
+            Waiting::None => {}
+            Waiting::One(one) => tell(&mut results[one.index], one.delivery.is_handed_over()),
+            Waiting::Many(many) => many.iter().for_each(|(_, numbered)| {
+                tell(&mut results[numbered.index], numbered.delivery.is_handed_over());
+            }),
+        }
+        Sent::new(results)
     }
 }
 

@@ -23,11 +23,40 @@ pub struct SendOne<'a, St, Si, T> {
     /// Until it is first polled.
     item: Option<T>,
     delivery: Option<Delivery<Si, T>>,
+    /// An item that the sink did not take.
+    refused: Option<T>,
 }
 
 impl<'a, St, Si, T> SendOne<'a, St, Si, T> {
     pub(crate) fn new(registry: &'a Registry<St, Si>, id: StreamId, item: T) -> Self {
-        Self { registry, id, item: Some(item), delivery: None }
+        Self { registry, id, item: Some(item), delivery: None, refused: None }
+    }
+
+    /// Gives the item back, if the sink does not have it: after an error, or when this is not polled any more. `None` if
+    /// the sink has it.
+    ///
+    /// It waits no more then, as if it were dropped.
+    ///
+    /// ```
+    /// use futures::{FutureExt, channel::mpsc, stream};
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::new();
+    /// multiplexer.add_channel(1)?;
+    /// let (sink, _peer) = mpsc::channel(0);
+    /// let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// multiplexer.try_send(id, "one").unwrap();
+    ///
+    /// // With a timer: `if timeout(SECOND, &mut send).await.is_err() {`
+    /// let mut send = multiplexer.send_one(id, "two");
+    /// if (&mut send).now_or_never().is_none() {
+    ///     assert_eq!(send.take_item(), Some("two"));
+    /// }
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
+    pub fn take_item(&mut self) -> Option<T> {
+        let of_delivery = self.delivery.take().and_then(|mut delivery| delivery.take_item());
+        self.item.take().or(of_delivery).or_else(|| self.refused.take())
     }
 }
 
@@ -41,12 +70,16 @@ impl<St, Si: Sink<T> + Unpin, T> Future for SendOne<'_, St, Si, T> {
         let this = self.get_mut();
         if let Some(item) = this.item.take() {
             let Some(sink) = this.registry.sink(this.id) else {
+                this.refused = Some(item);
                 return Poll::Ready(Err(SendError::UnknownStream(this.id)));
             };
             this.delivery = Some(Delivery::new(this.id, sink, Some(item)));
         }
         let delivery = this.delivery.as_mut().expect("polled after it was ready");
         let sent = ready!(delivery.poll(this.registry, cx));
+        if sent.is_err() {
+            this.refused = delivery.take_item();
+        }
         this.delivery = None;
         Poll::Ready(sent.map(|_| ()))
     }

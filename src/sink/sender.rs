@@ -3,8 +3,9 @@
 use crate::error::{MultiplexerError, SendError};
 use crate::id::StreamId;
 use crate::registry::Registry;
-use crate::sink::delivery::{deliver, hand_over, remove_if_over, without_sink};
-use crate::sink::slot::{Phase, SinkSlot};
+use crate::sink::delivery::{deliver, hand_over, poll_ready, remove_if_over, start_send, without_sink};
+use crate::sink::sender_closed::SenderClosed;
+use crate::sink::slot::{Phase, SinkSlot, Truth};
 use crate::unwind::on_panic;
 use crate::wait_list::Waiter;
 use futures_sink::Sink;
@@ -21,10 +22,12 @@ use std::task::{Context, Poll, ready};
 /// `poll_ready` is ready when the stream's sink is. Another may send to it between that and `start_send`,
 /// and the sink may not be ready any more; then this sender keeps the one item, and hands it over when it
 /// is next polled (by `poll_flush` or `poll_ready`, as `SinkExt::send` and `forward` do). What is sent in
-/// other ways meanwhile overtakes it.
+/// other ways meanwhile overtakes it. If the sink is closed by then that poll fails, and
+/// [`take_item`](Self::take_item) gives the item back.
 ///
 /// From `start_send` until it is flushed the sender keeps the sink, though the stream may be gone: so an item
-/// that was fed is never lost for want of a flush.
+/// that was fed is never lost for want of a flush. Flushing it flushes all that lies in the sink, whoever sent it. What a
+/// sender leaves unflushed that is dropped, a [`flusher`](crate::Multiplexer::flusher) passes on, or the next send.
 ///
 /// Closing a sender flushes it and closes this sender alone; to close the stream's sink there is
 /// [`Multiplexer::close_stream`](crate::Multiplexer::close_stream).
@@ -63,7 +66,7 @@ use std::task::{Context, Poll, ready};
 /// # Cancel safety
 ///
 /// A `send` that is dropped has either not reached `start_send`, and sends nothing; or it has, and the item
-/// is flushed by the next poll of this sender. Dropping the sender drops an item that it still keeps.
+/// is flushed by the next flush of this sender or any other. Dropping the sender drops an item that it still keeps.
 pub struct StreamSender<St, Si, T> {
     registry: Weak<Registry<St, Si>>,
     id: StreamId,
@@ -72,6 +75,10 @@ pub struct StreamSender<St, Si, T> {
     in_flight: Option<Arc<SinkSlot<Si>>>,
     /// An item that the sink was not ready for.
     item: Option<T>,
+    /// An item that the sink cannot take any more.
+    refused: Option<T>,
+    /// What the sink's [`Truth`] said when this sender was told that it is ready.
+    asked: Option<u64>,
     waiter: Waiter,
     closed: bool,
 }
@@ -83,13 +90,64 @@ impl<St, Si, T> StreamSender<St, Si, T> {
     }
 
     fn start(registry: Weak<Registry<St, Si>>, id: StreamId, sink: Weak<SinkSlot<Si>>) -> Self {
-        Self { registry, id, sink, in_flight: None, item: None, waiter: Waiter::default(), closed: false }
+        let waiter = Waiter::default();
+        Self {
+            registry,
+            id,
+            sink,
+            in_flight: None,
+            item: None,
+            refused: None,
+            asked: None,
+            waiter,
+            closed: false,
+        }
     }
 
     /// The stream it sends to.
     #[must_use]
     pub fn stream_id(&self) -> StreamId {
         self.id
+    }
+
+    /// Whether nothing more can be sent: this sender was closed, or the stream's sink is being closed, was closed, has
+    /// failed, or is gone.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed || self.sink.upgrade().is_none_or(|sink| sink.phase() != Phase::Open)
+    }
+
+    /// Waits until nothing more can be sent; see [`is_closed`](Self::is_closed). Not for this sender to be closed,
+    /// which nobody else can do.
+    ///
+    /// Cost: it is woken whenever a sender may go on that waits, and looks again.
+    ///
+    /// ```
+    /// use futures::{FutureExt, channel::mpsc, executor::block_on, future::join, stream};
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::new();
+    /// multiplexer.add_channel(1)?;
+    /// let (sink, _peer) = mpsc::unbounded::<u8>();
+    /// let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// let sender = multiplexer.sender::<u8>(id)?;
+    /// assert_eq!(sender.closed().now_or_never(), None);
+    /// block_on(join(sender.closed(), async { multiplexer.remove_stream(id) }));
+    /// assert!(sender.is_closed());
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// It takes nothing, so nothing is lost when it is dropped.
+    pub fn closed(&self) -> SenderClosed<'_, Si> {
+        SenderClosed::new(if self.closed { None } else { Some(&self.sink) })
+    }
+
+    /// Takes back the item that this sender still keeps: one that the sink was not ready for when another had come
+    /// between, or that it cannot take any more, as an error has said.
+    pub fn take_item(&mut self) -> Option<T> {
+        self.item.take().or_else(|| self.refused.take())
     }
 
     /// The stream's sink, for something new.
@@ -101,7 +159,7 @@ impl<St, Si, T> StreamSender<St, Si, T> {
         let sink = sink.ok_or(SendError::UnknownStream(self.id))?;
         match sink.phase() {
             Phase::Open => Ok(sink),
-            Phase::Closing => Err(SendError::Closed(self.id)),
+            Phase::Closing | Phase::Failed => Err(SendError::Closed(self.id)),
             Phase::Ending | Phase::Closed | Phase::Gone => Err(SendError::UnknownStream(self.id)),
         }
     }
@@ -113,7 +171,7 @@ impl<St, Si: Sink<T> + Unpin, T> StreamSender<St, Si, T> {
         &mut self,
         sink: &SinkSlot<Si>,
         cx: Option<&mut Context<'_>>,
-        poll: impl FnOnce(&mut Option<T>, &mut Phase, Option<(&mut Si, &mut Context<'_>)>) -> Poll<R>,
+        poll: impl FnOnce(&mut Option<T>, &mut Truth, Option<(&mut Si, &mut Context<'_>)>) -> Poll<R>,
     ) -> Poll<R> {
         let Self { registry, id, item, waiter, .. } = self;
         let removal = on_panic(|| {
@@ -121,21 +179,35 @@ impl<St, Si: Sink<T> + Unpin, T> StreamSender<St, Si, T> {
                 remove_if_over(&registry, *id, sink);
             }
         });
-        let polled = sink.poll_with(cx.map(|cx| (cx, waiter)), |phase, sink| poll(item, phase, sink));
+        let polled = sink.poll_with(cx.map(|cx| (cx, waiter)), |truth, sink| poll(item, truth, sink));
         removal.defuse();
         polled
     }
 
-    /// Hands over an item that was kept.
-    fn poll_kept(&mut self, cx: Option<&mut Context<'_>>) -> Poll<Result<(), SendError<Si::Error>>> {
+    /// Hands over an item that was kept. `asked` is what the sink's [`Truth`] said when this sender found it ready.
+    fn poll_kept(
+        &mut self,
+        cx: Option<&mut Context<'_>>,
+        asked: Option<u64>,
+    ) -> Poll<Result<(), SendError<Si::Error>>> {
         if self.item.is_none() {
             return Poll::Ready(Ok(()));
         }
         let id = self.id;
         let sink = self.in_flight.clone().expect("the sink of an item that is kept");
-        let sent = ready!(self.poll_sink(&sink, cx, |item, phase, sink| match sink {
-            Some((sink, cx)) => hand_over(id, item, *phase, sink, cx),
-            None => Poll::Ready(without_sink(id, false, *phase)),
+        let sent = ready!(self.poll_sink(&sink, cx, |item, truth, sink| match sink {
+            Some((sink, cx)) => {
+                // Whoever sends through a `Sink` flushes it.
+                truth.is_flushed_next = true;
+                // Nobody came between: it is ready, and need not say so twice.
+                if asked == Some(truth.asked) && truth.phase != Phase::Closing {
+                    let item = item.take().expect("looked above");
+                    let sent = start_send(truth, sink, item);
+                    return Poll::Ready(sent.map_err(|error| SendError::Sink { id, error }));
+                }
+                hand_over(id, item, truth, sink, cx)
+            }
+            None => Poll::Ready(without_sink(id, false, truth.phase)),
         }));
         if sent.is_err() {
             self.give_up();
@@ -143,12 +215,14 @@ impl<St, Si: Sink<T> + Unpin, T> StreamSender<St, Si, T> {
         Poll::Ready(sent)
     }
 
-    /// Lets go of the sink, and of an item that it cannot take any more.
+    /// Lets go of the sink. An item that it cannot take any more is the caller's to take back.
     fn give_up(&mut self) {
-        if let Some(sink) = self.in_flight.take() {
+        if let Some(sink) = self.in_flight.take().or_else(|| self.sink.upgrade()) {
             sink.leave(&mut self.waiter);
         }
-        drop(self.item.take());
+        if let Some(item) = self.item.take() {
+            self.refused = Some(item);
+        }
     }
 }
 
@@ -160,18 +234,21 @@ impl<St, Si: Sink<T> + Unpin, T> Sink<T> for StreamSender<St, Si, T> {
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         let this = self.get_mut();
-        ready!(this.poll_kept(Some(&mut *cx)))?;
+        this.asked = None;
+        ready!(this.poll_kept(Some(&mut *cx), None))?;
         let id = this.id;
         let sink = this.open_sink()?;
-        this.poll_sink(&sink, Some(cx), |_, phase, sink| match sink {
+        let asked = ready!(this.poll_sink(&sink, Some(cx), |_, truth, sink| match sink {
             // Since we looked.
-            Some(_) if *phase == Phase::Closing => Poll::Ready(Err(SendError::Closed(id))),
+            Some(_) if truth.phase == Phase::Closing => Poll::Ready(Err(SendError::Closed(id))),
             Some((sink, cx)) => {
-                let ready = ready!(Pin::new(sink).poll_ready(cx));
-                Poll::Ready(ready.map_err(|error| SendError::Sink { id, error }))
+                let ready = ready!(poll_ready(truth, sink, cx));
+                Poll::Ready(ready.map(|()| truth.asked).map_err(|error| SendError::Sink { id, error }))
             }
-            None => Poll::Ready(without_sink(id, false, *phase)),
-        })
+            None => Poll::Ready(without_sink(id, false, truth.phase).map(|()| truth.asked)),
+        }))?;
+        this.asked = Some(asked);
+        Poll::Ready(Ok(()))
     }
 
     fn start_send(self: Pin<&mut Self>, item: T) -> Result<(), Self::Error> {
@@ -180,7 +257,8 @@ impl<St, Si: Sink<T> + Unpin, T> Sink<T> for StreamSender<St, Si, T> {
         let sink = this.open_sink()?;
         this.in_flight = Some(sink);
         this.item = Some(item);
-        match this.poll_kept(None) {
+        let asked = this.asked.take();
+        match this.poll_kept(None, asked) {
             Poll::Ready(sent) => {
                 // Its turn is over: for the next item it waits behind those who wait already.
                 if let Some(sink) = &this.in_flight {
@@ -196,10 +274,15 @@ impl<St, Si: Sink<T> + Unpin, T> Sink<T> for StreamSender<St, Si, T> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         let this = self.get_mut();
         let id = this.id;
-        let Some(sink) = this.in_flight.clone() else { return Poll::Ready(Ok(())) };
-        let flushed = ready!(this.poll_sink(&sink, Some(cx), |item, phase, sink| match sink {
-            Some((sink, cx)) => deliver(id, item, *phase, sink, cx),
-            None => Poll::Ready(without_sink(id, item.is_none(), *phase)),
+        // What is unflushed is flushed, also what others sent.
+        let sent_some = this.in_flight.is_some();
+        let Some(sink) = this.in_flight.clone().or_else(|| this.sink.upgrade()) else {
+            return Poll::Ready(Ok(()));
+        };
+        let flushed = ready!(this.poll_sink(&sink, Some(cx), |item, truth, sink| match sink {
+            Some((sink, cx)) => deliver(id, item, truth, sink, cx),
+            None if sent_some => Poll::Ready(without_sink(id, item.is_none(), truth.phase)),
+            None => Poll::Ready(Ok(())),
         }));
         this.give_up();
         Poll::Ready(flushed)
@@ -222,8 +305,13 @@ impl<St, Si, T> Clone for StreamSender<St, Si, T> {
 
 impl<St, Si, T> Drop for StreamSender<St, Si, T> {
     fn drop(&mut self) {
-        if let Some(sink) = self.in_flight.take().or_else(|| self.sink.upgrade()) {
+        let in_flight = self.in_flight.take();
+        let sent_some = in_flight.is_some();
+        if let Some(sink) = in_flight.or_else(|| self.sink.upgrade()) {
             sink.leave(&mut self.waiter);
+            if sent_some {
+                sink.leave_unflushed();
+            }
         }
     }
 }

@@ -12,58 +12,54 @@
 //! that there are such; if the sink is back by then it wakes them itself. Who puts the sink back and finds the
 //! note wakes them: them alone, for the others know already that the sink is not ready. (If each return woke
 //! them all, senders on several threads would keep each other awake.)
+//!
+//! # What is unflushed
+//!
+//! The slot knows whether something was handed over since the last complete flush: see [`Truth`]. So whoever flushes
+//! knows what there is to flush, whoever sent it. What a poll leaves unflushed goes to the [`FlushSet`], if somebody
+//! drives that; and it leaves the set in the same step in which a flush is complete, or the pair is gone.
 
-use crate::sync::Mutex;
+use crate::id::StreamId;
+use crate::sink::flush_set::{Entry, FlushSet};
+use crate::sync::{Mutex, MutexGuard};
 use crate::unwind::afterwards;
 use crate::wait_list::crowd::Crowd;
 use crate::wait_list::{WaitList, Waiter};
-use std::mem;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
-#[derive(Debug)]
 pub(crate) struct SinkSlot<Si> {
+    id: StreamId,
     state: Mutex<State<Si>>,
     senders: Arc<Senders>,
     /// Wakes `senders`; made once.
     waker: Waker,
+    /// Who drives what is left unflushed.
+    flushes: Arc<FlushSet<Self>>,
+    this: Weak<Self>,
 }
 
-#[derive(Debug)]
-enum State<Si> {
-    Here {
-        phase: Phase,
-        sink: Si,
-    },
-    /// It is being polled, or it is gone.
-    Away {
-        phase: Phase,
-        /// Whether there are such as missed it.
-        missed: bool,
-    },
+struct State<Si> {
+    /// `None` while it is being polled, and when it is gone.
+    sink: Option<Si>,
+    truth: Truth,
+    /// Whether there are such as missed it. None while the sink is here.
+    missed: bool,
+    /// Its place in the set of those to be flushed. Given and taken under this lock.
+    place: Option<u32>,
 }
 
-impl<Si> State<Si> {
-    fn phase(&self) -> Phase {
-        match self {
-            Self::Here { phase, .. } | Self::Away { phase, .. } => *phase,
-        }
-    }
-
-    /// Goes on to a later phase. Returns whether it did.
-    fn advance(&mut self, later: Phase) -> bool {
-        match self {
-            Self::Here { phase, .. } | Self::Away { phase, .. } => phase.advance(later),
-        }
-    }
-
-    /// Takes the sink, if it is here, and the note of such as missed it.
-    fn take(&mut self) -> (Option<Si>, bool) {
-        match mem::replace(self, Self::Away { phase: self.phase(), missed: false }) {
-            Self::Here { sink, .. } => (Some(sink), false),
-            Self::Away { missed, .. } => (None, missed),
-        }
-    }
+/// What is known of a sink. Whoever polls the sink keeps it true.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Truth {
+    pub(crate) phase: Phase,
+    /// Whether something was handed over since the last complete flush.
+    pub(crate) unflushed: bool,
+    /// Whoever polls it now is the one to flush it, and has said so: it need not go to the set.
+    pub(crate) is_flushed_next: bool,
+    /// Changes whenever it is asked whether it is ready, and whenever it is given something. So who was told that it is
+    /// ready, and finds the same number, knows that nobody came between.
+    pub(crate) asked: u64,
 }
 
 /// What may still be done with a sink.
@@ -75,6 +71,8 @@ pub(crate) enum Phase {
     Ending,
     /// It is being closed: nothing new is handed to it.
     Closing,
+    /// It failed, and somebody was told. It is not polled any more, and stays until the pair is removed.
+    Failed,
     /// It was closed, and so flushed.
     Closed,
     /// It was handed back or lost.
@@ -94,6 +92,12 @@ impl Phase {
     /// Whether there is no sink any more.
     fn is_last(self) -> bool {
         matches!(self, Self::Closed | Self::Gone)
+    }
+
+    /// Whether what is unflushed is still the multiplexer's business. Not when the pair is gone: whoever has a send in
+    /// flight then drives that himself.
+    fn is_driven(self) -> bool {
+        matches!(self, Self::Open | Self::Closing)
     }
 }
 
@@ -116,26 +120,36 @@ enum Taken<'a, Si> {
     Sink(SinkTurn<'a, Si>),
     /// It is being polled by someone else.
     Busy,
-    /// It is not there any more.
-    Gone(Phase),
+    /// It is not there any more, or has failed.
+    Gone(Truth),
 }
 
+/// Polling it.
 impl<Si> SinkSlot<Si> {
-    pub(crate) fn new(sink: Si) -> Self {
+    pub(crate) fn new(id: StreamId, sink: Si, flushes: Arc<FlushSet<Self>>) -> Arc<Self> {
         let senders = Arc::new(Senders(WaitList::new()));
         let waker = Waker::from(Arc::clone(&senders));
-        let state = State::Here { phase: Phase::Open, sink };
-        Self { state: Mutex::new(state), senders, waker }
+        let truth = Truth { phase: Phase::Open, unflushed: false, is_flushed_next: false, asked: 0 };
+        let state = Mutex::new(State { sink: Some(sink), truth, missed: false, place: None });
+        Arc::new_cyclic(|this| Self { id, state, senders, waker, flushes, this: Weak::clone(this) })
+    }
+
+    /// Whose sink it is.
+    pub(crate) fn id(&self) -> StreamId {
+        self.id
     }
 
     /// Takes the sink for one poll.
     #[inline]
     fn take(&self) -> Taken<'_, Si> {
         let mut state = self.state.lock();
-        match *state {
-            State::Here { phase, .. } => Taken::Sink(SinkTurn { slot: self, phase, sink: state.take().0 }),
-            State::Away { phase, .. } if phase.is_last() => Taken::Gone(phase),
-            State::Away { .. } => Taken::Busy,
+        let truth = state.truth;
+        if truth.phase >= Phase::Failed {
+            return Taken::Gone(truth);
+        }
+        match state.sink.take() {
+            Some(sink) => Taken::Sink(SinkTurn { slot: self, truth, sink: Some(sink) }),
+            None => Taken::Busy,
         }
     }
 
@@ -143,14 +157,151 @@ impl<Si> SinkSlot<Si> {
     #[cold]
     fn miss(&self, waiter: &mut Waiter, waker: Waker) {
         self.senders.0.miss(waiter, waker);
-        match &mut *self.state.lock() {
-            State::Away { phase, missed } if !phase.is_last() => {
-                *missed = true;
-                return;
-            }
-            _ => {}
+        let mut state = self.state.lock();
+        if state.sink.is_none() && !state.truth.phase.is_last() {
+            state.missed = true;
+            return;
         }
+        drop(state);
         self.senders.0.wake_missed();
+    }
+
+    /// Polls the sink with `poll`, and waits if that is pending or the sink is away: with `cx`, as
+    /// `waiter`; not at all without.
+    ///
+    /// `poll` is told what is known of the sink, and keeps that true. It gets `None` for a sink that is gone or has
+    /// failed.
+    ///
+    /// When `poll` panics the sink is lost. When a task's waker does, as it is cloned, woken or dropped, nothing is:
+    /// what `poll` returned is forgotten, and a later call goes on from there. [`phase`](Self::phase) tells which
+    /// it was.
+    ///
+    /// Cost: two lock pairs and what `poll` does; one more and a waker's clone to wait. If something was left
+    /// unflushed, and if it is not any more, one more.
+    #[inline]
+    pub(crate) fn poll_with<R>(
+        &self,
+        waiting: Option<(&mut Context<'_>, &mut Waiter)>,
+        poll: impl FnOnce(&mut Truth, Option<(&mut Si, &mut Context<'_>)>) -> Poll<R>,
+    ) -> Poll<R> {
+        // The list is in memory of its own: who does not wait need not fetch it.
+        let epoch = waiting.as_ref().map(|_| self.senders.0.epoch());
+        let Some(polled) = self.try_with(poll) else {
+            if let Some((cx, waiter)) = waiting {
+                self.miss(waiter, cx.waker().clone());
+            }
+            return Poll::Pending;
+        };
+        if polled.is_ready() {
+            return polled;
+        }
+        if let (Some((cx, waiter)), Some(epoch)) = (waiting, epoch) {
+            if !self.senders.0.wait(waiter, epoch, cx.waker().clone()) {
+                // Woken meanwhile. Through the executor, for a sink may wake itself in each poll, as all do
+                // when tokio's cooperative budget is used up.
+                cx.waker().wake_by_ref();
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Polls the sink with `poll`, as [`poll_with`](Self::poll_with), and waits for nothing. `None` if it is being
+    /// polled.
+    #[inline]
+    pub(crate) fn try_with<R>(
+        &self,
+        poll: impl FnOnce(&mut Truth, Option<(&mut Si, &mut Context<'_>)>) -> R,
+    ) -> Option<R> {
+        match self.take() {
+            Taken::Sink(mut turn) => {
+                let sink = turn.sink.as_mut().expect("taken just now");
+                let polled = poll(&mut turn.truth, Some((sink, &mut Context::from_waker(&self.waker))));
+                turn.finish();
+                Some(polled)
+            }
+            Taken::Gone(mut truth) => Some(poll(&mut truth, None)),
+            Taken::Busy => None,
+        }
+    }
+
+    /// Runs `f` with the sink, taken out as for a poll, also if it has failed. Whoever waits for it looks again, for `f`
+    /// may have made it ready, and given it something. `None` if it is being polled, or gone. When `f` panics the sink
+    /// is lost.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Si) -> R) -> Option<R> {
+        let mut state = self.state.lock();
+        let truth = state.truth;
+        let sink = state.sink.take()?;
+        drop(state);
+        let mut turn = SinkTurn { slot: self, truth, sink: Some(sink) };
+        let result = f(turn.sink.as_mut().expect("taken just now"));
+        turn.truth.asked += 1;
+        turn.truth.unflushed = truth.phase < Phase::Failed;
+        let others_woken = afterwards(|| self.senders.0.wake_all());
+        turn.finish();
+        drop(others_woken);
+        Some(result)
+    }
+
+    /// Waits until the slot is in another phase than `Open`.
+    pub(crate) fn poll_not_open(&self, cx: &mut Context<'_>, waiter: &mut Waiter) -> Poll<()> {
+        loop {
+            let epoch = self.senders.0.epoch();
+            if self.phase() != Phase::Open {
+                return Poll::Ready(());
+            }
+            if self.senders.0.wait(waiter, epoch, cx.waker().clone()) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Waits no more.
+    pub(crate) fn leave(&self, waiter: &mut Waiter) {
+        self.senders.0.leave(waiter);
+    }
+
+    /// Gives back memory that no sender waits in. The caller drops what it gets when it holds no lock.
+    ///
+    /// Cost: as [`WaitList::shrink_to_fit`].
+    #[allow(dead_code, reason = "until a multiplexer can be shrunk")]
+    pub(crate) fn shrink_to_fit(&self) -> Option<Box<Crowd>> {
+        self.senders.0.shrink_to_fit()
+    }
+}
+
+/// What becomes of it.
+impl<Si> SinkSlot<Si> {
+    pub(crate) fn phase(&self) -> Phase {
+        self.state.lock().truth.phase
+    }
+
+    /// Whether there is no sink any more: it was closed, handed back or lost.
+    pub(crate) fn is_over(&self) -> bool {
+        self.phase().is_last()
+    }
+
+    /// Goes on to a later phase, and tells all who wait. A phase without a sink gives it to the caller, if
+    /// it is not being polled; else it is dropped when that poll returns.
+    pub(crate) fn advance(&self, phase: Phase) -> Option<Si> {
+        let mut state = self.state.lock();
+        state.truth.phase.advance(phase);
+        let (sink, missed) = if state.truth.phase.is_last() {
+            (state.sink.take(), std::mem::take(&mut state.missed))
+        } else {
+            (None, false)
+        };
+        let entry = if state.truth.phase.is_driven() { None } else { self.take_place(&mut state) };
+        drop(state);
+        let entry_left = afterwards(|| leave(entry));
+        let back = afterwards(|| {
+            if missed {
+                self.senders.0.wake_missed();
+            }
+        });
+        self.senders.0.wake_all();
+        drop(back);
+        drop(entry_left);
+        sink
     }
 
     /// Drops a sink that is not to be put back, and tells all who wait.
@@ -166,106 +317,61 @@ impl<Si> SinkSlot<Si> {
         drop(back);
         drop(told);
     }
+}
 
-    /// Polls the sink with `poll`, and waits if that is pending or the sink is away: with `cx`, as
-    /// `waiter`; not at all without.
-    ///
-    /// `poll` is told the phase, which it may advance, and gets `None` for the sink when that is gone.
-    ///
-    /// When `poll` panics the sink is lost. When a task's waker does, as it is cloned, woken or dropped, nothing is:
-    /// what `poll` returned is forgotten, and a later call goes on from there. [`phase`](Self::phase) tells which
-    /// it was.
-    ///
-    /// Cost: two lock pairs and what `poll` does; one more and a waker's clone to wait.
-    #[inline]
-    pub(crate) fn poll_with<R>(
-        &self,
-        waiting: Option<(&mut Context<'_>, &mut Waiter)>,
-        poll: impl FnOnce(&mut Phase, Option<(&mut Si, &mut Context<'_>)>) -> Poll<R>,
-    ) -> Poll<R> {
-        // The list is in memory of its own: who does not wait need not fetch it.
-        let epoch = waiting.as_ref().map(|_| self.senders.0.epoch());
-        match self.take() {
-            Taken::Sink(mut turn) => {
-                let sink = turn.sink.as_mut().expect("taken just now");
-                let polled = poll(&mut turn.phase, Some((sink, &mut Context::from_waker(&self.waker))));
-                turn.finish();
-                if polled.is_ready() {
-                    return polled;
-                }
-            }
-            Taken::Gone(mut phase) => return poll(&mut phase, None),
-            Taken::Busy => {
-                if let Some((cx, waiter)) = waiting {
-                    self.miss(waiter, cx.waker().clone());
-                }
-                return Poll::Pending;
-            }
+/// What is left unflushed.
+impl<Si> SinkSlot<Si> {
+    /// Nobody has promised to flush it: if something is unflushed, it goes to those who are to be flushed.
+    pub(crate) fn leave_unflushed(&self) {
+        let state = self.state.lock();
+        // If it is being polled, whoever does so sees to that.
+        if state.sink.is_some() && state.truth.unflushed {
+            self.give_place(state);
         }
-        if let (Some((cx, waiter)), Some(epoch)) = (waiting, epoch) {
-            if !self.senders.0.wait(waiter, epoch, cx.waker().clone()) {
-                // Woken meanwhile. Through the executor, for a sink may wake itself in each poll, as all do
-                // when tokio's cooperative budget is used up.
-                cx.waker().wake_by_ref();
-            }
-        }
-        Poll::Pending
     }
 
-    /// Runs `f` with the sink, taken out as for a poll. Whoever waits for it looks again, for `f` may have made it
-    /// ready. `None` if it is being polled, or gone. When `f` panics the sink is lost.
-    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Si) -> R) -> Option<R> {
-        let Taken::Sink(mut turn) = self.take() else { return None };
-        let result = f(turn.sink.as_mut().expect("taken just now"));
-        let others_woken = afterwards(|| self.senders.0.wake_all());
-        turn.finish();
-        drop(others_woken);
-        Some(result)
-    }
-
-    /// Waits no more.
-    pub(crate) fn leave(&self, waiter: &mut Waiter) {
-        self.senders.0.leave(waiter);
-    }
-
-    /// Gives back memory that no sender waits in. The caller drops what it gets when it holds no lock.
-    ///
-    /// Cost: as [`WaitList::shrink_to_fit`].
-    pub(crate) fn shrink_to_fit(&self) -> Option<Box<Crowd>> {
-        self.senders.0.shrink_to_fit()
-    }
-
-    pub(crate) fn phase(&self) -> Phase {
-        self.state.lock().phase()
-    }
-
-    /// Whether there is no sink any more: it was closed, handed back or lost.
-    pub(crate) fn is_over(&self) -> bool {
-        self.phase().is_last()
-    }
-
-    /// Goes on to a later phase, and tells all who wait. A phase without a sink gives it to the caller, if
-    /// it is not being polled; else it is dropped when that poll returns.
-    pub(crate) fn advance(&self, phase: Phase) -> Option<Si> {
+    /// Those who drove the set are gone: takes the place away.
+    pub(crate) fn stop_flushing(&self) {
         let mut state = self.state.lock();
-        state.advance(phase);
-        let (sink, missed) = if state.phase().is_last() { state.take() } else { (None, false) };
+        let entry = if self.flushes.is_driven() { None } else { self.take_place(&mut state) };
         drop(state);
-        let back = afterwards(|| {
-            if missed {
-                self.senders.0.wake_missed();
-            }
-        });
-        self.senders.0.wake_all();
-        drop(back);
-        sink
+        leave(entry);
+    }
+
+    /// Gives it a place among those to be flushed, if it has none, and unlocks it.
+    #[cold]
+    fn give_place(&self, mut state: MutexGuard<'_, State<Si>>) {
+        let wants = state.place.is_none() && state.truth.phase.is_driven() && self.flushes.is_driven();
+        let Some(this) = wants.then(|| self.this.upgrade()).flatten() else { return };
+        let mut wake = false;
+        if let Some((key, drivers_wait)) = self.flushes.insert(this) {
+            state.place = Some(u32::try_from(key).expect("there are not that many pairs"));
+            wake = drivers_wait;
+        }
+        drop(state);
+        if wake {
+            self.flushes.wake();
+        }
+    }
+
+    /// Takes its place away, if it has one. The caller [leaves](leave) the entry when it holds no lock.
+    #[inline]
+    fn take_place(&self, state: &mut State<Si>) -> Option<Entry<Self>> {
+        state.place.take().and_then(|key| self.flushes.remove(key as usize))
+    }
+}
+
+/// The place of an entry is over.
+pub(crate) fn leave<Si>(entry: Option<Entry<SinkSlot<Si>>>) {
+    if let Some(mut entry) = entry {
+        entry.sink.leave(&mut entry.waiter);
     }
 }
 
 /// The sink, taken out for one poll. If that panics the sink is lost.
-pub(crate) struct SinkTurn<'a, Si> {
+struct SinkTurn<'a, Si> {
     slot: &'a SinkSlot<Si>,
-    phase: Phase,
+    truth: Truth,
     sink: Option<Si>,
 }
 
@@ -275,20 +381,63 @@ impl<Si> SinkTurn<'_, Si> {
     fn finish(mut self) {
         let slot = self.slot;
         let sink = self.sink.take().expect("it was not lost");
+        let Truth { phase, unflushed, is_flushed_next, asked } = self.truth;
         let mut state = slot.state.lock();
-        let State::Away { phase, missed } = &mut *state else { unreachable!("it was taken out") };
-        phase.advance(self.phase);
-        let (phase, missed) = (*phase, *missed);
-        if phase.is_last() {
-            drop(state);
-            slot.let_go(sink, missed);
-        } else {
-            *state = State::Here { phase, sink };
-            drop(state);
-            if missed {
-                slot.senders.0.wake_missed();
-            }
+        debug_assert!(state.sink.is_none(), "it was taken out");
+        let fails = state.truth.phase.advance(phase) && phase == Phase::Failed;
+        state.truth.unflushed = unflushed;
+        state.truth.asked = asked;
+        let missed = std::mem::take(&mut state.missed);
+        if fails || state.truth.phase.is_last() {
+            slot.finish_last(state, sink, missed);
+            return;
         }
+        state.sink = Some(sink);
+        let told = missed.then(|| afterwards(|| slot.senders.0.wake_missed()));
+        if unflushed && !is_flushed_next {
+            slot.give_place(state);
+        } else if !unflushed && state.place.is_some() {
+            slot.flushed(state);
+        } else {
+            drop(state);
+        }
+        drop(told);
+    }
+}
+
+impl<Si> SinkSlot<Si> {
+    /// What was unflushed is flushed.
+    #[cold]
+    fn flushed(&self, mut state: MutexGuard<'_, State<Si>>) {
+        let entry = self.take_place(&mut state);
+        drop(state);
+        leave(entry);
+    }
+
+    /// The last poll: the sink has failed and stays, or is to go.
+    #[cold]
+    fn finish_last(&self, mut state: MutexGuard<'_, State<Si>>, sink: Si, missed: bool) {
+        let entry = self.take_place(&mut state);
+        if state.truth.phase.is_last() {
+            drop(state);
+            let entry_left = afterwards(|| leave(entry));
+            self.let_go(sink, missed);
+            drop(entry_left);
+            return;
+        }
+        state.sink = Some(sink);
+        state.truth.unflushed = false;
+        drop(state);
+        // Nobody else wakes those who wait.
+        let entry_left = afterwards(|| leave(entry));
+        let back = afterwards(|| {
+            if missed {
+                self.senders.0.wake_missed();
+            }
+        });
+        self.senders.0.wake_all();
+        drop(back);
+        drop(entry_left);
     }
 }
 

@@ -1,0 +1,224 @@
+//! The sinks with something unflushed, for whoever drives them.
+//!
+//! It is the engine's set once more: each sink has a slot with a waker, waits among its own senders with that waker,
+//! and has its turn when it was woken. A sink is polled outside of the lock, as a member of a channel is: its entry is
+//! taken out for that and put back.
+//!
+//! **Each unflushed sink is here once.** The sink's own slot knows its place here. The place is given and taken under
+//! the *sink's* lock, in one step with what it depends on: that something is unflushed, and that somebody drives this
+//! set. Lock order: a sink's, then this one.
+//!
+//! A place that is taken away while its entry is out is marked, and the entry finds that when it is put back:
+//!
+//! | place | taken out | put back | taken away |
+//! |---|---|---|---|
+//! | `Here` | `Away` | - | vacant |
+//! | `Away` | stays; notes that it was woken | `Here`, ready if it was woken | `Leaving` |
+//! | `Leaving` | stays | vacant | - |
+
+use crate::engine::patience::Patience;
+use crate::engine::rotation::Rotation;
+use crate::sync::{AtomicUsize, Mutex, Ordering};
+use crate::wait_list::{WaitList, Waiter};
+use std::mem;
+use std::sync::Arc;
+use std::task::Waker;
+
+/// The `S` are shared sinks.
+pub(crate) struct FlushSet<S> {
+    /// How many drive it. Changed under the lock only.
+    drivers: AtomicUsize,
+    /// Those who drive it and have nothing to do.
+    tasks: Arc<WaitList>,
+    places: Mutex<Rotation<Place<S>>>,
+}
+
+enum Place<S> {
+    Here(Entry<S>),
+    /// The entry was taken out.
+    Away {
+        woken: bool,
+    },
+    /// The same, and it is not to come back.
+    Leaving,
+}
+
+/// A sink that is here. When its place is over, it is to be [left](Self::sink) with no lock held: it may be the last
+/// who holds the sink.
+pub(crate) struct Entry<S> {
+    pub(crate) sink: Arc<S>,
+    /// How it waits among the sink's senders.
+    pub(crate) waiter: Waiter,
+    /// Gives it a turn.
+    pub(crate) waker: Waker,
+}
+
+/// Whose turn it is.
+pub(crate) enum Turn<S> {
+    Poll(usize, Entry<S>),
+    /// Nobody's; the epoch for [`WaitList::wait`].
+    Idle(usize),
+    /// There were enough turns for one call.
+    Yield,
+}
+
+/// Those who put sinks here.
+impl<S> FlushSet<S> {
+    pub(crate) fn new() -> Self {
+        let places = Rotation::with_capacity(0);
+        let tasks = Arc::clone(places.tasks());
+        Self { drivers: AtomicUsize::new(0), tasks, places: Mutex::new(places) }
+    }
+
+    /// Whether somebody drives it. To be asked under the lock of a sink; see [`attach`](Self::attach).
+    #[inline]
+    pub(crate) fn is_driven(&self) -> bool {
+        // Ordering: that lock orders it against the first driver, who looks at each sink after it was counted.
+        self.drivers.load(Ordering::Relaxed) != 0
+    }
+
+    /// Gives a sink a place, and a turn. `None` if nobody drives the set. If the second is true the caller owes the
+    /// drivers a [`wake`](Self::wake).
+    ///
+    /// Cost: one lock pair. Allocates only when more sinks are here than ever before.
+    pub(crate) fn insert(&self, sink: Arc<S>) -> Option<(usize, bool)> {
+        let mut places = self.places.lock();
+        if !self.is_driven() {
+            drop(places);
+            return None;
+        }
+        let key = places.fill_with(|waker| Place::Here(Entry { sink, waiter: Waiter::default(), waker }));
+        places.set_ready(key);
+        let wake = places.unpark();
+        Some((key, wake))
+    }
+
+    /// Takes a place away. Gives the entry to the caller, if it is not out.
+    pub(crate) fn remove(&self, key: usize) -> Option<Entry<S>> {
+        let mut places = self.places.lock();
+        match &mut places.slots_mut()[key] {
+            Place::Here(_) => vacate(&mut places, key),
+            place => {
+                *place = Place::Leaving;
+                None
+            }
+        }
+    }
+
+    /// Wakes those who drive it.
+    pub(crate) fn wake(&self) {
+        self.tasks.wake_all();
+    }
+
+    pub(crate) fn tasks(&self) -> &WaitList {
+        &self.tasks
+    }
+}
+
+/// Those who drive it.
+impl<S> FlushSet<S> {
+    /// Counts a driver. Returns whether it is the first: then it is to look at each sink there is, under the sink's
+    /// lock. Whatever is left unflushed before that look is found by it, and whoever comes after it sees a driver.
+    pub(crate) fn attach(&self) -> bool {
+        let places = self.places.lock();
+        // Ordering: see `is_driven`.
+        let before = self.drivers.load(Ordering::Relaxed);
+        self.drivers.store(before + 1, Ordering::Relaxed);
+        drop(places);
+        before == 0
+    }
+
+    /// Counts a driver no more. Returns whether it was the last: then the sinks are to be taken away.
+    pub(crate) fn detach(&self) -> bool {
+        let places = self.places.lock();
+        // Ordering: see `is_driven`.
+        let left = self.drivers.load(Ordering::Relaxed) - 1;
+        self.drivers.store(left, Ordering::Relaxed);
+        drop(places);
+        left == 0
+    }
+
+    /// The sinks in place `from` and behind, as many as `sinks` has room for. Returns the place to go on from.
+    pub(crate) fn some(&self, from: usize, sinks: &mut [Option<Arc<S>>]) -> Option<usize> {
+        let places = self.places.lock();
+        let slots = places.slots();
+        let here = (from..slots.capacity()).filter_map(|key| match slots.get(key) {
+            Some(Place::Here(entry)) => Some((key, &entry.sink)),
+            _ => None,
+        });
+        let mut last = None;
+        for (room, (key, sink)) in sinks.iter_mut().zip(here) {
+            *room = Some(Arc::clone(sink));
+            last = Some(key + 1);
+        }
+        last
+    }
+
+    /// Takes out the entry whose turn it is.
+    pub(crate) fn next_turn(&self, patience: &mut Patience) -> Turn<S> {
+        let mut places = self.places.lock();
+        while !patience.is_exhausted() {
+            let Some(key) = places.next_turn() else {
+                match places.park() {
+                    Some(epoch) => return Turn::Idle(epoch),
+                    // Woken meanwhile.
+                    None => continue,
+                }
+            };
+            places.clear_ready(key);
+            match places.slots_mut().get_mut(key) {
+                Some(place @ Place::Here(_)) => {
+                    let Place::Here(entry) = mem::replace(place, Place::Away { woken: false }) else {
+                        unreachable!("matched above")
+                    };
+                    return Turn::Poll(key, entry);
+                }
+                Some(Place::Away { woken }) => *woken = true,
+                // A stale wake.
+                Some(Place::Leaving) | None => {}
+            }
+            patience.note(false);
+        }
+        Turn::Yield
+    }
+
+    /// Puts an entry back that was taken out; with a turn at once if it is to be polled `again`. Gives it to the caller
+    /// if its place is over. If the second is true the caller owes the drivers a [`wake`](Self::wake).
+    pub(crate) fn put_back(
+        &self,
+        key: usize,
+        entry: Entry<S>,
+        again: bool,
+        patience: &mut Patience,
+    ) -> (Option<Entry<S>>, bool) {
+        let mut guard = self.places.lock();
+        let places = &mut *guard;
+        let woke_itself = places.was_woken(key);
+        let place = &mut places.slots_mut()[key];
+        let woken = match *place {
+            Place::Away { woken } => woken,
+            Place::Leaving => {
+                patience.note(false);
+                *place = Place::Here(entry);
+                return (vacate(places, key), false);
+            }
+            Place::Here(_) => unreachable!("the place of an entry that was taken out"),
+        };
+        *place = Place::Here(entry);
+        patience.note(woken || woke_itself);
+        if !(woken || again) {
+            return (None, false);
+        }
+        places.set_ready(key);
+        (None, places.unpark())
+    }
+}
+
+/// Vacates the place of an entry that is here.
+fn vacate<S>(places: &mut Rotation<Place<S>>, key: usize) -> Option<Entry<S>> {
+    places.vacate(key, |place| {
+        let Place::Here(mut entry) = place else { unreachable!("it is here") };
+        // The waker belongs to the place. What it may still mark there is a stale wake.
+        (mem::replace(&mut entry.waker, Waker::noop().clone()), entry)
+    })
+}

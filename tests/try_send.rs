@@ -1,0 +1,338 @@
+//! Sending without waiting.
+
+mod support;
+
+use futures::channel::mpsc;
+use futures::{FutureExt, Sink, SinkExt, StreamExt, stream};
+use std::pin::Pin;
+use std::sync::{Arc, Barrier};
+use std::task::{Context, Poll};
+use std::thread;
+use stream_multiplexer::{Multiplexer, SendError, StreamId, TrySendError};
+use support::hooked::{Hooked, Hooks, Moment};
+use support::{Broken, Feed, Gate, Gatekeeper, Pipe, finishes, gate, pipe};
+
+type Pairs = Multiplexer<Pipe<u32>, Gate<u32>>;
+type HookedPairs = Multiplexer<Pipe<u32>, Hooked<Gate<u32>>>;
+
+const CHANNEL: usize = 1;
+
+struct Peer {
+    id: StreamId,
+    gate: Gatekeeper<u32>,
+    feed: Feed<u32>,
+}
+
+fn pairs() -> Pairs {
+    let multiplexer = Multiplexer::new();
+    multiplexer.add_channel(CHANNEL).unwrap();
+    multiplexer
+}
+
+fn add(multiplexer: &Pairs, room: usize) -> Peer {
+    let (gate, sink) = gate(room);
+    let (feed, stream) = pipe();
+    Peer { id: multiplexer.add_stream_pair(sink, stream, CHANNEL).unwrap(), gate, feed }
+}
+
+mod to_one {
+    use super::*;
+
+    #[test]
+    fn is_flushed_at_once() {
+        let multiplexer = pairs();
+        let peer = add(&multiplexer, 1);
+        assert_eq!(multiplexer.try_send(peer.id, 1), Ok(()));
+        assert_eq!(peer.gate.flushed(), 1);
+        assert_eq!(peer.gate.take_polls(), 2, "it was asked whether it is ready, and flushed");
+    }
+
+    #[test]
+    fn fed_is_not() {
+        let multiplexer = pairs();
+        let peer = add(&multiplexer, 1);
+        assert_eq!(multiplexer.try_feed(peer.id, 1), Ok(()));
+        assert_eq!((peer.gate.flushed(), peer.gate.take_polls()), (0, 1));
+    }
+
+    #[test]
+    fn that_does_not_flush_now_has_it_all_the_same() {
+        let multiplexer = pairs();
+        let peer = add(&multiplexer, 1);
+        peer.gate.set_flushes(false);
+        assert_eq!(multiplexer.try_send(peer.id, 1), Ok(()));
+        assert_eq!(peer.gate.take_items(), [1]);
+    }
+
+    #[test]
+    fn that_is_not_ready_gives_it_back() {
+        let multiplexer = pairs();
+        let peer = add(&multiplexer, 0);
+        let refused = multiplexer.try_send(peer.id, 1).unwrap_err();
+        assert!(refused.is_full());
+        assert_eq!(refused, TrySendError::Full(1));
+        peer.gate.make_room(1);
+        assert_eq!(multiplexer.try_send(peer.id, 1), Ok(()));
+    }
+
+    #[test]
+    fn that_is_unknown_gives_it_back() {
+        let multiplexer = pairs();
+        let peer = add(&multiplexer, 1);
+        multiplexer.discard_stream(peer.id);
+        assert_eq!(multiplexer.try_send(peer.id, 1), Err(TrySendError::Unknown(1)));
+    }
+
+    #[test]
+    fn without_a_sink_gives_it_back() {
+        let multiplexer = pairs();
+        let id = multiplexer.add_stream(pipe().1, CHANNEL).unwrap();
+        assert_eq!(multiplexer.try_send(id, 1), Err(TrySendError::Unknown(1)));
+    }
+
+    #[test]
+    fn that_is_being_closed_gives_it_back() {
+        let multiplexer = pairs();
+        let peer = add(&multiplexer, 1);
+        peer.gate.set_closes(false);
+        assert_eq!(multiplexer.close_stream::<u32>(peer.id).now_or_never(), None);
+        assert_eq!(multiplexer.try_send(peer.id, 1), Err(TrySendError::Closed(1)));
+    }
+
+    #[test]
+    fn that_fails_before_it_has_it_gives_it_back() {
+        let multiplexer = pairs();
+        let peer = add(&multiplexer, 1);
+        peer.gate.fail();
+        let failed = TrySendError::Sink { item: Some(1), error: Broken };
+        assert_eq!(multiplexer.try_send(peer.id, 1), Err(failed));
+        assert_eq!(failed.into_item(), Some(1));
+        assert_eq!(multiplexer.try_send(peer.id, 2), Err(TrySendError::Closed(2)), "told once");
+    }
+
+    /// A pair whose sink has hooks.
+    fn hooked() -> (HookedPairs, StreamId, Gatekeeper<u32>, Hooks) {
+        let multiplexer = Multiplexer::new();
+        multiplexer.add_channel(CHANNEL).unwrap();
+        let (gate, inner) = gate(9);
+        let hooks = Hooks::default();
+        let sink = Hooked { inner, hooks: hooks.clone() };
+        let id = multiplexer.add_stream_pair(sink, pipe().1, CHANNEL).unwrap();
+        (multiplexer, id, gate, hooks)
+    }
+
+    #[test]
+    fn that_fails_when_it_is_flushed_has_it() {
+        let (multiplexer, id, gate, hooks) = hooked();
+        hooks.on(Moment::Flush, move || gate.fail());
+        let failed = TrySendError::Sink { item: None, error: Broken };
+        assert_eq!(multiplexer.try_send(id, 1), Err(failed));
+        assert_eq!(failed.into_item(), None);
+    }
+
+    #[test]
+    fn that_panics_is_removed() {
+        let multiplexer = pairs();
+        let peer = add(&multiplexer, 1);
+        peer.gate.panic();
+        let send = std::panic::AssertUnwindSafe(|| multiplexer.try_send(peer.id, 1));
+        assert!(std::panic::catch_unwind(send).is_err());
+        assert_eq!(multiplexer.channel_of(peer.id), None);
+        assert!(peer.gate.is_dropped() && peer.feed.is_dropped());
+    }
+
+    #[test]
+    fn from_within_its_own_poll_is_busy() {
+        let (multiplexer, id, _gate, hooks) = hooked();
+        let (tell, told) = std::sync::mpsc::channel();
+        let inner = multiplexer.clone();
+        hooks.on(Moment::Ready, move || tell.send(inner.try_send(id, 2)).unwrap());
+        assert_eq!(multiplexer.try_send(id, 1), Ok(()));
+        assert_eq!(told.try_recv().unwrap(), Err(TrySendError::Busy(2)));
+    }
+}
+
+mod to_many {
+    use super::*;
+
+    /// 100 peers, every third of which has no room.
+    fn peers(multiplexer: &Pairs) -> Vec<Peer> {
+        (0..100).map(|nth| add(multiplexer, usize::from(nth % 3 != 0))).collect()
+    }
+
+    #[test]
+    fn by_their_ids() {
+        let multiplexer = pairs();
+        let mut peers = peers(&multiplexer);
+        let mut ids: Vec<_> = peers.iter().map(|peer| peer.id).collect();
+        multiplexer.discard_stream(peers.pop().unwrap().id);
+        ids.push(ids[1]);
+        let mut refused = Vec::new();
+        assert_eq!(multiplexer.try_send_many(&ids, 5, |id, error| refused.push((id, error))), 66);
+        let full = ids.iter().step_by(3).take(33).map(|id| (*id, TrySendError::Full(5)));
+        let unknown = (ids[99], TrySendError::Unknown(5));
+        let twice = (ids[1], TrySendError::Full(5));
+        assert_eq!(refused, full.chain([unknown, twice]).collect::<Vec<_>>());
+        assert!(peers.iter().skip(1).step_by(3).all(|peer| peer.gate.take_items() == [5]));
+    }
+
+    #[test]
+    fn in_a_channel() {
+        let multiplexer = pairs();
+        multiplexer.add_channel(2).unwrap();
+        let peers = peers(&multiplexer);
+        multiplexer.add_stream(pipe().1, CHANNEL).unwrap();
+        multiplexer.change_stream_channel(peers[1].id, 2).unwrap();
+        let mut refused = Vec::new();
+        let sent = multiplexer.try_send_to(CHANNEL, 5, |id, error| refused.push((id, error)));
+        assert_eq!(sent, Ok(65));
+        assert_eq!(refused.len(), 34);
+        assert!(refused.iter().all(|(_, error)| *error == TrySendError::Full(5)));
+        assert_eq!(peers[1].gate.take_items(), []);
+        assert!(peers.iter().skip(4).step_by(3).all(|peer| peer.gate.take_items() == [5]));
+    }
+
+    #[test]
+    fn whoever_refuses_may_be_removed_at_once() {
+        let multiplexer = pairs();
+        peers(&multiplexer);
+        let sent = multiplexer.try_send_to(CHANNEL, 5, |id, _| drop(multiplexer.remove_stream(id)));
+        assert_eq!((sent, multiplexer.channel_len(CHANNEL)), (Ok(66), Some(66)));
+    }
+
+    #[test]
+    fn one_that_panics_keeps_it_from_nobody() {
+        let multiplexer = pairs();
+        let peers = peers(&multiplexer);
+        peers[4].gate.panic();
+        let send = || multiplexer.try_send_to(CHANNEL, 5, |_, _| panic!("this one, too"));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(send)).is_err());
+        assert_eq!(multiplexer.channel_len(CHANNEL), Some(99));
+        let got = peers.iter().filter(|peer| peer.gate.take_items() == [5]).count();
+        assert_eq!(got, 65);
+    }
+}
+
+/// Two threads send to one sink: each item is delivered once or handed back.
+#[test]
+fn threads_that_send_to_one_stream() {
+    const ITEMS: u32 = 200_000;
+
+    finishes(|| {
+        let multiplexer = Multiplexer::new();
+        multiplexer.add_channel(CHANNEL).unwrap();
+        let (sink, peer) = mpsc::unbounded();
+        let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), CHANNEL).unwrap();
+        let start = Arc::new(Barrier::new(2));
+        let sending = [0, 1].map(|nth| {
+            let (multiplexer, start) = (multiplexer.clone(), Arc::clone(&start));
+            thread::spawn(move || {
+                start.wait();
+                let mine = (0..ITEMS).map(|item| (nth, item));
+                mine.filter(|item| match multiplexer.try_send(id, *item) {
+                    Ok(()) => false,
+                    Err(TrySendError::Busy(back)) => back == *item,
+                    Err(other) => panic!("{other:?}"),
+                })
+                .collect::<Vec<_>>()
+            })
+        });
+        let back = sending.map(|thread| thread.join().unwrap());
+        let busy: usize = back.iter().map(Vec::len).sum();
+        println!("busy: {busy} of {}, {} %", 2 * ITEMS, busy * 100 / (2 * ITEMS as usize));
+        drop(multiplexer);
+        let delivered: Vec<_> = futures::executor::block_on(peer.collect());
+        for (nth, back) in [0, 1].into_iter().zip(back) {
+            let mut mine: Vec<_> = delivered.iter().filter(|item| item.0 == nth).copied().collect();
+            assert!(mine.is_sorted(), "in the order of its calls");
+            mine.extend(back);
+            mine.sort_unstable();
+            assert!(mine.into_iter().eq((0..ITEMS).map(|item| (nth, item))), "once or handed back");
+        }
+    });
+}
+
+/// What one caller sends in several ways arrives in the order of its calls.
+#[test]
+fn order() {
+    let multiplexer = pairs();
+    let peer = add(&multiplexer, 1_000);
+    let mut sender = multiplexer.sender::<u32>(peer.id).unwrap();
+    for flushes in [true, false, false, true] {
+        peer.gate.set_flushes(flushes);
+        for item in 0..12 {
+            match item % 6 {
+                0 => multiplexer.try_send(peer.id, item).unwrap(),
+                1 => multiplexer.try_feed(peer.id, item).unwrap(),
+                2 => drop(multiplexer.send_one(peer.id, item).now_or_never()),
+                3 => drop(multiplexer.send([peer.id], item).now_or_never()),
+                4 => drop(sender.send(item).now_or_never()),
+                _ => sender.feed(item).now_or_never().unwrap().unwrap(),
+            }
+        }
+        assert_eq!(peer.gate.take_items(), (0..12).collect::<Vec<_>>());
+    }
+}
+
+/// A sink that answers `Pending` every other time it is asked whether it is ready.
+#[derive(Default)]
+struct Alternating {
+    asked: usize,
+    items: Vec<u32>,
+    flushed: Arc<std::sync::Mutex<Vec<u32>>>,
+}
+
+impl Sink<u32> for Alternating {
+    type Error = Broken;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.asked += 1;
+        if self.asked % 2 == 0 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, item: u32) -> Result<(), Broken> {
+        self.items.push(item);
+        Ok(())
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let items = std::mem::take(&mut self.items);
+        self.flushed.lock().unwrap().extend(items);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.poll_flush(cx)
+    }
+}
+
+#[test]
+fn a_sender_that_found_the_sink_ready_does_not_ask_again() {
+    let multiplexer = Multiplexer::new();
+    multiplexer.add_channel(CHANNEL).unwrap();
+    let flushed = Arc::default();
+    let sink = Alternating { flushed: Arc::clone(&flushed), ..Alternating::default() };
+    let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), CHANNEL).unwrap();
+    let mut sender = multiplexer.sender::<u32>(id).unwrap();
+    assert_eq!(sender.feed(7).now_or_never(), Some(Ok(())));
+    assert_eq!(multiplexer.close_stream::<u32>(id).now_or_never(), Some(Ok(())));
+    assert_eq!(*flushed.lock().unwrap(), [7]);
+    assert_eq!(sender.send(8).now_or_never(), Some(Err(SendError::UnknownStream(id))));
+}
+
+#[test]
+fn errors_are_errors_and_say_what_they_are() {
+    struct NoDebug;
+    let error = TrySendError::<_, Broken>::Full(NoDebug);
+    assert_eq!(
+        (format!("{error:?}"), error.to_string()),
+        ("Full(..)".into(), "the sink is not ready".into())
+    );
+    let error: Box<dyn std::error::Error + Send + Sync> =
+        Box::new(TrySendError::Sink { item: None::<NoDebug>, error: Broken });
+    assert_eq!(error.source().unwrap().to_string(), "broken, as the test wants");
+}
