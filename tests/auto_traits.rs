@@ -248,6 +248,12 @@ assert_unwind_safety! {
     Drained<'static, Opaque, Lent> => true true,
     CloseStream<'static, Free, Out<()>, Free> => true true,
     CloseStream<'static, Changing, Out<Cell<()>>, Unshared> => true true,
+    CloseSink<'static, Free, Out<()>, Free> => true true,
+    CloseSink<'static, Changing, Out<Cell<()>>, Unshared> => true true,
+    SenderClosed<'static, Out<()>> => true true,
+    SenderClosed<'static, Out<Cell<()>>> => true true,
+    Flusher<Free, Out<()>, Free> => true true,
+    Flusher<Opaque, Out<Cell<()>>, Changing> => true true,
     SendMany<'static, Free, Out<()>, Free> => true true,
     SendMany<'static, Opaque, Out<()>, Free> => true true,
     SendMany<'static, Free, Out<()>, Changing> => true false,
@@ -307,6 +313,9 @@ assert_unwind_safety! {
     SendError<Free> => true true,
     SendError<Changing> => true false,
     SendError<Lent> => false true,
+    TrySendError<Free, Free> => true true,
+    TrySendError<Changing, Free> => true false,
+    TrySendError<Free, Lent> => false true,
 }
 
 /// The tables above are of all public types.

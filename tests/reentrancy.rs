@@ -264,6 +264,15 @@ fn receive(multiplexer: &Pairs) {
 fn send(multiplexer: &Pairs, ids: [StreamId; 2]) {
     drop(poll_future(&mut multiplexer.send(ids, Parcel::default()), Waker::noop()));
     let _ = poll_future(&mut multiplexer.send_one(ids[0], Parcel::default()), Waker::noop());
+    if let Ok(mut sending) = multiplexer.send_to(A, Parcel::default()) {
+        drop(poll_future(&mut sending, Waker::noop()));
+    }
+    let _ = multiplexer.try_send(ids[0], Parcel::default());
+    let _ = multiplexer.try_feed(ids[0], Parcel::default());
+    let _ = multiplexer.try_send_many(ids, Parcel::default(), |_, error| drop(error));
+    let _ = multiplexer.try_send_to(A, Parcel::default(), |_, error| drop(error));
+    drop(poll(&mut multiplexer.flusher::<Parcel>()));
+    let _ = poll_future(&mut multiplexer.close_sink::<Parcel>(ids[1]), Waker::noop());
     if let Ok(mut sender) = multiplexer.sender(ids[0]) {
         let _ = poll_future(&mut sender.send(Parcel::default()), Waker::noop());
         let _ = poll_future(&mut sender.close(), Waker::noop());
