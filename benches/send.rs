@@ -8,8 +8,11 @@ mod parts;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use futures::stream::{Pending, pending};
-use futures::{FutureExt, Sink};
+use futures::{FutureExt, Sink, Stream};
 use parts::{Count, Counting};
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -40,6 +43,12 @@ fn one(criterion: &mut Criterion) {
             assert!(Pin::new(&mut sink).poll_ready(&mut cx).is_ready());
             Pin::new(&mut sink).start_send(1).unwrap();
             assert!(Pin::new(&mut sink).poll_flush(&mut cx).is_ready());
+            sent += 1;
+        });
+    });
+    group.bench_function("try_send", |bencher| {
+        bencher.iter(|| {
+            multiplexer.try_send(ids[500], 1).unwrap();
             sent += 1;
         });
     });
@@ -89,6 +98,13 @@ fn broadcast(criterion: &mut Criterion) {
                 sent += 1;
             });
         });
+        group.bench_function(BenchmarkId::new("try_send_to", sinks), |bencher| {
+            bencher.iter(|| {
+                assert_eq!(multiplexer.try_send_to(0, 1, |_, _| unreachable!()), Ok(sinks));
+                sent += 1;
+            });
+        });
+        assert!(counts.iter().all(|count| count.items.get() == sent));
         group.bench_function(BenchmarkId::new("one in ten is slow", sinks), |bencher| {
             let slow: Vec<_> = counts.iter().step_by(10).collect();
             let mut cx = Context::from_waker(Waker::noop());
@@ -109,5 +125,78 @@ fn broadcast(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, one, broadcast);
+/// One of many unflushed sinks is woken, flushed, and gets the next item, which it does not flush at once.
+fn flusher(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("the flusher, per sink that was woken");
+    for sinks in SIZES {
+        let multiplexer = Multiplexer::new();
+        multiplexer.add_channel(0).unwrap();
+        let lazy: Vec<_> = (0..sinks).map(|_| Lazy::default()).collect();
+        let add = |sink: &Lazy| multiplexer.add_stream_pair(sink.clone(), pending::<()>(), 0).unwrap();
+        let ids: Vec<_> = lazy.iter().map(add).collect();
+        ids.iter().for_each(|id| multiplexer.try_send(*id, 1).unwrap());
+        let mut flusher = multiplexer.flusher::<usize>();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut drive = || assert!(Pin::new(&mut flusher).poll_next(&mut cx).is_pending());
+        (0..sinks).for_each(|_| drive());
+        let mut at = 0;
+        group.bench_function(BenchmarkId::from_parameter(sinks), |bencher| {
+            bencher.iter(|| {
+                at = (at + 7) % sinks;
+                let (waker, flushed) = lazy[at].open();
+                waker.wake();
+                drive();
+                assert_eq!(lazy[at].flushed(), flushed + 1);
+                multiplexer.try_send(ids[at], 1).unwrap();
+                drive();
+            });
+        });
+    }
+    group.finish();
+}
+
+/// A sink that flushes once each time it is opened.
+#[derive(Clone, Default)]
+struct Lazy(Rc<RefCell<(bool, usize, Option<Waker>)>>);
+
+impl Lazy {
+    /// Its waker, and how often it flushed.
+    fn open(&self) -> (Waker, usize) {
+        let mut state = self.0.borrow_mut();
+        state.0 = true;
+        (state.2.take().expect("it was flushed in vain"), state.1)
+    }
+
+    fn flushed(&self) -> usize {
+        self.0.borrow().1
+    }
+}
+
+impl Sink<usize> for Lazy {
+    type Error = Infallible;
+
+    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn start_send(self: Pin<&mut Self>, _: usize) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        let mut state = self.0.borrow_mut();
+        if mem::take(&mut state.0) {
+            state.1 += 1;
+            return Poll::Ready(Ok(()));
+        }
+        state.2 = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+criterion_group!(benches, one, broadcast, flusher);
 criterion_main!(benches);
