@@ -13,6 +13,7 @@ use futures::FutureExt;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use stream_multiplexer::{Multiplexer, StreamId, StreamSlab};
+use support::hooked::{Hooked, Hooks, Moment};
 use support::{Feed, Gate, Gatekeeper, Pipe, gate, pipe, poll, poll_future};
 
 const A: usize = 1;
@@ -127,6 +128,24 @@ mod leaves {
         assert_nothing(|| assert!(poll_future(&mut send, &Waker::from(Arc::new(Nobody))).is_pending()));
     }
 
+    /// The same while the sink is away: in the poll of another.
+    #[test]
+    fn a_sender_that_misses_its_sink_again_and_again() {
+        let multiplexer = Multiplexer::new();
+        multiplexer.add_channel(A).unwrap();
+        let hooks = Hooks::default();
+        let sink = Hooked { inner: gate::<u32>(0).1, hooks: hooks.clone() };
+        let id = multiplexer.add_stream_pair(sink, pipe::<u32>().1, A).unwrap();
+        assert_nothing(|| {
+            let inside = multiplexer.clone();
+            hooks.on(Moment::Ready, move || {
+                let mut send = inside.send_one(id, 1);
+                (0..10).for_each(|_| assert!(poll_future(&mut send, Waker::noop()).is_pending()));
+            });
+            assert!(poll_future(&mut multiplexer.send_one(id, 1), Waker::noop()).is_pending());
+        });
+    }
+
     #[test]
     fn a_broadcast_to_sinks_that_are_slow() {
         let multiplexer = multiplexer();
@@ -177,6 +196,57 @@ mod leaves {
         assert_eq!(bytes::held() - before, 0);
     }
 
+    /// What is left after shrinking does not depend on how many there were. (`tests/memory.rs` has the streams.)
+    fn assert_shrinks(burst: impl Fn(usize)) {
+        let kept = |many| {
+            let before = bytes::held();
+            burst(many);
+            bytes::held() - before
+        };
+        kept(1_000);
+        assert_eq!([kept(1_000), kept(30_000)], [0, 0]);
+    }
+
+    #[test]
+    fn a_crowd_of_receivers_and_senders_if_it_is_shrunk() {
+        let multiplexer = multiplexer();
+        let (id, ..) = add(&multiplexer);
+        assert_shrinks(|tasks| {
+            let mut receives: Vec<_> = (0..tasks).map(|_| multiplexer.recv(A)).collect();
+            receives.iter_mut().for_each(|recv| assert!(poll_future(recv, Waker::noop()).is_pending()));
+            let mut sends: Vec<_> = (0..tasks).map(|_| multiplexer.send_one(id, 1)).collect();
+            sends.iter_mut().for_each(|send| assert!(poll_future(send, Waker::noop()).is_pending()));
+            drop((receives, sends));
+            multiplexer.shrink_to_fit();
+        });
+    }
+
+    #[test]
+    fn a_stream_that_moves_much_in_its_own_poll_if_it_is_shrunk() {
+        let multiplexer = Multiplexer::without_sinks();
+        multiplexer.add_channel(A).unwrap();
+        multiplexer.add_channel(B).unwrap();
+        let hooks = Hooks::default();
+        let (feed, pipe) = pipe::<u32>();
+        let id = multiplexer.add_stream(Hooked { inner: pipe, hooks: hooks.clone() }, A).unwrap();
+        assert!(multiplexer.try_recv(A).is_err());
+        assert_shrinks(|moves| {
+            let inside = multiplexer.clone();
+            hooks.on(Moment::Poll, move || {
+                for _ in 0..moves / 2 {
+                    inside.change_stream_channel(id, B).unwrap();
+                    inside.change_stream_channel(id, A).unwrap();
+                }
+            });
+            feed.wake();
+            for channel in [A, B] {
+                while multiplexer.try_recv(channel).is_ok() {}
+            }
+            multiplexer.shrink_to_fit();
+            assert!(multiplexer.try_recv(A).is_err());
+        });
+    }
+
     struct Nobody;
 
     impl Wake for Nobody {
@@ -218,6 +288,25 @@ mod polls {
         let before = tasks.polls();
         keeper.make_room(0);
         assert_eq!(tasks.polls() - before, TASKS);
+    }
+
+    /// A poll of a send looks at a bounded number of sinks, also if all are ready.
+    #[test]
+    fn of_sinks_in_one_poll() {
+        for sinks in [100, 1_000, 10_000] {
+            let multiplexer = multiplexer();
+            let (ids, keepers): (Vec<_>, Vec<_>) = (0..sinks)
+                .map(|_| add(&multiplexer))
+                .map(|(id, _, keeper)| {
+                    keeper.make_room(1);
+                    (id, keeper)
+                })
+                .unzip();
+            let mut send = multiplexer.send(ids, 1);
+            assert!(poll_future(&mut send, Waker::noop()).is_pending());
+            let reached = keepers.iter().filter(|keeper| keeper.take_polls() > 0).count();
+            assert_eq!(reached, 64);
+        }
     }
 
     /// An item that comes while many wait wakes each of them once, and no more.

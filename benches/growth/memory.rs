@@ -2,7 +2,7 @@
 
 use crate::bytes::held;
 use crate::parts::{
-    CHANNEL, Control, Member, OTHER, add, add_idle, drain, idle_members, multiplexer, poll, poll_future,
+    CHANNEL, Control, Member, Mux, OTHER, add, add_idle, drain, idle_members, multiplexer, poll, poll_future,
     settle,
 };
 use crate::receiving::move_to_and_fro;
@@ -13,17 +13,28 @@ pub(crate) fn cases() -> Vec<Case> {
     let case = |name, measure| Case { name, unit: Unit::Bytes, should: "0", measure };
     vec![
         case("kept per pair after n came and went", pairs),
+        case("the same, after `shrink_to_fit`", shrunk_pairs),
         case("kept per pair after n came, went and were not told", untold),
         case("kept per departure after n were told", told),
         case("kept per waiter of a sink after n went", waiters),
+        case("the same, after `shrink_to_fit`", shrunk_waiters),
         case("kept per poll of a sender while its sink was away", missed),
         case("kept per move of a stream in its own poll", moves),
         case("kept per member of a `StreamSlab` after n were removed", slab_members),
+        case("the same, after `shrink_to_fit`", shrunk_slab),
     ]
 }
 
 /// They were there together.
 fn pairs(n: usize) -> f64 {
+    pairs_and(n, |_| {})
+}
+
+fn shrunk_pairs(n: usize) -> f64 {
+    pairs_and(n, |multiplexer| multiplexer.shrink_to_fit())
+}
+
+fn pairs_and(n: usize, then: fn(&Mux)) -> f64 {
     let multiplexer = multiplexer();
     let mut receiver = multiplexer.receiver(CHANNEL).unwrap();
     kept(n, || {
@@ -33,6 +44,7 @@ fn pairs(n: usize) -> f64 {
             multiplexer.remove_stream(id).unwrap();
         }
         assert_eq!(drain(&mut receiver), n);
+        then(&multiplexer);
     })
 }
 
@@ -59,6 +71,14 @@ fn told(n: usize) -> f64 {
 }
 
 fn waiters(n: usize) -> f64 {
+    waiters_and(n, |_| {})
+}
+
+fn shrunk_waiters(n: usize) -> f64 {
+    waiters_and(n, |multiplexer| multiplexer.shrink_to_fit())
+}
+
+fn waiters_and(n: usize, then: fn(&Mux)) -> f64 {
     let multiplexer = multiplexer();
     let (id, _) = add_idle(&multiplexer, CHANNEL);
     kept(n, || {
@@ -66,6 +86,8 @@ fn waiters(n: usize) -> f64 {
         for send in &mut sends {
             assert!(poll_future(send).is_pending());
         }
+        drop(sends);
+        then(&multiplexer);
     })
 }
 
@@ -99,11 +121,20 @@ fn moves(n: usize) -> f64 {
 }
 
 fn slab_members(n: usize) -> f64 {
+    slab_members_and(n, |_| {})
+}
+
+fn shrunk_slab(n: usize) -> f64 {
+    slab_members_and(n, StreamSlab::shrink_to_fit)
+}
+
+fn slab_members_and(n: usize, then: fn(&mut StreamSlab<Member>)) -> f64 {
     let mut slab = StreamSlab::new();
     kept(n, || {
         slab.extend((0..n).map(|_| Member(Control::ready(0))));
         (0..n / 64 + 1).for_each(|_| assert!(poll(&mut slab).is_pending()));
         slab.clear();
+        then(&mut slab);
     })
 }
 

@@ -20,6 +20,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("the same beside `channel_streams` of n", beside_channel_streams),
         case("the same beside `channel_streams` of 3 after a burst of n", beside_listing_after_burst),
         case("the same beside `close` with n channels", beside_close),
+        case("the same beside `shrink_to_fit` with n members", beside_shrinking),
     ]
 }
 
@@ -53,6 +54,11 @@ fn beside_close(n: usize) -> f64 {
         multiplexer.add_channel(OTHER + 1 + channel).unwrap();
     }
     longest_wait(&multiplexer, || multiplexer.close())
+}
+
+fn beside_shrinking(n: usize) -> f64 {
+    let (multiplexer, ..) = idle_members(n);
+    longest_wait(&multiplexer, || multiplexer.shrink_to_fit())
 }
 
 // The phases of a measurement, in their order. The sender goes from each of the first ones to the next when it has

@@ -1,12 +1,12 @@
 //! Streams and sinks, in whose polls other threads may run.
 
 use futures::{Sink, Stream};
-use random_models::StreamEvent;
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread::{self, JoinHandle};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
+use stream_multiplexer::StreamEvent;
 
 pub(crate) fn throw(sides: usize) -> usize {
     thread_rng().gen_range(0..sides)
@@ -83,6 +83,8 @@ impl Stream for Numbers {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<usize>> {
         pause();
+        // Dropped when the lock is not held any more: others may run then.
+        let mut before = None;
         let polled = {
             let mut state = self.0.lock().unwrap();
             if state.yielded < state.fed {
@@ -91,10 +93,11 @@ impl Stream for Numbers {
             } else if state.ended {
                 Poll::Ready(None)
             } else {
-                state.waker = Some(cx.waker().clone());
+                before = state.waker.replace(cx.waker().clone());
                 Poll::Pending
             }
         };
+        drop(before);
         pause();
         polled
     }

@@ -5,12 +5,12 @@ use crate::parts::{Numbers, join_all, pause, pick, throw};
 use crate::stories::{Record, Story, Tally, Told};
 use crate::support::poll;
 use futures::StreamExt;
-use random_models::{ChannelId, ChannelReceiver, Multiplexer, MultiplexerError, StreamId};
 use shuttle::future::block_on;
 use shuttle::thread;
 use std::slice;
 use std::sync::Arc;
 use std::task::Poll;
+use stream_multiplexer::{ChannelId, ChannelReceiver, Multiplexer, MultiplexerError, StreamId};
 
 const CHANNELS: [ChannelId; 3] = [1, 2, 3];
 const ITEMS: usize = 4;
@@ -33,6 +33,8 @@ struct Cast {
     adders: usize,
     /// They take streams out as a poll does.
     peekers: usize,
+    /// They give memory back: members change their slots.
+    shrinkers: usize,
     /// Whether one closes a channel, or all, while the others are at work.
     closes: bool,
     /// Removes a channel.
@@ -49,6 +51,7 @@ const NOBODY: Cast = Cast {
     removers: 0,
     adders: 0,
     peekers: 0,
+    shrinkers: 0,
     closes: false,
     removes: None,
 };
@@ -101,6 +104,22 @@ fn streams_are_used_in_place() {
         feeders: 1,
         removers: 1,
         peekers: 2,
+        ..NOBODY
+    };
+    explore(|| CAST.play());
+}
+
+/// Eleven threads.
+#[test]
+fn memory_is_given_back() {
+    const CAST: Cast = Cast {
+        streams: &[1, 1, 2, 2],
+        receivers: &[1, 2, 2, 3],
+        movers: 1,
+        feeders: 1,
+        removers: 1,
+        adders: 1,
+        shrinkers: 2,
         ..NOBODY
     };
     explore(|| CAST.play());
@@ -201,6 +220,12 @@ impl Cast {
                 thread::spawn(move || peek(&multiplexer, &ids))
             })
             .collect();
+        let shrinkers: Vec<_> = (0..self.shrinkers)
+            .map(|_| {
+                let multiplexer = multiplexer.clone();
+                thread::spawn(move || shrink(&multiplexer))
+            })
+            .collect();
         let closer = self.closes.then(|| {
             let multiplexer = multiplexer.clone();
             thread::spawn(move || close(&multiplexer))
@@ -214,6 +239,7 @@ impl Cast {
         let moved = join_all(movers).into_iter().flatten();
         let stories: Vec<_> = moved.chain(join_all(adders).into_iter().flatten()).collect();
         join_all(peekers);
+        join_all(shrinkers);
         join_all(closer);
         let removed: Vec<_> = join_all(removers).into_iter().flatten().collect();
         let channel = channel.map(|thread| (self.removes.unwrap(), thread.join().unwrap()));
@@ -342,6 +368,13 @@ fn peek(multiplexer: &Mux, ids: &[StreamId]) {
     for _ in 0..3 {
         // If it is there, and not being polled.
         let _ = multiplexer.with_stream(pick(ids), |_| pause());
+    }
+}
+
+fn shrink(multiplexer: &Mux) {
+    for _ in 0..2 {
+        (0..throw(4)).for_each(|_| pause());
+        multiplexer.shrink_to_fit();
     }
 }
 

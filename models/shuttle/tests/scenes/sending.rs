@@ -4,11 +4,11 @@ use crate::explore;
 use crate::parts::{Numbers, Slow, join_all, pause, pick, throw};
 use crate::support::{Broken, Gate, Gatekeeper, gate, poll_future};
 use futures::{SinkExt, StreamExt};
-use random_models::{ChannelId, Multiplexer, SendError, StreamId};
 use shuttle::future::block_on;
 use shuttle::thread;
 use std::collections::HashMap;
 use std::task::{Poll, Waker};
+use stream_multiplexer::{ChannelId, Multiplexer, SendError, StreamId};
 
 const A: ChannelId = 1;
 const B: ChannelId = 2;

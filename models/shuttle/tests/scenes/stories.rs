@@ -1,9 +1,9 @@
 //! What must have been told, given what was done.
 
 use crate::parts::{Event, Numbers};
-use random_models::{ChannelId, StreamEvent, StreamId};
 use shuttle::sync::{Condvar, Mutex};
 use std::collections::HashMap;
+use stream_multiplexer::{ChannelId, StreamEvent, StreamId};
 
 /// What became of a stream, as those know it who moved and removed it.
 #[derive(Clone)]
