@@ -1,4 +1,4 @@
-//! A channel: a [`Rotation`](crate::engine::rotation::Rotation) of members shared by handles.
+//! A channel: a [`Rotation`] of members shared by handles.
 //!
 //! **No foreign code runs under its lock.** A member is taken out of its slot for its turn, polled with no
 //! lock held, and put back. So its poll may call whatever it likes, several receivers may poll one channel

@@ -1,12 +1,14 @@
 //! [`StreamSlab::shrink_to_fit`]: present members go on as before, and the wakers of those that are gone do no harm,
 //! whatever stands in the place of what they mark. (What is given back is counted in `tests/memory.rs`.)
 
+#[path = "support/slab.rs"]
+mod slab;
 mod support;
 
 use proptest::prelude::*;
+use slab::{drain, idle_pipes};
 use std::task::{Poll, Waker};
 use stream_multiplexer::StreamSlab;
-use support::slab::{drain, idle_pipes};
 use support::{Feed, Pipe, Wakes, pipe, poll, poll_with};
 
 /// What a shrink may change is whole words of 64 members, and the words above them. Those of 1,664 members are in the

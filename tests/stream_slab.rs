@@ -1,11 +1,14 @@
 //! The engine: [`StreamSlab`], its keys, its wakes, when it yields, and what happens when others misbehave.
 
+#[path = "support/slab.rs"]
+mod slab;
 mod support;
 
 use futures::executor::block_on;
 use futures::future::FusedFuture;
 use futures::stream::{self, FusedStream};
 use futures::{FutureExt, Stream, StreamExt};
+use slab::{drain, idle_pipes, pipes};
 use std::cell::Cell;
 use std::iter::FusedIterator;
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
@@ -14,7 +17,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use stream_multiplexer::StreamSlab;
-use support::slab::{drain, idle_pipes, pipes};
 use support::{Feed, Pipe, Wakes, pipe, poll, poll_with};
 
 type AnyStream<'a> = Box<dyn Stream<Item = u32> + Unpin + 'a>;

@@ -8,7 +8,9 @@ use futures_sink::Sink;
 use loom::future::block_on;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
-use models::{ChannelId, ChannelReceiver, Flusher, Multiplexer, SendError, StreamEvent, StreamId, StreamSlab};
+use models::{
+    ChannelId, ChannelReceiver, Flusher, Multiplexer, SendError, StreamEvent, StreamId, StreamSlab,
+};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;

@@ -4,7 +4,6 @@
 
 pub(crate) mod hooked;
 pub(crate) mod raw_waker;
-pub(crate) mod slab;
 
 use futures::{Sink, Stream};
 use std::collections::VecDeque;

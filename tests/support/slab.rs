@@ -1,6 +1,6 @@
 //! Slabs of [`Pipe`]s.
 
-use super::{Feed, Pipe, Wakes, pipe, poll_with};
+use crate::support::{Feed, Pipe, Wakes, pipe, poll_with};
 use futures::Stream;
 use std::task::Poll;
 use stream_multiplexer::StreamSlab;
