@@ -81,6 +81,18 @@ fn poll<S: Stream + Unpin>(stream: &mut S) -> Poll<Option<S::Item>> {
     Pin::new(stream).poll_next(&mut Context::from_waker(Waker::noop()))
 }
 
+/// Polls until each member was polled in vain.
+fn settle<S: Stream + Unpin>(set: &mut S, members: &[Hand]) {
+    let is_idle = |member: &Hand| member.0.waker.borrow().is_some();
+    for _ in members {
+        if members.iter().rev().all(is_idle) {
+            return;
+        }
+        assert!(poll(set).is_pending());
+    }
+    assert!(members.iter().all(is_idle), "some are not polled");
+}
+
 fn all_polls(members: &[Hand]) -> usize {
     members.iter().map(|member| member.0.polls.get()).sum()
 }
@@ -105,9 +117,7 @@ fn an_item_of_an_always_ready_member() {
 fn sparse<S: Set>(members: usize) -> ([usize; 2], [usize; 3]) {
     let members: Vec<_> = (0..members).map(|_| Hand::default()).collect();
     let mut set = S::of(&members);
-    while members.last().expect("there is one").0.waker.borrow().is_none() {
-        assert!(poll(&mut set).is_pending());
-    }
+    settle(&mut set, &members);
     // Each has its second poll, in vain, in the call after the one that takes its item, or in the one after
     // that: so backwards, and not from the first on.
     let mut woken = members.iter().rev();
@@ -141,9 +151,7 @@ fn together<S: Set>(members: usize) -> [usize; 4] {
     let members: Vec<_> = (0..members).map(|_| Hand::default()).collect();
     let mut set = S::of(&members);
     let (_, last) = members.split_last_chunk::<3>().expect("there are three");
-    while last[2].0.waker.borrow().is_none() {
-        assert!(poll(&mut set).is_pending());
-    }
+    settle(&mut set, &members);
     let [first, second, third] = last.each_ref().map(|member| uses(|| member.wake()).1[1]);
     let receive = || last.iter().for_each(|_| assert!(poll(&mut set).is_ready()));
     [first, second, third, uses(receive).1[1]]
@@ -163,9 +171,7 @@ fn wakes_are_absorbed_word_by_word() {
     for (members, words) in [(64, 1), (1_664, 26), (6_000, 26 + 68 + 2), (59_072, 26 + 897 + 15 + 1)] {
         let members: Vec<_> = (0..members).map(|_| Hand::default()).collect();
         let mut slab = StreamSlab::of(&members);
-        while members.last().expect("there is one").0.waker.borrow().is_none() {
-            assert!(poll(&mut slab).is_pending());
-        }
+        settle(&mut slab, &members);
         // The first one is alone.
         members.iter().chain(&members[..1]).for_each(Hand::wake_for_nothing);
         let (event, [locks, updates]) = uses(|| poll(&mut slab));
@@ -178,9 +184,7 @@ fn wakes_are_absorbed_word_by_word() {
 fn a_stale_wake_after_a_shrink() {
     let members: Vec<_> = (0..6_000).map(|_| Hand::default()).collect();
     let mut slab = StreamSlab::of(&members);
-    while members.last().expect("there is one").0.waker.borrow().is_none() {
-        assert!(poll(&mut slab).is_pending());
-    }
+    settle(&mut slab, &members);
     slab.clear();
     slab.shrink_to_fit();
     let last = members.last().expect("there is one");

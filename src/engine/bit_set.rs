@@ -215,7 +215,7 @@ mod tests {
         let (mut set, mut oracle) = (BitSet::default(), BTreeSet::new());
         let mut random = 1_usize;
         for round in 0..words {
-            set.add_word();
+            (0..3).for_each(|number| set.make_room(round * BITS + number));
             let room = (round + 1) * BITS;
             for _ in 0..4 {
                 random =
