@@ -960,6 +960,41 @@ mod wakers {
         assert_eq!(poll(&mut second), Poll::Ready(None));
     }
 
+    /// A panic that was not received yet goes with the channel. If its payload panics when it is dropped, that ends
+    /// there: the pairs are handed back all the same.
+    #[test]
+    fn with_what_panics_when_it_is_dropped_unreceived() {
+        struct Payload;
+
+        impl Drop for Payload {
+            fn drop(&mut self) {
+                panic_any(Bang);
+            }
+        }
+
+        struct Task;
+
+        impl Wake for Task {
+            fn wake(self: Arc<Self>) {
+                panic_any(Payload);
+            }
+        }
+
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        let mut asleep = multiplexer.receiver(A).unwrap();
+        peer.stream.on(Moment::Poll, move || {
+            assert!(poll_with(&mut asleep, &Waker::from(Arc::new(Task))).is_pending());
+            std::mem::forget(asleep);
+        });
+        peer.feed.push(1);
+        peer.feed.push(2);
+        assert_eq!(multiplexer.try_recv(A), Ok((peer.id, Some(1))));
+        let pairs = multiplexer.remove_channel(A).unwrap();
+        assert_eq!(pairs.iter().map(|pair| pair.id).collect::<Vec<_>>(), [peer.id]);
+        assert!(pairs[0].stream.is_some() && pairs[0].sink.is_some());
+    }
+
     #[test]
     fn the_others_are_woken_whoever_panics() {
         let multiplexer = multiplexer();
