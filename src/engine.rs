@@ -8,4 +8,4 @@ pub(crate) mod rotation;
 pub(crate) mod stream_slab;
 pub(crate) mod wake_tree;
 
-pub use stream_slab::{IntoIter, Iter, IterMut, SlabRecvMany, StreamSlab};
+pub use stream_slab::{IntoIter, Iter, IterMut, RecvMany, StreamSlab};

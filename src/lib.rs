@@ -249,11 +249,11 @@
 //! | pin-project-lite | members of a channel that are not `Unpin`, without unsafe code |
 //! | event-listener, with the feature `blocking` | threads that wait for the end with a deadline |
 //!
-//! Tasks are woken by lists of our own and not by `event-listener`, for a reason that the tests run: it wakes, clones
-//! and drops wakers under its own lock. An executor that polls in `wake`, or that drops its tasks when it stops, hangs
-//! with it for ever, and a waker that panics leaves the event dead. (`benches/peers` shows this for `async-channel` and
-//! `async-lock` as well.) For threads it is the best there is: they are woken through parkers of its own, so no foreign
-//! code runs under that lock.
+//! Tasks are woken by lists of our own and not by `event-listener`, for a reason that `benches/peers` runs: it wakes,
+//! clones and drops wakers under its own lock. An executor that polls in `wake`, or that drops its tasks when it stops,
+//! hangs with it for ever, and so with `async-channel` and `async-lock`. A waker that panics leaves an `Event` and a
+//! `Semaphore` dead. For threads it is the best there is: they are woken through parkers of its own, so no foreign code
+//! runs under that lock.
 //!
 //! # Cancel safety
 //!
@@ -344,13 +344,19 @@ mod unwind;
 mod wait_list;
 
 pub use channel::{ChannelReceiver, Drained, Recv, RecvMany};
-pub use engine::{IntoIter, Iter, IterMut, SlabRecvMany, StreamSlab};
+pub use engine::StreamSlab;
 pub use error::{AddStreamError, MultiplexerError, SendError, TryRecvError, TrySendError};
 pub use event::{StreamEvent, StreamPair};
 pub use id::{ChannelId, StreamId};
 pub use multiplexer::Multiplexer;
 pub use options::ChannelOptions;
 pub use sink::{CloseSink, CloseStream, Flusher, SendMany, SendOne, SenderClosed, Sent, StreamSender};
+
+/// What the methods of [`StreamSlab`] return. In a module of its own, as in the standard library's collections: so an
+/// import of all that this crate has brings no `Iter`.
+pub mod stream_slab {
+    pub use crate::engine::{IntoIter, Iter, IterMut, RecvMany};
+}
 
 /// Runs the README's program.
 #[cfg(doctest)]

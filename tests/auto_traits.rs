@@ -10,11 +10,11 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use stream_multiplexer::stream_slab::{IntoIter, Iter, IterMut, RecvMany as SlabRecvMany};
 use stream_multiplexer::{
-    AddStreamError, ChannelOptions, ChannelReceiver, CloseSink, CloseStream, Drained, Flusher, IntoIter,
-    Iter, IterMut, Multiplexer, MultiplexerError, Recv, RecvMany, SendError, SendMany, SendOne, SenderClosed,
-    Sent, SlabRecvMany, StreamEvent, StreamId, StreamPair, StreamSender, StreamSlab, TryRecvError,
-    TrySendError,
+    AddStreamError, ChannelOptions, ChannelReceiver, CloseSink, CloseStream, Drained, Flusher, Multiplexer,
+    MultiplexerError, Recv, RecvMany, SendError, SendMany, SendOne, SenderClosed, Sent, StreamEvent,
+    StreamId, StreamPair, StreamSender, StreamSlab, TryRecvError, TrySendError,
 };
 
 /// Whether a type has a trait, as a constant: the inherent one is preferred, and is there only if the bound

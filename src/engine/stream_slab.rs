@@ -13,7 +13,7 @@ mod poll;
 mod recv_many;
 
 pub use iter::{IntoIter, Iter, IterMut};
-pub use recv_many::SlabRecvMany;
+pub use recv_many::RecvMany;
 
 /// A set of streams, polled as one, fairly; each has a key, as in a [`slab`].
 ///

@@ -1,6 +1,6 @@
 //! Polling a [`StreamSlab`]: its members' turns, and what comes of them.
 
-use super::{Member, SlabRecvMany, StreamSlab, Untold};
+use super::{Member, RecvMany, StreamSlab, Untold};
 use crate::engine::patience::Patience;
 use crate::unwind::on_panic;
 use futures_core::Stream;
@@ -59,8 +59,8 @@ impl<St: Stream + Unpin> StreamSlab<St> {
         &'a mut self,
         buffer: &'a mut Vec<(usize, Option<St::Item>)>,
         limit: usize,
-    ) -> SlabRecvMany<'a, St> {
-        SlabRecvMany::new(self, buffer, limit)
+    ) -> RecvMany<'a, St> {
+        RecvMany::new(self, buffer, limit)
     }
 
     /// Polls for events and appends up to `limit` of them to `buffer`, as [`recv_many`](Self::recv_many)

@@ -1,4 +1,4 @@
-//! [`SlabRecvMany`]: the next events of a slab.
+//! [`RecvMany`]: the next events of a slab.
 
 use crate::engine::stream_slab::StreamSlab;
 use futures_core::Stream;
@@ -14,14 +14,14 @@ use std::task::{Context, Poll, ready};
 ///
 /// When it is polled again after it was ready.
 #[must_use = "futures do nothing unless awaited"]
-pub struct SlabRecvMany<'a, St: Stream> {
+pub struct RecvMany<'a, St: Stream> {
     slab: &'a mut StreamSlab<St>,
     buffer: &'a mut Vec<(usize, Option<St::Item>)>,
     limit: usize,
     is_done: bool,
 }
 
-impl<'a, St: Stream> SlabRecvMany<'a, St> {
+impl<'a, St: Stream> RecvMany<'a, St> {
     pub(super) fn new(
         slab: &'a mut StreamSlab<St>,
         buffer: &'a mut Vec<(usize, Option<St::Item>)>,
@@ -31,26 +31,26 @@ impl<'a, St: Stream> SlabRecvMany<'a, St> {
     }
 }
 
-impl<St: Stream + Unpin> Future for SlabRecvMany<'_, St> {
+impl<St: Stream + Unpin> Future for RecvMany<'_, St> {
     type Output = usize;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<usize> {
         let this = self.get_mut();
-        assert!(!this.is_done, "`SlabRecvMany` polled after completion");
+        assert!(!this.is_done, "`RecvMany` polled after completion");
         let received = ready!(this.slab.poll_recv_many(cx, this.buffer, this.limit));
         this.is_done = true;
         Poll::Ready(received)
     }
 }
 
-impl<St: Stream + Unpin> FusedFuture for SlabRecvMany<'_, St> {
+impl<St: Stream + Unpin> FusedFuture for RecvMany<'_, St> {
     fn is_terminated(&self) -> bool {
         self.is_done
     }
 }
 
-impl<St: Stream> fmt::Debug for SlabRecvMany<'_, St> {
+impl<St: Stream> fmt::Debug for RecvMany<'_, St> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SlabRecvMany").field("limit", &self.limit).finish_non_exhaustive()
+        f.debug_struct("RecvMany").field("limit", &self.limit).finish_non_exhaustive()
     }
 }
