@@ -323,6 +323,8 @@
 // | `sink/sender` | `StreamSender` |
 // | `sink/close` | `CloseSink`, `CloseStream` |
 // | `multiplexer` | `Multiplexer`: the handle |
+// | `multiplexer/receiving` | its methods that receive |
+// | `multiplexer/sending` | its methods that send |
 // | `multiplexer/blocking` | its methods that block the thread |
 // | `cost` | in tests only: keeps the table of costs true |
 

@@ -2,30 +2,36 @@
 //!
 //! One lock orders all that adds, moves and removes pairs and channels. Where a pair's stream belongs is
 //! what the registry says, from the moment a call returns; if the stream is being polled at that moment it
-//! comes there when the poll returns ([`Control::arrive`]).
+//! comes there when the poll returns ([`Control::arrive`](crate::channel::Control::arrive)).
 //!
 //! **Lock order**: the registry's, then a channel's or a sink's, then that of the set of sinks to be flushed. No
 //! foreign code runs under any of them: what is to be dropped or woken is carried out of the lock.
 
-use crate::channel::member::{BoxedMember, Member};
-use crate::channel::slots::{Absent, Wake, Which};
-use crate::channel::{Channel, Control};
-use crate::error::{AddStreamError, MultiplexerError};
-use crate::event::{Departure, StreamPair};
+mod control;
+mod flushing;
+mod memory;
+mod pairs;
+mod reach;
+mod removed;
+
+pub(crate) use removed::RemovedPair;
+
+use crate::channel::Channel;
+use crate::channel::slots::{Wake, Which};
+use crate::error::MultiplexerError;
 use crate::id::{ChannelId, StreamId};
 use crate::options::ChannelOptions;
 use crate::sink::flush_set::FlushSet;
-use crate::sink::slot::{Phase, SinkSlot};
+use crate::sink::slot::SinkSlot;
 use crate::sync::Mutex;
 use crate::threads::Threads;
-use crate::unwind::{Afterwards, afterwards, for_each, on_panic};
+use crate::unwind::{afterwards, for_each};
 use slab::Slab;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::mem;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::ops::Bound;
-use std::pin::Pin;
 use std::sync::Arc;
 
 /// How many pairs, or channels, are gone through at one lock pair: others wait no longer than for these.
@@ -129,50 +135,6 @@ impl<St> Channels<St> {
         let listed = &mut self.all[key];
         listed.is_open = false;
         (Arc::clone(&listed.channel), listed.channel.close())
-    }
-}
-
-/// A pair that was taken out of the registry, with all that is foreign in it. Its parts are dropped one by one,
-/// whichever of them panics.
-pub(crate) struct RemovedPair<St, Si> {
-    id: StreamId,
-    member: Option<BoxedMember<St>>,
-    slot: Option<Arc<SinkSlot<Si>>>,
-    /// The sink, when it was taken out of its slot.
-    sink: Option<Si>,
-    /// What becomes of its slot.
-    phase: Phase,
-}
-
-impl<St, Si> RemovedPair<St, Si> {
-    fn new(id: StreamId, member: Option<BoxedMember<St>>, slot: Option<Arc<SinkSlot<Si>>>) -> Self {
-        Self { id, member, slot, sink: None, phase: Phase::Gone }
-    }
-
-    /// Takes the sink out of its slot, and wakes those who wait for it.
-    pub(crate) fn reclaim_sink(&mut self) {
-        let phase = self.phase;
-        self.sink = self.slot.take().and_then(|slot| slot.advance(phase));
-    }
-
-    /// The pair for the user, when its sink was reclaimed.
-    pub(crate) fn hand_back(mut self) -> StreamPair<St, Si>
-    where
-        St: Unpin,
-    {
-        let stream = self.member.take().map(Member::into_stream);
-        StreamPair { id: self.id, stream, sink: self.sink.take() }
-    }
-}
-
-impl<St, Si> Drop for RemovedPair<St, Si> {
-    fn drop(&mut self) {
-        let stream_dropped = self.member.take().map(|member| afterwards(|| drop(member)));
-        let sink_dropped = self.sink.take().map(|sink| afterwards(|| drop(sink)));
-        let phase = self.phase;
-        drop(self.slot.take().map(|slot| afterwards(move || drop(slot.advance(phase)))));
-        drop(sink_dropped);
-        drop(stream_dropped);
     }
 }
 
@@ -340,393 +302,9 @@ impl<St, Si> Registry<St, Si> {
     }
 }
 
-/// Memory.
-impl<St, Si> Registry<St, Si> {
-    pub(crate) fn shrink_to_fit(&self) {
-        let mut channels = Vec::new();
-        self.for_each_channel(|all, key| channels.push((key, Arc::clone(&all.all[key].channel))));
-        for_each(channels, |(key, channel)| self.compact(key, &channel));
-        self.shrink_sinks();
-        let mut state = self.state.lock();
-        state.pairs.shrink_to_fit();
-        state.channels.all.shrink_to_fit();
-    }
-
-    /// Under the registry's lock, for it says where each pair is.
-    fn compact(&self, key: usize, channel: &Channel<St>) {
-        let rotation = channel.new_rotation();
-        let mut state = self.state.lock();
-        let pairs = &mut state.pairs;
-        let (wake, surplus) = channel.compact(rotation, |pair, slot| pairs[pair].seat = Seat::new(key, slot));
-        drop(state);
-        drop(surplus);
-        drop(channel.tasks().shrink_to_fit());
-        drop(channel.drained().shrink_to_fit());
-        channel.wake(wake);
-    }
-
-    fn shrink_sinks(&self) {
-        let mut batch = Vec::with_capacity(BATCH);
-        let mut from = 0;
-        loop {
-            let state = self.state.lock();
-            if from >= state.pairs.capacity() {
-                return;
-            }
-            let sinks = (from..from + BATCH).filter_map(|key| state.pairs.get(key)?.sink.clone());
-            batch.extend(sinks);
-            drop(state);
-            from += BATCH;
-            batch.drain(..).for_each(|sink: Arc<SinkSlot<Si>>| drop(sink.shrink_to_fit()));
-        }
-    }
-}
-
-/// Who can still reach what.
-impl<St, Si> Registry<St, Si> {
-    /// A channel, for a receiver.
-    pub(crate) fn attach(&self, id: ChannelId) -> Result<Arc<Channel<St>>, MultiplexerError> {
-        let state = self.state.lock();
-        let channel = Arc::clone(&state.channels.find(id)?.1.channel);
-        channel.attach();
-        Ok(channel)
-    }
-
-    /// A receiver is gone. When the handles are gone, too, nobody reaches the channel without one.
-    pub(crate) fn detach(&self, channel: &Channel<St>) {
-        let state = self.state.lock();
-        let is_unreachable = channel.detach() == 0 && state.abandoned;
-        drop(state);
-        if is_unreachable {
-            self.let_go(channel, Which::All);
-        }
-    }
-
-    /// All handles are gone: closes, and lets go of what nobody can reach any more. That is all in channels
-    /// without a receiver, and in the others the pairs whose stream has ended.
-    pub(crate) fn abandon(&self) {
-        let closed = afterwards(|| self.close());
-        self.state.lock().abandoned = true;
-        let mut channels = Vec::new();
-        self.for_each_channel(|all, key| {
-            let channel = Arc::clone(&all.all[key].channel);
-            let which = if channel.receivers() == 0 { Which::All } else { Which::Ended };
-            channels.push((channel, which));
-        });
-        for_each(channels, |(channel, which)| self.let_go(&channel, which));
-        drop(closed);
-    }
-
-    fn let_go(&self, channel: &Channel<St>, which: Which) {
-        let mut pairs = Vec::new();
-        self.take_pairs(channel, which, |mut pair| {
-            // Sends in flight go on.
-            pair.phase = Phase::Ending;
-            pairs.push(pair);
-        });
-        drop(pairs);
-    }
-}
-
-/// Pairs.
-impl<St, Si> Registry<St, Si> {
-    /// Adds a stream, with the slot that `slot` makes of what comes with it; or says why not and gives both
-    /// back.
-    pub(crate) fn add<S>(
-        &self,
-        stream: St,
-        sink: S,
-        slot: impl FnOnce(StreamId, S, &Arc<FlushSet<SinkSlot<Si>>>) -> Option<Arc<SinkSlot<Si>>>,
-        channel: ChannelId,
-    ) -> Result<StreamId, AddStreamError<St, S>> {
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        let found = match state.channels.find_open(channel) {
-            _ if state.channels.closed => Err(MultiplexerError::Closed),
-            found => found,
-        };
-        let (channel_key, channel) = match found {
-            Ok((key, channel)) => (key, Arc::clone(channel)),
-            Err(error) => {
-                drop(guard);
-                return Err(AddStreamError::new(error, sink, stream));
-            }
-        };
-        let vacant = state.pairs.vacant_entry();
-        let id = StreamId::new(state.next, vacant.key());
-        state.next = state.next.checked_add(1).expect("nobody lives to see 2^64 pairs");
-        let (key, wake) = channel.seat(Member::new(id, stream));
-        let seat = Seat::new(channel_key, key);
-        vacant.insert(Pair { serial: id.serial(), seat, sink: slot(id, sink, &self.flushes) });
-        drop(guard);
-
-        channel.wake(wake);
-        Ok(id)
-    }
-
-    pub(crate) fn change_channel(&self, id: StreamId, to: ChannelId) -> Result<(), MultiplexerError> {
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        let pair = pair_mut(&mut state.pairs, id).ok_or(MultiplexerError::UnknownStream(id))?;
-        let from = Arc::clone(state.channels.of(pair.seat));
-        if from.id() == to && state.channels.find(to).is_ok_and(|(key, _)| key == pair.seat.channel()) {
-            return Ok(());
-        }
-        let (to_key, to) = state.channels.find_open(to)?;
-        let to = Arc::clone(to);
-        let departure = Departure::Moved(to.id());
-        let (member, wake_from) =
-            from.depart(pair.seat.key(), id, departure).map_err(|_| MultiplexerError::Ended(id))?;
-        let (key, wake_to) = match member {
-            Some(member) => to.seat_moved(member),
-            None => (to.expect(id.key()), Wake::NONE),
-        };
-        pair.seat = Seat::new(to_key, key);
-        drop(guard);
-
-        let woken_there = afterwards(|| to.wake(wake_to));
-        from.wake(wake_from);
-        drop(woken_there);
-        Ok(())
-    }
-
-    /// Takes a pair out, if it is there.
-    pub(crate) fn remove(&self, id: StreamId) -> Option<RemovedPair<St, Si>> {
-        self.remove_if(id, |_, _| true)
-    }
-
-    /// Takes a pair out, if it is in that channel.
-    pub(crate) fn remove_from(&self, id: StreamId, channel: ChannelId) -> Option<RemovedPair<St, Si>> {
-        self.remove_if(id, |current, _| current.id() == channel)
-    }
-
-    /// The sink of a pair was closed: takes the pair out if its stream has ended, too, and was kept for that sink.
-    pub(crate) fn remove_closed(&self, id: StreamId) -> Option<RemovedPair<St, Si>> {
-        self.remove_if(id, Channel::is_kept)
-    }
-
-    fn remove_if(
-        &self,
-        id: StreamId,
-        is_meant: impl FnOnce(&Channel<St>, usize) -> bool,
-    ) -> Option<RemovedPair<St, Si>> {
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        let seat = pair_mut(&mut state.pairs, id)?.seat;
-        let channel = Arc::clone(state.channels.of(seat));
-        if !is_meant(&channel, seat.key()) {
-            return None;
-        }
-        let pair = state.pairs.remove(id.key());
-        let left = channel.depart(seat.key(), id, Departure::Removed);
-        let (member, wake) = left.expect("any stream may be removed");
-        let is_over = state.is_over();
-        drop(guard);
-
-        let pair = RemovedPair::new(id, member, pair.sink);
-        let flushers_woken = self.wake_flushers_if(is_over);
-        channel.wake(wake);
-        drop(flushers_woken);
-        Some(pair)
-    }
-
-    pub(crate) fn channel_of(&self, id: StreamId) -> Option<ChannelId> {
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        let seat = pair_mut(&mut state.pairs, id)?.seat;
-        Some(state.channels.of(seat).id())
-    }
-
-    pub(crate) fn sink(&self, id: StreamId) -> Option<Arc<SinkSlot<Si>>> {
-        pair_mut(&mut self.state.lock().pairs, id)?.sink.clone()
-    }
-
-    /// The sinks of some streams, in their order, at one lock pair.
-    pub(crate) fn sinks(&self, ids: impl Iterator<Item = StreamId>, sinks: &mut [Option<Arc<SinkSlot<Si>>>]) {
-        let mut state = self.state.lock();
-        for (id, sink) in ids.zip(sinks) {
-            debug_assert!(sink.is_none());
-            *sink = pair_mut(&mut state.pairs, id).and_then(|pair| pair.sink.clone());
-        }
-    }
-}
-
-/// Streams and sinks in place.
-impl<St, Si> Registry<St, Si> {
-    /// Runs `f` with a stream, taken out of its channel as for a poll.
-    pub(crate) fn with_stream<R>(
-        &self,
-        id: StreamId,
-        f: impl FnOnce(Pin<&mut St>) -> R,
-    ) -> Result<R, MultiplexerError> {
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        let seat = pair_mut(&mut state.pairs, id).ok_or(MultiplexerError::UnknownStream(id))?.seat;
-        let channel = Arc::clone(state.channels.of(seat));
-        let member = channel.take_out(seat.key());
-        drop(guard);
-        let member = member.map_err(|absent| match absent {
-            Absent::Away => MultiplexerError::Busy(id),
-            Absent::Ended => MultiplexerError::Ended(id),
-        })?;
-        Ok(channel.with_stream(self, seat.key(), member, f))
-    }
-
-    /// Runs `f` with a sink, taken out of its slot as for a poll.
-    pub(crate) fn with_sink<R>(
-        &self,
-        id: StreamId,
-        f: impl FnOnce(&mut Si) -> R,
-    ) -> Result<R, MultiplexerError> {
-        let slot = self.sink(id).ok_or(MultiplexerError::UnknownStream(id))?;
-        let lost = on_panic(|| {
-            if slot.is_over() {
-                drop(self.remove(id));
-            }
-        });
-        let result = slot.with(f);
-        lost.defuse();
-        result.ok_or_else(|| {
-            if slot.is_over() { MultiplexerError::UnknownStream(id) } else { MultiplexerError::Busy(id) }
-        })
-    }
-}
-
-/// Sinks with something unflushed.
-impl<St, Si> Registry<St, Si> {
-    pub(crate) fn flushes(&self) -> &FlushSet<SinkSlot<Si>> {
-        &self.flushes
-    }
-
-    /// Whether it is closed and no pair is left, so that nothing will be sent any more.
-    pub(crate) fn is_over(&self) -> bool {
-        self.state.lock().is_over()
-    }
-
-    /// Counts somebody who drives them.
-    pub(crate) fn attach_flusher(&self) {
-        if self.flushes.attach() {
-            self.for_each_sink(|sink| sink.leave_unflushed());
-        }
-    }
-
-    /// Counts him no more. When nobody drives them they are not kept.
-    pub(crate) fn detach_flusher(&self) {
-        if !self.flushes.detach() {
-            return;
-        }
-        let mut sinks = [const { None }; LOOKUP];
-        let mut from = 0;
-        while let Some(next) = self.flushes.some(from, &mut sinks) {
-            from = next;
-            for_each(sinks.iter_mut().filter_map(Option::take), |sink| sink.stop_flushing());
-        }
-    }
-
-    /// Calls `visit` with each sink, with no lock held, batch by batch.
-    fn for_each_sink(&self, mut visit: impl FnMut(Arc<SinkSlot<Si>>)) {
-        let mut batch = Vec::with_capacity(BATCH);
-        let mut from = 0;
-        loop {
-            let state = self.state.lock();
-            let until = state.pairs.capacity().min(from + BATCH);
-            let pairs = (from..until).filter_map(|key| state.pairs.get(key));
-            batch.extend(pairs.filter_map(|pair| pair.sink.clone()));
-            let is_done = until == state.pairs.capacity();
-            drop(state);
-            for_each(batch.drain(..), &mut visit);
-            if is_done {
-                return;
-            }
-            from = until;
-        }
-    }
-
-    fn wake_flushers_if(&self, is_over: bool) -> Afterwards<impl FnOnce() + use<'_, St, Si>> {
-        afterwards(move || {
-            if is_over {
-                self.flushes.wake();
-            }
-        })
-    }
-}
-
 impl<St, Si> State<St, Si> {
     fn is_over(&self) -> bool {
         self.channels.closed && self.pairs.is_empty()
-    }
-}
-
-impl<St, Si> Control<St> for Registry<St, Si> {
-    fn arrive(&self, member: BoxedMember<St>) {
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        let Some(pair) = pair_mut(&mut state.pairs, member.id) else {
-            drop(guard);
-            drop(member);
-            return;
-        };
-        let channel = Arc::clone(state.channels.of(pair.seat));
-        let wake = channel.land(pair.seat.key(), member);
-        drop(guard);
-        channel.wake(wake);
-    }
-
-    fn finish(&self, channel: &Channel<St>, key: usize, member: BoxedMember<St>, how: Departure) -> bool {
-        let id = member.id;
-        let mut member = Some(member);
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        let may_be_kept = how == Departure::Ended && !state.abandoned;
-        // Whoever closes the sink from now on finds that the stream has ended.
-        let keeps = |pairs: &Slab<Pair<Si>>, there: &Channel<St>| {
-            may_be_kept && there.half_close() && has_live_sink(pairs, id)
-        };
-        let is_kept_here = keeps(&state.pairs, channel);
-        let (lasted, wake) = channel.retire(key, &mut member, how, is_kept_here);
-        let mut elsewhere = None;
-        let seat = pair_mut(&mut state.pairs, id).map(|pair| pair.seat);
-        if let (false, Some(seat)) = (lasted, seat) {
-            // It was moved while it was polled, and never arrives.
-            let there = Arc::clone(state.channels.of(seat));
-            let wake = if keeps(&state.pairs, &there) {
-                there.keep_expected(seat.key(), member.take().expect("it was not kept here"))
-            } else {
-                there.depart(seat.key(), id, how).expect("it has not ended there").1
-            };
-            elsewhere = Some((there, wake));
-        }
-        let mut sink = None;
-        if member.is_some() && pair_mut(&mut state.pairs, id).is_some() {
-            sink = state.pairs.remove(id.key()).sink;
-        }
-        let is_over = state.is_over();
-        drop(guard);
-
-        // Each of these runs foreign code, and all of them must happen.
-        let flushers_woken = self.wake_flushers_if(is_over);
-        let unreported = on_panic(|| {
-            if lasted && how == Departure::Ended {
-                channel.report_departure(id, how);
-            }
-        });
-        let stream_dropped = afterwards(|| drop(member));
-        let sink_let_go = afterwards(|| {
-            let phase = if how == Departure::Ended { Phase::Ending } else { Phase::Gone };
-            drop(sink.map(|sink| sink.advance(phase)));
-        });
-        let woken_elsewhere = afterwards(|| {
-            if let Some((channel, wake)) = elsewhere {
-                channel.wake(wake);
-            }
-        });
-        drop(afterwards(|| channel.wake(wake)));
-        drop(woken_elsewhere);
-        drop(sink_let_go);
-        drop(stream_dropped);
-        drop(flushers_woken);
-        unreported.defuse();
-        lasted
     }
 }
 

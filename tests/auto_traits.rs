@@ -331,7 +331,8 @@ fn none_is_left_out() {
     let mut count = 0;
     for name in named {
         // One that is imported by another name.
-        let renamed = HERE.split(&format!(" {name} as ")).nth(1).map(|rest| rest.split([',', '}']).next().unwrap());
+        let renamed =
+            HERE.split(&format!(" {name} as ")).nth(1).map(|rest| rest.split([',', '}']).next().unwrap());
         let name = renamed.unwrap_or(name);
         for table in ["assert_auto_traits! {", "assert_unwind_safety! {"] {
             let rows = HERE.split(table).skip(1).flat_map(|rest| rest.split('}').next().unwrap().lines());

@@ -45,8 +45,12 @@ fn files() -> Vec<(String, String)> {
 /// The paths of modules that a file names by `crate::`, outside of comments.
 fn used(text: &str) -> Vec<String> {
     let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-    let paths = code.flat_map(|line| line.split("crate::").skip(1));
+    // `pub(in crate::...)` says who may use the file, and not what it uses.
+    let code = code.map(|line| line.replace("pub(in crate::", "pub("));
+    let paths: Vec<_> =
+        code.flat_map(|line| line.split("crate::").skip(1).map(str::to_owned).collect::<Vec<_>>()).collect();
     paths
+        .iter()
         .map(|path| {
             let end =
                 path.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(path.len());

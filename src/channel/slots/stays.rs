@@ -1,0 +1,216 @@
+//! Stays of streams in a channel: how they begin and end.
+
+use super::{Absent, Phase, Slot, State, Vacated, Wake};
+use crate::channel::departures::{Departures, Panic};
+use crate::channel::member::BoxedMember;
+use crate::engine::bit_set::BitSet;
+use crate::engine::rotation::Rotation;
+use crate::event::Departure;
+use crate::id::StreamId;
+use crate::wait_list::WaitList;
+use slab::Slab;
+use std::mem;
+use std::sync::Arc;
+use std::task::Waker;
+
+/// Stays: how they begin and end.
+impl<St> State<St> {
+    pub(in crate::channel) fn new(reports_departures: bool) -> Self {
+        Self {
+            slots: Rotation::with_capacity(0),
+            expected: Slab::new(),
+            seated: BitSet::default(),
+            departures: Departures::new(reports_departures),
+            members: 0,
+            ended: 0,
+            receivers: 0,
+            phase: Phase::Open,
+        }
+    }
+
+    /// The receivers that wait.
+    pub(in crate::channel) fn tasks(&self) -> &Arc<WaitList> {
+        self.slots.tasks()
+    }
+
+    /// Gives a slot to a stream. It has turns from now on, unless it `moved` here and departures wait, of which one may
+    /// be its own.
+    pub(in crate::channel) fn seat(&mut self, mut member: BoxedMember<St>, moved: bool) -> (usize, Wake) {
+        self.members += 1;
+        let id = member.id;
+        let key = self.slots.fill_with(|waker| {
+            member.as_mut().set_waker(waker);
+            Slot::Present(member)
+        });
+        self.seated.insert_with_room(key);
+        (key, self.begin_turns(key, id, moved))
+    }
+
+    /// Gives a slot to a stream that is being polled elsewhere.
+    pub(in crate::channel) fn expect(&mut self, pair: usize) -> usize {
+        self.members += 1;
+        let Self { slots, expected, .. } = self;
+        let key = slots.fill_with(|waker| {
+            let waker = u32::try_from(expected.insert(waker)).expect("each is of a poll that is going on");
+            Slot::Expected { pair, waker }
+        });
+        self.seated.insert_with_room(key);
+        key
+    }
+
+    /// The expected stream comes.
+    pub(in crate::channel) fn land(&mut self, key: usize, mut member: BoxedMember<St>) -> Wake {
+        let id = member.id;
+        member.as_mut().set_waker(self.take_expected(key));
+        self.slots.slots_mut()[key] = Slot::Present(member);
+        self.begin_turns(key, id, true)
+    }
+
+    /// The waker of a slot whose stream comes now.
+    pub(super) fn take_expected(&mut self, key: usize) -> Waker {
+        let Slot::Expected { waker, .. } = self.slots.slots()[key] else {
+            unreachable!("the slot of a stream that is being polled elsewhere")
+        };
+        self.expected.remove(waker as usize)
+    }
+
+    pub(super) fn begin_turns(&mut self, key: usize, id: StreamId, moved: bool) -> Wake {
+        let cursor = self.slots.cursor();
+        match moved.then(|| self.departures.push_arrival(id, key, cursor)).flatten() {
+            None => self.slots.set_ready(key),
+            Some(entry) => {
+                let slot = &mut self.slots.slots_mut()[key];
+                let Slot::Present(member) = mem::replace(slot, Slot::Leaving) else {
+                    unreachable!("it has just come")
+                };
+                *slot = Slot::Queued { entry, member };
+            }
+        }
+        self.wake()
+    }
+
+    /// Ends the stay of a stream by a move or removal, and takes the stream out if it is here. `Err` and nothing
+    /// done if it is to be moved and has ended.
+    pub(in crate::channel) fn depart(
+        &mut self,
+        key: usize,
+        id: StreamId,
+        departure: Departure,
+    ) -> Result<(Option<BoxedMember<St>>, Wake), Absent> {
+        match &mut self.slots.slots_mut()[key] {
+            slot @ Slot::Away { .. } => {
+                *slot = Slot::Leaving;
+                self.members -= 1;
+                self.seated.remove(key);
+                self.departures.hold(id, departure);
+                return Ok((None, Wake::NONE));
+            }
+            Slot::Ended(_) if matches!(departure, Departure::Moved(_)) => return Err(Absent::Ended),
+            _ => {}
+        }
+        Ok(match self.vacate(key) {
+            Vacated::Here(member) => {
+                self.members -= 1;
+                self.push(id, departure);
+                (Some(member), self.wake() | self.wake_if_ended())
+            }
+            Vacated::Expected(_) => {
+                self.members -= 1;
+                if !self.departures.hold_behind(id, departure) {
+                    self.push(id, departure);
+                }
+                (None, self.wake() | self.wake_if_ended())
+            }
+            Vacated::Ended(member) => {
+                self.ended -= 1;
+                (Some(member), Wake::NONE)
+            }
+        })
+    }
+
+    /// Vacates the slot of a pair that is not being polled here.
+    pub(super) fn vacate(&mut self, key: usize) -> Vacated<St> {
+        self.seated.remove(key);
+        let expected = &mut self.expected;
+        let vacated = self.slots.vacate(key, |slot| match slot {
+            Slot::Present(mut member) | Slot::Queued { mut member, .. } => {
+                (member.as_mut().take_waker(), Vacated::Here(member))
+            }
+            Slot::Ended(mut member) => (member.as_mut().take_waker(), Vacated::Ended(member)),
+            Slot::Expected { pair, waker } => (expected.remove(waker as usize), Vacated::Expected(pair)),
+            Slot::Away { .. } | Slot::Leaving => unreachable!("it is being polled here"),
+        });
+        vacated.expect("its stay goes on")
+    }
+
+    /// The stream that was taken out of slot `key` to be polled is over. Returns whether its stay here had
+    /// lasted until now; then it is taken if it `is_kept`. If it lasted and `Ended`, that is the caller's to report;
+    /// else the channel will.
+    pub(in crate::channel) fn retire(
+        &mut self,
+        key: usize,
+        member: &mut Option<BoxedMember<St>>,
+        departure: Departure,
+        is_kept: bool,
+    ) -> (bool, Wake) {
+        let slot = &mut self.slots.slots_mut()[key];
+        let lasted = matches!(slot, Slot::Away { .. });
+        debug_assert!(lasted || matches!(slot, Slot::Leaving));
+        if lasted && is_kept {
+            *slot = Slot::Ended(member.take().expect("the caller has it"));
+            self.members -= 1;
+            self.ended += 1;
+            return (true, self.wake_if_ended());
+        }
+        let member = member.as_mut().expect("the caller has it");
+        self.slots.vacate(key, |_| (member.as_mut().take_waker(), ()));
+        if lasted {
+            self.members -= 1;
+            self.seated.remove(key);
+            if departure != Departure::Ended {
+                self.push(member.id, departure);
+            }
+        } else {
+            self.departures.release(member.id, self.slots.cursor());
+        }
+        (lasted, self.wake() | self.wake_if_ended())
+    }
+
+    /// Whether the stream in slot `key` has ended and is kept.
+    pub(in crate::channel) fn is_kept(&self, key: usize) -> bool {
+        matches!(self.slots.slots().get(key), Some(Slot::Ended(_)))
+    }
+
+    /// The expected stream has ended in its last poll elsewhere, and is kept.
+    pub(in crate::channel) fn keep_expected(&mut self, key: usize, mut member: BoxedMember<St>) -> Wake {
+        let id = member.id;
+        member.as_mut().set_waker(self.take_expected(key));
+        self.slots.slots_mut()[key] = Slot::Ended(member);
+        self.members -= 1;
+        self.ended += 1;
+        if !self.departures.hold_behind(id, Departure::Ended) {
+            self.push(id, Departure::Ended);
+        }
+        self.wake() | self.wake_if_ended()
+    }
+
+    pub(super) fn push(&mut self, id: StreamId, departure: Departure) {
+        if self.phase != Phase::Removed {
+            self.departures.push(id, departure, self.slots.cursor());
+        }
+    }
+
+    pub(in crate::channel) fn push_departure(&mut self, id: StreamId, departure: Departure) -> Wake {
+        self.push(id, departure);
+        self.wake()
+    }
+
+    /// `Err` gives it back: nobody will receive it.
+    pub(in crate::channel) fn push_panic(&mut self, panic: Panic) -> Result<Wake, Panic> {
+        if self.phase == Phase::Removed {
+            return Err(panic);
+        }
+        self.departures.push_panic(panic);
+        Ok(self.wake())
+    }
+}

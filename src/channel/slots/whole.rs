@@ -1,0 +1,214 @@
+//! A channel as a whole: its end, a walk through its pairs, and moving them together.
+
+use super::{Phase, Slot, State, Taken, Vacated, Wake, Which};
+use crate::channel::departures::Spent;
+use crate::engine::rotation::{self, Rotation};
+use slab::Slab;
+use std::mem;
+use std::task::Waker;
+
+/// The channel as a whole.
+impl<St> State<St> {
+    pub(in crate::channel) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// How many pairs are here.
+    pub(in crate::channel) fn len(&self) -> usize {
+        self.members + self.ended
+    }
+
+    /// Admits nobody from now on.
+    pub(in crate::channel) fn close(&mut self) -> Wake {
+        if self.phase == Phase::Open {
+            self.phase = Phase::Closed;
+        }
+        self.wake_if_ended()
+    }
+
+    /// Ends at once. What was to be reported is not received by anybody.
+    pub(in crate::channel) fn remove(&mut self) -> Spent {
+        self.phase = Phase::Removed;
+        self.departures.clear()
+    }
+
+    /// Calls `tell` with the pairs in slot `from` and behind, at most `limit` of them, in the order of their slots.
+    /// Returns the slot to go on from, if there are more.
+    pub(in crate::channel) fn pairs(
+        &self,
+        from: usize,
+        limit: usize,
+        mut tell: impl FnMut(usize),
+    ) -> Option<usize> {
+        let mut from = from;
+        for _ in 0..limit {
+            let key = self.seated.next_from(from).filter(|key| *key >= from)?;
+            match &self.slots.slots()[key] {
+                Slot::Present(member) | Slot::Queued { member, .. } | Slot::Ended(member) => {
+                    tell(member.id.key());
+                }
+                Slot::Away { pair, .. } | Slot::Expected { pair, .. } => tell(*pair),
+                Slot::Leaving => unreachable!("no pair is seated there"),
+            }
+            from = key + 1;
+        }
+        Some(from)
+    }
+
+    /// Takes out some of the pairs that are here, at most `limit`, and reports nothing. All of them, or those
+    /// whose stream has ended. Returns the slot to go on from, if there are more.
+    pub(in crate::channel) fn take_pairs(
+        &mut self,
+        from: usize,
+        limit: usize,
+        which: Which,
+        mut tell: impl FnMut(Taken<St>),
+    ) -> Option<usize> {
+        let mut from = from;
+        for _ in 0..limit {
+            let key = self.seated.next_from(from).filter(|key| *key >= from)?;
+            from = key + 1;
+            let slot = &mut self.slots.slots_mut()[key];
+            match slot {
+                Slot::Ended(_) => self.ended -= 1,
+                _ if which == Which::Ended => continue,
+                _ => self.members -= 1,
+            }
+            if let Slot::Away { pair, .. } = *slot {
+                // The poll that returns to the slot finds it so.
+                *slot = Slot::Leaving;
+                self.seated.remove(key);
+                tell((pair, None));
+                continue;
+            }
+            match self.vacate(key) {
+                Vacated::Here(member) | Vacated::Ended(member) => tell((member.id.key(), Some(member))),
+                Vacated::Expected(pair) => tell((pair, None)),
+            }
+        }
+        Some(from)
+    }
+
+    /// Moves all pairs to the first slots of another rotation, which was made for as many, and tells where each is now.
+    /// Gives the old one back, to be dropped with no lock held. If that cannot be now, for a stream is being polled,
+    /// takes away only what is behind the last pair.
+    pub(in crate::channel) fn compact(
+        &mut self,
+        compact: Rotation<Slot<St>>,
+        mut tell: impl FnMut(usize, usize),
+    ) -> (Wake, Surplus<St>) {
+        if self.len() > compact.slots().capacity() || self.is_polled() {
+            let unused = self.slots.shrink_to_fit();
+            return (self.wake(), Surplus { unused: Some(unused), rotation: compact });
+        }
+        let wake = self.wake();
+        let mut old = mem::replace(&mut self.slots, compact);
+        let seated = mem::take(&mut self.seated);
+        let mut from = 0;
+        while let Some(key) = seated.next_from(from).filter(|key| *key >= from) {
+            from = key + 1;
+            let pair = old.slots()[key].pair();
+            let expected = &mut self.expected;
+            let vacated = old.vacate(key, |slot| slot.without_waker(expected));
+            let (slot, is_ready) = vacated.expect("a pair is seated there");
+            let new = self.slots.fill_with(|waker| slot.with_waker(waker, expected));
+            self.seated.insert_with_room(new);
+            if is_ready {
+                // What its old waker has to say it says in this turn.
+                self.slots.set_ready(new);
+            }
+            if let Slot::Queued { entry, .. } = self.slots.slots()[new] {
+                self.departures.move_arrival(entry, new);
+            }
+            tell(pair, new);
+        }
+        self.departures.shrink_to_fit();
+        self.departures.restart(self.slots.cursor());
+        self.expected.shrink_to_fit();
+        (wake | self.wake(), Surplus { unused: None, rotation: old })
+    }
+
+    /// Whether a stream of a slot here is being polled.
+    pub(super) fn is_polled(&self) -> bool {
+        // One whose stay is over has no seat.
+        let mut is_polled = self.slots.slots().len() != self.len();
+        let mut from = 0;
+        while let Some(key) = self.seated.next_from(from).filter(|key| *key >= from) {
+            from = key + 1;
+            is_polled |= matches!(self.slots.slots()[key], Slot::Away { .. });
+        }
+        is_polled
+    }
+
+    /// There is something to receive: receivers that are parked are to be woken.
+    #[inline]
+    pub(super) fn wake(&mut self) -> Wake {
+        Wake::RECEIVERS.when(self.slots.unpark())
+    }
+
+    /// If that was the last of a closed channel, all receivers end.
+    pub(in crate::channel) fn wake_if_ended(&self) -> Wake {
+        Wake::RECEIVERS.when(self.has_ended()) | Wake::DRAINED.when(self.is_drained())
+    }
+
+    /// Whether receivers have nothing to expect any more.
+    pub(in crate::channel) fn has_ended(&self) -> bool {
+        match self.phase {
+            Phase::Open => false,
+            Phase::Closed => self.is_drained() && self.departures.is_empty(),
+            Phase::Removed => true,
+        }
+    }
+
+    /// Whether no stream is here, and none will come.
+    pub(in crate::channel) fn is_drained(&self) -> bool {
+        self.phase != Phase::Open && self.slots.slots().len() == self.ended
+    }
+}
+
+impl<St> Slot<St> {
+    /// The pair that is seated here.
+    pub(super) fn pair(&self) -> usize {
+        match self {
+            Self::Present(member) | Self::Queued { member, .. } | Self::Ended(member) => member.id.key(),
+            Self::Away { pair, .. } | Self::Expected { pair, .. } => *pair,
+            Self::Leaving => unreachable!("no pair is seated here"),
+        }
+    }
+
+    /// Takes the waker from it. Also returns whether it may have turns.
+    pub(super) fn without_waker(mut self, expected: &mut Slab<Waker>) -> (Waker, (Self, bool)) {
+        let waker = match &mut self {
+            Self::Present(member) | Self::Queued { member, .. } | Self::Ended(member) => {
+                member.as_mut().take_waker()
+            }
+            Self::Expected { waker, .. } => expected.remove(*waker as usize),
+            Self::Away { .. } | Self::Leaving => unreachable!("it is being polled"),
+        };
+        let may_have_turns = matches!(self, Self::Present(_));
+        (waker, (self, may_have_turns))
+    }
+
+    pub(super) fn with_waker(mut self, new: Waker, expected: &mut Slab<Waker>) -> Self {
+        match &mut self {
+            Self::Present(member) | Self::Queued { member, .. } | Self::Ended(member) => {
+                member.as_mut().set_waker(new);
+            }
+            // In the place that was vacated last: the key stays short.
+            Self::Expected { waker, .. } => {
+                *waker = u32::try_from(expected.insert(new)).expect("it was there before");
+            }
+            Self::Away { .. } | Self::Leaving => unreachable!("it is being polled"),
+        }
+        self
+    }
+}
+
+/// What compacting has left over, to be dropped with no lock held.
+#[must_use = "to be dropped with no lock held"]
+pub(crate) struct Surplus<St> {
+    #[allow(dead_code, reason = "to be dropped")]
+    unused: Option<rotation::Surplus>,
+    #[allow(dead_code, reason = "to be dropped")]
+    rotation: Rotation<Slot<St>>,
+}
