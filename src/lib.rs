@@ -201,9 +201,9 @@
 //! [`StreamSlab`] as well, and for any number of receivers on one channel.
 //!
 //! A member is ready when it was added or moved in, when its last poll gave an item, and when its waker was called and
-//! that call has returned. There is one exception: while another thread is in the middle of waking a neighbour (it has
-//! marked a branch of the tree, and not the root yet), a member of the same branch that was woken may be passed over
-//! once.
+//! that call has returned. There is one exception: as long as another thread is in the middle of waking a neighbour (it
+//! has marked a branch of the tree, and not the root yet), a member of the same branch that was woken may be passed over.
+//! Nothing is lost by that: the thread's next step makes both ready.
 //!
 //! Departures share the turns. Between two turns of a member that is always ready come at most as many departures as
 //! were waiting when the first of them ended, and at most as many as there were turns of members. The departure of a
