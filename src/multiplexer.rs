@@ -459,7 +459,8 @@ impl<St, Si> Multiplexer<St, Si> {
     ///
     /// Cost: a walk through all streams; others wait for that of one channel at the longest (some 80 ns for each of its
     /// streams). Every stream is polled once more, for its place in its channel is another one. A channel in which a
-    /// stream is being polled at this moment gives back only what is behind its last stream.
+    /// stream is being polled at this moment, or was moved in and waits behind departures, gives back only what is behind
+    /// its last stream.
     pub fn shrink_to_fit(&self) {
         self.registry().shrink_to_fit();
     }

@@ -219,19 +219,6 @@ impl Departures {
         more.into_iter().for_each(|departure| self.push(id, departure, cursor));
     }
 
-    /// The stream whose arrival is this entry is in another slot now.
-    ///
-    /// Cost: a walk through the queue.
-    pub(super) fn move_arrival(&mut self, of: Entry, to: usize) {
-        for untold in &mut self.queue {
-            if let Untold::Landed { key, entry } = untold {
-                if *entry == of {
-                    *key = to;
-                }
-            }
-        }
-    }
-
     /// The cursor is somewhere else now: the batch that waits begins its round anew.
     pub(super) fn restart(&mut self, cursor: usize) {
         self.mark_batch(cursor);

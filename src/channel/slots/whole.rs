@@ -97,7 +97,7 @@ impl<St> State<St> {
         compact: Rotation<Slot<St>>,
         mut tell: impl FnMut(usize, usize),
     ) -> (Wake, Surplus<St>) {
-        if self.len() > compact.slots().capacity() || self.is_polled() {
+        if self.len() > compact.slots().capacity() || self.is_pinned() {
             let unused = self.slots.shrink_to_fit();
             return (self.wake(), Surplus { unused: Some(unused), rotation: compact });
         }
@@ -117,9 +117,6 @@ impl<St> State<St> {
                 // What its old waker has to say it says in this turn.
                 self.slots.set_ready(new);
             }
-            if let Slot::Queued { entry, .. } = self.slots.slots()[new] {
-                self.departures.move_arrival(entry, new);
-            }
             tell(pair, new);
         }
         self.departures.shrink_to_fit();
@@ -128,16 +125,16 @@ impl<St> State<St> {
         (wake | self.wake(), Surplus { unused: None, rotation: old })
     }
 
-    /// Whether a stream of a slot here is being polled.
-    pub(super) fn is_polled(&self) -> bool {
+    /// Whether others know the slot of a stream here: it is being polled, or its arrival waits in the queue.
+    pub(super) fn is_pinned(&self) -> bool {
         // One whose stay is over has no seat.
-        let mut is_polled = self.slots.slots().len() != self.len();
+        let mut is_pinned = self.slots.slots().len() != self.len();
         let mut from = 0;
         while let Some(key) = self.seated.next_from(from).filter(|key| *key >= from) {
             from = key + 1;
-            is_polled |= matches!(self.slots.slots()[key], Slot::Away { .. });
+            is_pinned |= matches!(self.slots.slots()[key], Slot::Away { .. } | Slot::Queued { .. });
         }
-        is_polled
+        is_pinned
     }
 
     /// There is something to receive: receivers that are parked are to be woken.
