@@ -327,6 +327,11 @@
 // | `multiplexer/sending` | its methods that send |
 // | `multiplexer/blocking` | its methods that block the thread |
 // | `cost` | in tests only: keeps the table of costs true |
+// | `guide` | in documentation only: recipes |
+// | `guide/connections` | logging in, leaving halfway, data beside a stream |
+// | `guide/moving_here` | from other crates |
+// | `guide/slow_peers` | four policies |
+// | `guide/streams` | streams of all kinds |
 
 mod channel;
 #[cfg(all(test, not(loom_models)))]
@@ -334,6 +339,8 @@ mod cost;
 mod engine;
 mod error;
 mod event;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod id;
 mod multiplexer;
 mod options;
