@@ -301,6 +301,7 @@
 // | `engine/ready_set` | which members are ready, and whose turn it is |
 // | `engine/rotation` | slots with a waker each, whose turn comes round |
 // | `engine/stream_slab` | `StreamSlab`: a rotation of streams in exclusive ownership |
+// | `stream_map` | `StreamMap`: the same, under keys that the user chooses |
 // | `channel/member` | a stream in a channel |
 // | `channel/departures` | what a channel reports besides items, and when |
 // | `channel/slots` | what a channel's slots hold, and their transitions |
@@ -347,6 +348,7 @@ mod options;
 mod registry;
 mod signal;
 mod sink;
+mod stream_map;
 mod sync;
 mod threads;
 mod unwind;
@@ -360,6 +362,7 @@ pub use id::{ChannelId, StreamId};
 pub use multiplexer::Multiplexer;
 pub use options::ChannelOptions;
 pub use sink::{CloseSink, CloseStream, Flusher, SendMany, SendOne, SenderClosed, Sent, StreamSender};
+pub use stream_map::StreamMap;
 
 /// What the methods of [`StreamSlab`] return. In a module of its own, as in the standard library's collections: so an
 /// import of all that this crate has brings no `Iter`.

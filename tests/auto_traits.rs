@@ -14,7 +14,7 @@ use stream_multiplexer::stream_slab::{IntoIter, Iter, IterMut, RecvMany as SlabR
 use stream_multiplexer::{
     AddStreamError, ChannelOptions, ChannelReceiver, CloseSink, CloseStream, Drained, Flusher, Multiplexer,
     MultiplexerError, Recv, RecvMany, SendError, SendMany, SendOne, SenderClosed, Sent, StreamEvent,
-    StreamId, StreamPair, StreamSender, StreamSlab, TryRecvError, TrySendError,
+    StreamId, StreamMap, StreamPair, StreamSender, StreamSlab, TryRecvError, TrySendError,
 };
 
 /// Whether a type has a trait, as a constant: the inherent one is preferred, and is there only if the bound
@@ -188,6 +188,9 @@ assert_auto_traits! {
     StreamSlab<Local> => false false true,
     StreamSlab<Pinned> => true true false,
     StreamSlab<Pin<Box<Pinned>>> => true true true,
+    StreamMap<u8, Free> => true true true,
+    StreamMap<u8, Unshared> => true false true,
+    StreamMap<Rc<u8>, Free> => false false true,
     Iter<'static, Free> => true true true,
     Iter<'static, Unshared> => false false true,
     IterMut<'static, Free> => true true true,
@@ -285,6 +288,8 @@ assert_unwind_safety! {
     StreamSlab<Pinned> => true true,
     StreamSlab<Changing> => true false,
     StreamSlab<Lent> => false true,
+    StreamMap<u8, Free> => true true,
+    StreamMap<u8, Changing> => true false,
     StreamSlab<Opaque> => false false,
     Iter<'static, Free> => true true,
     Iter<'static, Changing> => false false,

@@ -193,6 +193,11 @@ impl<St> StreamSlab<St> {
         key
     }
 
+    /// The key that the next [`insert`](Self::insert) returns.
+    pub(crate) fn vacant_key(&self) -> usize {
+        self.members.slots().vacant_key()
+    }
+
     fn add(&mut self, stream: St) -> usize {
         let key = self.members.fill_with(|waker| Member { stream, waker });
         self.terminated = false;
