@@ -330,6 +330,7 @@
 // | `cost` | in tests only: keeps the table of costs true |
 // | `guide` | in documentation only: recipes |
 // | `guide/connections` | logging in, leaving halfway, data beside a stream |
+// | `guide/costs` | what the operations cost inside |
 // | `guide/moving_here` | from other crates |
 // | `guide/slow_peers` | four policies |
 // | `guide/streams` | streams of all kinds |
