@@ -85,6 +85,12 @@ impl<St> Channel<St> {
         self.state.lock().len()
     }
 
+    /// Whether no more streams fit in; see [`State::is_full`]. Exact for who holds the registry's lock: nobody else adds
+    /// streams, and no departure comes without one leaving.
+    pub(crate) fn is_full(&self, max_streams: usize) -> bool {
+        self.state.lock().is_full(max_streams)
+    }
+
     pub(crate) fn is_removed(&self) -> bool {
         self.state.lock().phase() == Phase::Removed
     }

@@ -2,6 +2,7 @@
 
 #[cfg(all(feature = "blocking", not(target_family = "wasm")))]
 mod blocking;
+mod limits;
 mod receiving;
 mod sending;
 
@@ -229,14 +230,15 @@ impl<St, Si> Multiplexer<St, Si> {
 
     /// Adds a pair to a channel. It can be received from and sent to when this returns.
     ///
-    /// Cost: two lock pairs; one allocation for the stream and two for the sink. What a pair leaves behind in a
-    /// channel that nobody receives from is its departure, 32 bytes, unless the channel
-    /// [does not report it](ChannelOptions::report_departures).
+    /// Cost: two lock pairs, three if the channel [has a limit](ChannelOptions::max_streams); one allocation for the
+    /// stream and two for the sink. What a pair leaves behind in a channel that nobody receives from is its departure,
+    /// 32 bytes, unless the channel [does not report it](ChannelOptions::report_departures).
     ///
     /// # Errors
     ///
     /// [`UnknownChannel`](MultiplexerError::UnknownChannel); [`Closed`](MultiplexerError::Closed) after
-    /// [`close`](Self::close) or [`close_channel`](Self::close_channel). The error holds the pair.
+    /// [`close`](Self::close) or [`close_channel`](Self::close_channel);
+    /// [`ChannelFull`](MultiplexerError::ChannelFull) if the channel admits no more. The error holds the pair.
     pub fn add_stream_pair(
         &self,
         sink: Si,
@@ -287,13 +289,14 @@ impl<St, Si> Multiplexer<St, Si> {
     /// [does not report them](ChannelOptions::report_departures). So keep receiving from a channel that many streams
     /// pass through.
     ///
-    /// Cost: three lock pairs. Allocates only when a channel has more streams, or more unread departures, than ever
+    /// Cost: three lock pairs, four if the other channel [has a limit](ChannelOptions::max_streams). Allocates only when a channel has more streams, or more unread departures, than ever
     /// before.
     ///
     /// # Errors
     ///
     /// [`UnknownStream`](MultiplexerError::UnknownStream); [`UnknownChannel`](MultiplexerError::UnknownChannel);
     /// [`Closed`](MultiplexerError::Closed) if the other channel is closed;
+    /// [`ChannelFull`](MultiplexerError::ChannelFull) if it admits no more;
     /// [`Ended`](MultiplexerError::Ended) if the stream has ended and only [stays](ChannelOptions::half_close). The
     /// stream stays where it was.
     pub fn change_stream_channel(

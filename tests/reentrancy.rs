@@ -196,11 +196,12 @@ const USES: [(&str, Use); 11] = [
 fn use_every_method(multiplexer: &Pairs, id: StreamId) {
     const NEW: [ChannelId; 2] = [77, 78];
     let _ = multiplexer.add_channel(NEW[0]);
-    let _ = multiplexer.add_channel_with(NEW[1], ChannelOptions::new().half_close(true));
+    let _ = multiplexer.add_channel_with(NEW[1], ChannelOptions::new().half_close(true).max_streams(1_000));
     let new = Peer::add(multiplexer, NEW[0], 1).map_or(id, |peer| peer.id);
     ask(&multiplexer.clone(), id);
     receive(multiplexer);
     send(multiplexer, [id, new]);
+    limit(multiplexer, id, NEW[0]);
     let _ = multiplexer.change_stream_channel(id, NEW[0]);
     let _ = multiplexer.change_stream_channel(id, A);
     let _ = multiplexer.change_stream_channel(new, A);
@@ -220,6 +221,14 @@ fn ask(multiplexer: &Pairs, id: StreamId) {
     let closed = (multiplexer.is_closed(), multiplexer.is_channel_closed(A));
     let streams = (multiplexer.channel_streams(A), multiplexer.channel_of(id));
     let _ = (asked, closed, streams, format!("{multiplexer:?}"));
+}
+
+/// Sets limits, by one of which a stream and a move are refused.
+fn limit(multiplexer: &Pairs, id: StreamId, channel: ChannelId) {
+    let _ = (multiplexer.set_max_streams(channel, Some(0)), multiplexer.max_streams(channel));
+    assert!(Peer::add(multiplexer, channel, 1).is_none());
+    let _ = multiplexer.change_stream_channel(id, channel);
+    let _ = multiplexer.set_max_streams(channel, None);
 }
 
 /// Removes streams in every way, and the channel that they are in.
@@ -282,8 +291,9 @@ fn send(multiplexer: &Pairs, ids: [StreamId; 2]) {
 /// Every method of the handle is called in `use_every_method` or in what stands below it.
 #[test]
 fn no_method_is_left_out() {
-    const METHODS: [&str; 4] = [
+    const METHODS: [&str; 5] = [
         include_str!("../src/multiplexer.rs"),
+        include_str!("../src/multiplexer/limits.rs"),
         include_str!("../src/multiplexer/receiving.rs"),
         include_str!("../src/multiplexer/sending.rs"),
         include_str!("../src/multiplexer/blocking.rs"),

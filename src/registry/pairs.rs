@@ -26,7 +26,7 @@ impl<St, Si> Registry<St, Si> {
     ) -> Result<StreamId, AddStreamError<St, S>> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        let found = match state.channels.find_open(channel) {
+        let found = match state.channels.find_with_place(channel) {
             _ if state.channels.closed => Err(MultiplexerError::Closed),
             found => found,
         };
@@ -57,8 +57,17 @@ impl<St, Si> Registry<St, Si> {
         if from.id() == to && state.channels.find(to).is_ok_and(|(key, _)| key == pair.seat.channel()) {
             return Ok(());
         }
-        let (to_key, to) = state.channels.find_open(to)?;
-        let to = Arc::clone(to);
+        let (to_key, listed) = state.channels.find_open(to)?;
+        if listed.is_full() {
+            // What will be so for ever is said first.
+            let has_ended = from.is_kept(pair.seat.key());
+            return Err(if has_ended {
+                MultiplexerError::Ended(id)
+            } else {
+                MultiplexerError::ChannelFull(to)
+            });
+        }
+        let to = Arc::clone(&listed.channel);
         let departure = Departure::Moved(to.id());
         let (member, wake_from) =
             from.depart(pair.seat.key(), id, departure).map_err(|_| MultiplexerError::Ended(id))?;

@@ -76,6 +76,7 @@ impl Channels {
             Operation::RemoveChannel { channel } => self.remove_channel(channel),
             Operation::Close => self.close(),
             Operation::CloseChannel { channel } => self.close_channel(channel),
+            Operation::SetMaxStreams { channel, limit } => self.set_max_streams(channel, limit),
             Operation::Shrink { .. } => {
                 self.multiplexer.shrink_to_fit();
                 self.oracle.borrow_mut().change_all();
@@ -175,6 +176,13 @@ impl Channels {
         place.into_iter().for_each(|place| self.oracle.borrow_mut().close_channel(place));
     }
 
+    fn set_max_streams(&self, channel: usize, limit: Option<usize>) {
+        let set = self.multiplexer.set_max_streams(channel, limit);
+        let place = self.oracle.borrow().channel(channel);
+        assert_eq!(set, place.map(|_| ()).ok_or(MultiplexerError::UnknownChannel(channel)));
+        place.into_iter().for_each(|place| self.oracle.borrow_mut().set_max_streams(place, limit));
+    }
+
     fn insert(&self, channel: usize) {
         let number = self.oracle.borrow_mut().add_stream();
         let script =
@@ -190,9 +198,11 @@ impl Channels {
                 Some(_) => None,
             },
         };
+        let full = place.map_or(Some(false), |place| self.oracle.borrow().is_full(place));
         match self.multiplexer.add_stream_pair(Rc::clone(&self.sink), script, channel) {
             Ok(id) => {
                 assert_eq!(error, None);
+                assert_ne!(full, Some(true));
                 let place = place.expect("there is no error");
                 self.oracle.borrow_mut().enter(number, place);
                 let mut ids = self.ids.borrow_mut();
@@ -200,6 +210,8 @@ impl Channels {
                 ids.insert(number, id);
             }
             Err(refused) => {
+                let is_full = error.is_none() && full != Some(false);
+                let error = error.or(is_full.then_some(MultiplexerError::ChannelFull(channel)));
                 assert_eq!(Some(refused.reason()), error);
                 assert_eq!(refused.into_parts().1.number, number, "it comes back");
             }
@@ -259,8 +271,11 @@ impl Channels {
             (Some(_), Some(_)) if oracle.is_kept(stream) => {
                 assert_eq!(moved, Err(MultiplexerError::Ended(id)));
             }
+            (Some(_), Some(to)) if moved == Err(MultiplexerError::ChannelFull(channel)) => {
+                assert_ne!(oracle.is_full(to), Some(false));
+            }
             (Some(_), Some(to)) => {
-                assert_eq!(moved, Ok(()));
+                assert_eq!((moved, oracle.is_full(to).unwrap_or(false)), (Ok(()), false));
                 oracle.leave(stream, Departure::Moved(channel));
                 oracle.enter(stream, to);
             }
@@ -404,6 +419,8 @@ impl Channels {
             let len = oracle.channel(channel).map(|channel| oracle.pairs_in(channel).len());
             assert_eq!(self.multiplexer.channel_len(channel), len);
             assert_eq!(self.multiplexer.has_channel(channel), len.is_some());
+            let max = oracle.channel(channel).map(|channel| oracle.max_streams(channel));
+            assert_eq!(self.multiplexer.max_streams(channel).ok(), max);
         }
         for receiver in self.receivers.iter().filter_map(|receiver| receiver.try_borrow().ok()) {
             if let Some(Receiver { channel, task, .. }) = &*receiver {

@@ -17,6 +17,11 @@ pub(crate) enum Operation {
     CloseChannel {
         channel: usize,
     },
+    /// From now on it admits so many.
+    SetMaxStreams {
+        channel: usize,
+        limit: Option<usize>,
+    },
     /// Gives memory back.
     Shrink {
         channel: usize,
@@ -168,6 +173,10 @@ impl Operation {
             35..=36 => Self::TryRecv { channel: channel(first) },
             37 => Self::Wake { stream: first },
             47..=48 => Self::Shrink { channel: channel(first) },
+            49 => Self::SetMaxStreams {
+                channel: channel(first),
+                limit: Some(operand() % 8).filter(|limit| *limit < 5),
+            },
             _ => Self::Receive { receiver: first },
         }
     }

@@ -131,6 +131,7 @@ struct ChannelAccount {
     name: usize,
     half_close: bool,
     report_departures: bool,
+    max_streams: Option<usize>,
     is_closed: bool,
     is_removed: bool,
     /// The departures that are still to be received, of each stream in their order.
@@ -158,6 +159,7 @@ impl Oracle {
                 name,
                 half_close,
                 report_departures,
+                max_streams: None,
                 is_closed: false,
                 is_removed: false,
                 untold: BTreeMap::new(),
@@ -190,6 +192,34 @@ impl Oracle {
 
     pub(crate) fn close_channel(&mut self, channel: usize) {
         self.channels[channel].is_closed = true;
+    }
+
+    pub(crate) fn set_max_streams(&mut self, channel: usize, limit: Option<usize>) {
+        self.channels[channel].max_streams = limit;
+    }
+
+    pub(crate) fn max_streams(&self, channel: usize) -> Option<usize> {
+        self.channels[channel].max_streams
+    }
+
+    /// Whether no more streams fit in. `None` where that depends on what a call in progress has received.
+    pub(crate) fn is_full(&self, channel: usize) -> Option<bool> {
+        let account = &self.channels[channel];
+        let Some(limit) = account.max_streams else { return Some(false) };
+        let pairs = self.pairs_in(channel).len();
+        let is_full = pairs >= limit || pairs + self.unread(channel) >= 2 * limit;
+        if is_full && pairs < limit && self.is_uncertain(channel) { None } else { Some(is_full) }
+    }
+
+    /// How many departures are still to be received.
+    fn unread(&self, channel: usize) -> usize {
+        let account = &self.channels[channel];
+        let is_reported =
+            |departure: &&Departure| account.report_departures || **departure == Departure::Ended;
+        let polled = self.streams.iter().filter_map(|stream| stream.polled.as_ref());
+        let held = polled.filter(|polled| polled.stay.channel == channel);
+        let held = held.map(|polled| polled.departures.iter().filter(is_reported).count());
+        account.untold.values().map(VecDeque::len).sum::<usize>() + held.sum::<usize>()
     }
 
     pub(crate) fn is_channel_closed(&self, channel: usize) -> bool {

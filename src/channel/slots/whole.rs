@@ -18,6 +18,12 @@ impl<St> State<St> {
         self.members + self.ended
     }
 
+    /// Whether no more streams fit in, by that limit: of the pairs, or of the pairs and the unread departures together.
+    pub(in crate::channel) fn is_full(&self, max_streams: usize) -> bool {
+        let unread = self.departures.unread();
+        self.len() >= max_streams || self.len() + unread >= max_streams.saturating_mul(2)
+    }
+
     /// Admits nobody from now on.
     pub(in crate::channel) fn close(&mut self) -> Wake {
         if self.phase == Phase::Open {
