@@ -84,6 +84,8 @@
 //! | an item to one stream, or to a whole channel, without waiting | [`Multiplexer::try_send`], [`try_send_to`](Multiplexer::try_send_to), and a [`Flusher`] |
 //! | one item to many streams, or to one, until they have it | [`Multiplexer::send`], [`Multiplexer::send_one`] |
 //! | one stream's sink as a `Sink` | [`StreamSender`], from [`Multiplexer::sender`] |
+//! | saying good-bye to one | [`Multiplexer::close_stream`], or [`close_sink`](Multiplexer::close_sink) to hear it out |
+//! | the end of it all, with a deadline | [`Multiplexer::shutdown`] |
 //! | streams without sinks | [`Multiplexer::add_stream`] |
 //! | waiting for the last stream to end | [`Multiplexer::drained`]; in a thread, [`wait_drained`](#feature) |
 //! | the engine alone, owned by one task and without locks | [`StreamSlab`] |
@@ -322,7 +324,9 @@
 // | `sink/one` | `SendOne` |
 // | `sink/sender_closed` | `SenderClosed` |
 // | `sink/sender` | `StreamSender` |
+// | `sink/closing` | one sink on its way to being closed |
 // | `sink/close` | `CloseSink`, `CloseStream` |
+// | `sink/shutdown` | `Shutdown` |
 // | `multiplexer` | `Multiplexer`: the handle |
 // | `multiplexer/limits` | its methods for the limits of channels |
 // | `multiplexer/receiving` | its methods that receive |
@@ -363,7 +367,9 @@ pub use event::{StreamEvent, StreamPair};
 pub use id::{ChannelId, StreamId};
 pub use multiplexer::Multiplexer;
 pub use options::ChannelOptions;
-pub use sink::{CloseSink, CloseStream, Flusher, SendMany, SendOne, SenderClosed, Sent, StreamSender};
+pub use sink::{
+    CloseSink, CloseStream, Flusher, SendMany, SendOne, SenderClosed, Sent, Shutdown, StreamSender,
+};
 pub use stream_map::StreamMap;
 
 /// What the methods of [`StreamSlab`] return. In a module of its own, as in the standard library's collections: so an

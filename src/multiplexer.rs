@@ -450,7 +450,7 @@ impl<St, Si> Multiplexer<St, Si> {
 
     /// Closes the multiplexer and all its channels: no more channels and streams are admitted, and no stream is
     /// moved to another channel. Those that are there go on and may be sent to. A receiver ends when its channel is
-    /// empty; see also [`drained`](Self::drained).
+    /// empty; see also [`drained`](Self::drained), and [`shutdown`](Self::shutdown) to end those that are left.
     pub fn close(&self) {
         self.registry().close();
     }

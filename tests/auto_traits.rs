@@ -13,8 +13,8 @@ use std::task::{Context, Poll};
 use stream_multiplexer::stream_slab::{IntoIter, Iter, IterMut, RecvMany as SlabRecvMany};
 use stream_multiplexer::{
     AddStreamError, ChannelOptions, ChannelReceiver, CloseSink, CloseStream, Drained, Flusher, Multiplexer,
-    MultiplexerError, Recv, RecvMany, SendError, SendMany, SendOne, SenderClosed, Sent, StreamEvent,
-    StreamId, StreamMap, StreamPair, StreamSender, StreamSlab, TryRecvError, TrySendError,
+    MultiplexerError, Recv, RecvMany, SendError, SendMany, SendOne, SenderClosed, Sent, Shutdown,
+    StreamEvent, StreamId, StreamMap, StreamPair, StreamSender, StreamSlab, TryRecvError, TrySendError,
 };
 
 /// Whether a type has a trait, as a constant: the inherent one is preferred, and is there only if the bound
@@ -179,6 +179,11 @@ assert_auto_traits! {
     CloseStream<'static, Free, Out<()>, Local> => true true true,
     CloseStream<'static, Local, Out<()>, Free> => false false true,
     CloseStream<'static, Free, Out<Rc<()>>, Free> => false false true,
+    Shutdown<'static, Free, Out<()>, Local> => true true true,
+    Shutdown<'static, Unshared, Out<Cell<()>>, Free> => true true true,
+    Shutdown<'static, Local, Out<()>, Free> => false false true,
+    Shutdown<'static, Free, Out<Rc<()>>, Free> => false false true,
+    Shutdown<'static, Free, Outlet<(), Rc<()>>, Free> => false false true,
 }
 
 // A slab owns its members, as a `Vec` does.
@@ -253,6 +258,9 @@ assert_unwind_safety! {
     CloseStream<'static, Changing, Out<Cell<()>>, Unshared> => true true,
     CloseSink<'static, Free, Out<()>, Free> => true true,
     CloseSink<'static, Changing, Out<Cell<()>>, Unshared> => true true,
+    Shutdown<'static, Free, Out<()>, Free> => true true,
+    Shutdown<'static, Changing, Out<Cell<()>>, Unshared> => true true,
+    Shutdown<'static, Free, Outlet<(), Cell<()>>, Free> => true false,
     SenderClosed<'static, Out<()>> => true true,
     SenderClosed<'static, Out<Cell<()>>> => true true,
     Flusher<Free, Out<()>, Free> => true true,
