@@ -25,15 +25,14 @@
 //! # Slow readers
 //!
 //! - A client that is 1,024 lines behind is disconnected.
-//! - After every 256 lines the room waits until all members have them, for 100 ms at most. So a client that reads at a
-//!   fair speed is not disconnected because others talk faster, and a slow one leaves the rest 2,560 lines a second,
-//!   until it is disconnected.
-//! - Beyond that it waits as long as more than half of the members are behind. What they say meanwhile waits in their
-//!   sockets, and TCP slows them down to what most can read. That is the backpressure of a channel: not to ask it. A few
-//!   slow readers cannot bring it about.
+//! - After every 256 lines the room waits until all members have them, and hears nobody meanwhile. What they say waits in
+//!   their sockets, and TCP slows them down to what all can read: that is the backpressure of a channel, not to ask it.
+//!   So nobody who reads at a fair speed is disconnected because others talk faster.
+//! - When nobody has caught up for half a second the room goes on without those who are left. So a few who never read
+//!   cost the others two seconds, and then they are disconnected.
 //!
-//! To wait for each line until all have it was refused: a member that takes its line just before a deadline would slow
-//! down everybody to one line for each deadline.
+//! To wait for all after each line was refused: a member that takes its line just before a deadline would slow down
+//! everybody to one line for each deadline.
 
 mod protocol;
 mod room;

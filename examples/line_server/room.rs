@@ -18,9 +18,10 @@ use tokio_util::codec::LinesCodecError;
 const NEWCOMERS: usize = 1;
 const MEMBERS: usize = 2;
 
-/// After so many lines the room waits for its members: for all of them so long, and so long as most are behind.
+/// After so many lines the room waits until all members have them.
 const IN_A_ROW: usize = 256;
-const GRACE: Duration = Duration::from_millis(100);
+/// How long nobody may catch up meanwhile: if a few are behind, and if most are.
+const GRACE: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a client that leaves may take to read its last lines.
 const LINGER: Duration = Duration::from_secs(5);
@@ -158,18 +159,23 @@ impl Room {
         }
     }
 
-    /// Waits until all members have what was said: for a moment, and longer if most do not.
+    /// Waits until all members have what was said, or nobody has caught up for a while.
     async fn send_and_wait(&self, line: Line) -> Sent<LinesCodecError> {
         let mut send = self.connections.send_to(MEMBERS, line).expect("the channel is there");
-        if let Ok(sent) = timeout(GRACE, &mut send).await {
-            return sent;
+        loop {
+            let behind = send.pending().count();
+            let patience = if behind > self.names.len() / 2 { PATIENCE } else { GRACE };
+            let catches_up = poll_fn(|cx| match send.poll_unpin(cx) {
+                Poll::Ready(sent) => Poll::Ready(Some(sent)),
+                Poll::Pending if send.pending().count() < behind => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            });
+            match timeout(patience, catches_up).await {
+                Ok(Some(sent)) => return sent,
+                Ok(None) => {}
+                Err(_) => return send.into_sent(),
+            }
         }
-        let most_have_it = poll_fn(|cx| {
-            let is_done = send.poll_unpin(cx).is_ready() || send.pending().count() <= self.names.len() / 2;
-            if is_done { Poll::Ready(()) } else { Poll::Pending }
-        });
-        let _ = timeout(PATIENCE, most_have_it).await;
-        send.into_sent()
     }
 
     /// Lets a client go at once.
