@@ -329,6 +329,7 @@
 // | `sink/shutdown` | `Shutdown` |
 // | `multiplexer` | `Multiplexer`: the handle |
 // | `multiplexer/limits` | its methods for the limits of channels |
+// | `multiplexer/pausing` | its methods that pause and resume |
 // | `multiplexer/receiving` | its methods that receive |
 // | `multiplexer/sending` | its methods that send |
 // | `multiplexer/blocking` | its methods that block the thread |

@@ -3,6 +3,7 @@
 #[cfg(all(feature = "blocking", not(target_family = "wasm")))]
 mod blocking;
 mod limits;
+mod pausing;
 mod receiving;
 mod sending;
 
@@ -196,7 +197,8 @@ impl<St, Si> Multiplexer<St, Si> {
 
     /// Waits until a channel is closed and no stream is in it that could still bring something.
     ///
-    /// Resolves to `Result<(), MultiplexerError>`. Streams end only while somebody receives from them. Pairs that
+    /// Resolves to `Result<(), MultiplexerError>`. Streams end only while somebody receives from them, and those that are
+    /// [paused](Self::pause_stream) not before they are resumed. Pairs that
     /// [stay](ChannelOptions::half_close) after the end of their stream are not waited for, nor are departures that
     /// nobody has received. The removal of the channel counts as its end.
     ///

@@ -11,6 +11,7 @@ mod control;
 mod flushing;
 mod memory;
 mod pairs;
+mod pausing;
 mod reach;
 mod removed;
 

@@ -33,12 +33,15 @@ pub(crate) fn run(operations: &[Operation]) {
     }
     world.receive_the_rest();
     world.check_places();
+    world.resume_all();
+    world.receive_the_rest();
+    world.check_places();
     world.remove_all();
 }
 
 struct Channels {
     oracle: Rc<RefCell<Oracle>>,
-    multiplexer: Multiplexer<Script, Sink>,
+    multiplexer: Pairs,
     /// By the numbers of their streams.
     ids: RefCell<BTreeMap<usize, StreamId>>,
     /// Each is borrowed while it polls.
@@ -46,6 +49,8 @@ struct Channels {
     sink: Sink,
     this: Weak<Self>,
 }
+
+type Pairs = Multiplexer<Script, Sink>;
 
 /// Counts those that were not dropped.
 type Sink = Rc<()>;
@@ -77,6 +82,18 @@ impl Channels {
             Operation::Close => self.close(),
             Operation::CloseChannel { channel } => self.close_channel(channel),
             Operation::SetMaxStreams { channel, limit } => self.set_max_streams(channel, limit),
+            Operation::PauseChannel { channel } => {
+                self.pause_channel(channel, true, Multiplexer::pause_channel);
+            }
+            Operation::ResumeChannel { channel } => {
+                self.pause_channel(channel, false, Multiplexer::resume_channel);
+            }
+            Operation::PauseStream { stream } => self.with_id(stream, |stream, id| {
+                self.pause_stream(stream, id, true, Multiplexer::pause_stream);
+            }),
+            Operation::ResumeStream { stream } => self.with_id(stream, |stream, id| {
+                self.pause_stream(stream, id, false, Multiplexer::resume_stream);
+            }),
             Operation::Shrink { .. } => {
                 self.multiplexer.shrink_to_fit();
                 self.oracle.borrow_mut().change_all();
@@ -181,6 +198,40 @@ impl Channels {
         let place = self.oracle.borrow().channel(channel);
         assert_eq!(set, place.map(|_| ()).ok_or(MultiplexerError::UnknownChannel(channel)));
         place.into_iter().for_each(|place| self.oracle.borrow_mut().set_max_streams(place, limit));
+    }
+
+    /// Or resumes it.
+    fn pause_channel(
+        &self,
+        channel: usize,
+        paused: bool,
+        pause: fn(&Pairs, usize) -> Result<(), MultiplexerError>,
+    ) {
+        let done = pause(&self.multiplexer, channel);
+        let place = self.oracle.borrow().channel(channel);
+        assert_eq!(done, place.map(|_| ()).ok_or(MultiplexerError::UnknownChannel(channel)));
+        place.into_iter().for_each(|place| self.oracle.borrow_mut().pause_channel(place, paused));
+    }
+
+    /// Or resumes it.
+    fn pause_stream(
+        &self,
+        stream: usize,
+        id: StreamId,
+        paused: bool,
+        pause: fn(&Pairs, StreamId) -> Result<(), MultiplexerError>,
+    ) {
+        let done = pause(&self.multiplexer, id);
+        let mut oracle = self.oracle.borrow_mut();
+        let expected = match () {
+            () if !oracle.has_pair(stream) => Err(MultiplexerError::UnknownStream(id)),
+            () if oracle.is_kept(stream) => Err(MultiplexerError::Ended(id)),
+            () => Ok(()),
+        };
+        assert_eq!(done, expected);
+        if done.is_ok() {
+            oracle.pause_stream(stream, paused);
+        }
     }
 
     fn insert(&self, channel: usize) {
@@ -421,6 +472,8 @@ impl Channels {
             assert_eq!(self.multiplexer.has_channel(channel), len.is_some());
             let max = oracle.channel(channel).map(|channel| oracle.max_streams(channel));
             assert_eq!(self.multiplexer.max_streams(channel).ok(), max);
+            let paused = oracle.channel(channel).map(|channel| oracle.is_channel_paused(channel));
+            assert_eq!(self.multiplexer.is_channel_paused(channel), paused);
         }
         for receiver in self.receivers.iter().filter_map(|receiver| receiver.try_borrow().ok()) {
             if let Some(Receiver { channel, task, .. }) = &*receiver {
@@ -440,7 +493,17 @@ impl Channels {
         let oracle = self.oracle.borrow();
         for (stream, id) in &*self.ids.borrow() {
             assert_eq!(self.multiplexer.channel_of(*id), oracle.channel_of(*stream));
+            let paused = oracle.has_pair(*stream).then(|| oracle.is_paused(*stream));
+            assert_eq!(self.multiplexer.is_paused(*id), paused);
         }
+    }
+
+    fn resume_all(&self) {
+        let ids = self.ids.borrow().clone();
+        for (stream, id) in ids {
+            self.pause_stream(stream, id, false, Multiplexer::resume_stream);
+        }
+        (0..CHANNELS).for_each(|channel| self.perform(&Operation::ResumeChannel { channel }));
     }
 
     fn receive_the_rest(&self) {

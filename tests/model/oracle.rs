@@ -105,6 +105,8 @@ struct StreamAccount {
     polled: Option<Polled>,
     /// It ended in this half-closing channel, where its pair is kept.
     kept_in: Option<usize>,
+    /// Wherever it is.
+    is_paused: bool,
     /// It came, was woken or had an item, and was not polled since.
     is_ready: bool,
     /// From its last poll, in this stay.
@@ -132,6 +134,7 @@ struct ChannelAccount {
     half_close: bool,
     report_departures: bool,
     max_streams: Option<usize>,
+    is_paused: bool,
     is_closed: bool,
     is_removed: bool,
     /// The departures that are still to be received, of each stream in their order.
@@ -144,6 +147,8 @@ struct Call {
     polls: Vec<(usize, Outcome)>,
     /// It is for one event.
     is_single: bool,
+    /// The channel was paused when it began.
+    is_paused: bool,
     /// Something else was done in the middle of it, so it may wake its own task.
     is_disturbed: bool,
 }
@@ -160,6 +165,7 @@ impl Oracle {
                 half_close,
                 report_departures,
                 max_streams: None,
+                is_paused: false,
                 is_closed: false,
                 is_removed: false,
                 untold: BTreeMap::new(),
@@ -192,6 +198,14 @@ impl Oracle {
 
     pub(crate) fn close_channel(&mut self, channel: usize) {
         self.channels[channel].is_closed = true;
+    }
+
+    pub(crate) fn pause_channel(&mut self, channel: usize, paused: bool) {
+        self.channels[channel].is_paused = paused;
+    }
+
+    pub(crate) fn is_channel_paused(&self, channel: usize) -> bool {
+        self.channels[channel].is_paused
     }
 
     pub(crate) fn set_max_streams(&mut self, channel: usize, limit: Option<usize>) {
@@ -261,10 +275,10 @@ impl Oracle {
         let has_something = |stream: &StreamAccount| {
             let is_here = stream.stay.is_some_and(|stay| stay.channel == channel) && stream.polled.is_none();
             let panics = stream.trick == Some(Trick::Panic);
-            is_here && (!stream.items.is_empty() || stream.ends || panics)
+            is_here && !stream.is_paused && (!stream.items.is_empty() || stream.ends || panics)
         };
         let has_untold = !self.channels[channel].untold.is_empty() && !self.is_uncertain(channel);
-        has_untold || self.streams.iter().any(has_something)
+        !self.channels[channel].is_paused && (has_untold || self.streams.iter().any(has_something))
     }
 
     /// Whether a call is in progress that may have received departures already.
@@ -362,6 +376,17 @@ impl Oracle {
         (0..self.streams.len()).filter(|stream| self.has_pair(*stream)).count()
     }
 
+    /// Resumed, it has a turn.
+    pub(crate) fn pause_stream(&mut self, stream: usize, paused: bool) {
+        let account = &mut self.streams[stream];
+        account.is_ready |= account.is_paused && !paused;
+        account.is_paused = paused;
+    }
+
+    pub(crate) fn is_paused(&self, stream: usize) -> bool {
+        self.streams[stream].is_paused
+    }
+
     /// Whether its pair is kept after its end.
     pub(crate) fn is_kept(&self, stream: usize) -> bool {
         self.streams[stream].kept_in.is_some()
@@ -456,6 +481,8 @@ impl Oracle {
         let call = self.calls.last().expect("streams are polled by those who receive");
         assert_eq!(stay.channel, call.channel, "stream {stream} was polled for another channel");
         assert!(account.polled.is_none(), "stream {stream} was polled while it was polled");
+        assert!(!account.is_paused, "stream {stream} was polled while it is paused");
+        assert!(!self.channels[stay.channel].is_paused, "stream {stream} was polled in a paused channel");
         if !account.is_ready {
             assert!(self.stale_wakes > 0, "stream {stream} was polled again unwoken");
             self.stale_wakes -= 1;
@@ -517,6 +544,7 @@ impl Oracle {
         let ended = owed != Some(Departure::Removed);
         let is_kept = ended && self.channels[stay.channel].half_close;
         self.streams[stream].kept_in = is_kept.then_some(stay.channel);
+        self.streams[stream].is_paused = false;
         if let Some(departure) = owed {
             self.owe(stay.channel, stream, departure);
         }
@@ -528,13 +556,15 @@ impl Oracle {
     }
 
     pub(crate) fn begin_call(&mut self, channel: usize, is_single: bool) {
-        self.calls.push(Call { channel, polls: Vec::new(), is_single, is_disturbed: false });
+        let is_paused = self.channels[channel].is_paused;
+        self.calls.push(Call { channel, polls: Vec::new(), is_single, is_paused, is_disturbed: false });
     }
 
     /// Looks whether a call brought what it must.
     pub(crate) fn end_call(&mut self, events: &[Event], received: Received) {
         let call = self.calls.pop().expect("it began");
         self.check_events(&call, events);
+        assert!(!call.is_paused || call.is_disturbed || events.is_empty(), "received from a paused channel");
         if call.is_single && !call.is_disturbed {
             Self::check_bounds(&call);
         }
