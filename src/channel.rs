@@ -16,14 +16,20 @@
 pub(crate) mod departures;
 pub(crate) mod drained;
 pub(crate) mod member;
+pub(crate) mod pace;
 pub(crate) mod receiver;
 pub(crate) mod recv;
+pub(crate) mod schedule;
+pub(crate) mod select;
+pub(crate) mod share;
 pub(crate) mod slots;
 pub(crate) mod turns;
 
 pub use drained::Drained;
 pub use receiver::{ChannelReceiver, RecvMany};
 pub use recv::Recv;
+pub use select::{ChannelSelect, SelectMany, SelectStats, ShareStats};
+pub use share::Share;
 
 use crate::channel::departures::{Panic, Spent};
 use crate::channel::member::BoxedMember;

@@ -4,6 +4,7 @@ pub(crate) mod close;
 pub(crate) mod closing;
 pub(crate) mod delivery;
 pub(crate) mod flush_set;
+pub(crate) mod flush_turn;
 pub(crate) mod flusher;
 pub(crate) mod many;
 pub(crate) mod one;

@@ -8,12 +8,15 @@ mod support;
 
 use futures::{SinkExt, StreamExt};
 use pollster::block_on;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
-use stream_multiplexer::{ChannelId, ChannelOptions, Multiplexer, StreamId, StreamSender};
+use stream_multiplexer::{
+    ChannelId, ChannelOptions, ChannelSelect, Multiplexer, Share, StreamId, StreamSender,
+};
 use support::hooked::{Action, Hooked, Hooks, Moment};
 use support::{Feed, Gate, Gatekeeper, Pipe, gate, pipe, poll, poll_future, poll_with};
 
@@ -122,6 +125,23 @@ impl Scene {
         then(self);
     }
 
+    /// A select of channel `A`.
+    fn select(&self) -> ChannelSelect<Hooked<Pipe<Parcel>>, Hooked<Gate<Parcel>>> {
+        let mut select = self.multiplexer.select();
+        select.add(A, Share::new()).unwrap();
+        select
+    }
+
+    /// The same, and it waits as a task.
+    fn select_as(&self, task: &Waker) -> ChannelSelect<Hooked<Pipe<Parcel>>, Hooked<Gate<Parcel>>> {
+        self.receive();
+        let mut select = self.select();
+        // What it took out is waited for at the second poll.
+        while poll(&mut select).is_ready() {}
+        assert!(poll_with(&mut select, task).is_pending());
+        select
+    }
+
     /// A sender that keeps an item, for another came between; with a sink that had room for one.
     fn sender_that_keeps(&self, parcel: Parcel) -> Sender {
         let mut sender = self.multiplexer.sender(self.peer.id).unwrap();
@@ -162,7 +182,7 @@ impl Scene {
 /// What is done from within. The multiplexer may be in any state.
 type Use = fn(&Pairs, StreamId);
 
-const USES: [(&str, Use); 13] = [
+const USES: [(&str, Use); 14] = [
     ("every method", use_every_method),
     ("moved", |multiplexer, id| {
         let _ = multiplexer.change_stream_channel(id, B);
@@ -287,6 +307,13 @@ fn receive(multiplexer: &Pairs) {
         drop(poll(&mut receiver));
         let _ = poll_future(&mut receiver.recv_many(&mut Vec::new(), 3), Waker::noop());
     }
+    let mut select = multiplexer.select();
+    for (channel, priority) in [(A, 0), (B, 1)] {
+        let _ = select.add(channel, Share::new().priority(priority));
+    }
+    drop(poll(&mut select));
+    let _ = poll_future(&mut select.recv_many(&mut Vec::new(), 3), Waker::noop());
+    select.remove(A);
 }
 
 fn send(multiplexer: &Pairs, ids: [StreamId; 2]) {
@@ -432,6 +459,18 @@ mod in_the_poll_of_a_stream {
     }
 
     #[test]
+    fn in_a_select() {
+        from_within(ROOM, |scene, action| {
+            scene.receive();
+            scene.peer.stream.on(Moment::Poll, action);
+            scene.peer.feed.push(Parcel::default());
+            let mut select = scene.select();
+            select.cost(|_| 3);
+            drop(block_on(select.next()));
+        });
+    }
+
+    #[test]
     fn in_recv_many() {
         from_within(ROOM, |scene, action| {
             scene.peer.stream.on(Moment::Poll, action);
@@ -500,6 +539,18 @@ mod in_the_poll_of_a_sink {
     }
 
     #[test]
+    fn to_flush_by_a_select() {
+        from_within(ROOM, |scene, action| {
+            scene.receive();
+            let mut select = scene.select();
+            scene.peer.keeper.set_flushes(false);
+            let _ = scene.multiplexer.try_send(scene.peer.id, Parcel::default());
+            scene.peer.sink.on(Moment::Flush, action);
+            drop(poll(&mut select));
+        });
+    }
+
+    #[test]
     fn to_close() {
         from_within(ROOM, |scene, action| {
             scene.peer.sink.on(Moment::Close, action);
@@ -529,6 +580,65 @@ mod in_the_poll_of_a_sink {
             scene.peer.sink.on(Moment::Ready, action);
             scene.peer.keeper.make_room(1);
             let _ = poll_future(&mut send, Waker::noop());
+        });
+    }
+}
+
+mod in_the_waker_of_a_select {
+    use super::*;
+
+    #[test]
+    fn when_an_item_comes() {
+        from_within(ROOM, |scene, action| {
+            let _select = scene.select_as(&task(Moment::Wake, action));
+            scene.peer.feed.push(Parcel::default());
+        });
+    }
+
+    #[test]
+    fn when_the_channel_is_removed() {
+        from_within(ROOM, |scene, action| {
+            let _select = scene.select_as(&task(Moment::Wake, action));
+            drop(scene.multiplexer.remove_channel(A));
+        });
+    }
+
+    #[test]
+    fn when_a_channel_is_added_to_it() {
+        from_within(ROOM, |scene, action| {
+            let mut select = scene.select_as(&task(Moment::Wake, action));
+            select.add(B, Share::new()).unwrap();
+        });
+    }
+
+    #[test]
+    fn when_something_is_unflushed() {
+        from_within(ROOM, |scene, action| {
+            let _select = scene.select_as(&task(Moment::Wake, action));
+            scene.peer.keeper.set_flushes(false);
+            let _ = scene.multiplexer.try_send(scene.peer.id, Parcel::default());
+        });
+    }
+
+    #[test]
+    fn when_it_yields() {
+        from_within(ROOM, |scene, action| {
+            scene.receive();
+            let mut select = scene.select();
+            select.yield_every(NonZeroU32::new(1));
+            scene.peer.feed.push(Parcel::default());
+            while poll(&mut select).is_pending() {}
+            assert!(poll_with(&mut select, &task(Moment::Wake, action)).is_pending());
+        });
+    }
+
+    #[test]
+    fn when_that_is_dropped() {
+        from_within(ROOM, |scene, action| {
+            let task = task(Moment::Drop, action);
+            let select = scene.select_as(&task);
+            drop(task);
+            drop(select);
         });
     }
 }

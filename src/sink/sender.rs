@@ -169,7 +169,7 @@ impl<St, Si: Sink<T> + Unpin, T> StreamSender<St, Si, T> {
         &mut self,
         sink: &SinkSlot<Si>,
         cx: Option<&mut Context<'_>>,
-        poll: impl FnOnce(&mut Option<T>, &mut Truth, Option<(&mut Si, &mut Context<'_>)>) -> Poll<R>,
+        poll: impl FnOnce(&mut Option<T>, &mut Truth<Si>, Option<(&mut Si, &mut Context<'_>)>) -> Poll<R>,
     ) -> Poll<R> {
         let Self { registry, id, item, waiter, .. } = self;
         let removal = on_panic(|| {

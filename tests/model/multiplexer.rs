@@ -445,6 +445,7 @@ impl Channels {
             StreamEvent::Ended => Some(Departure::Ended),
             StreamEvent::Moved(channel) => Some(Departure::Moved(channel)),
             StreamEvent::Removed => Some(Departure::Removed),
+            StreamEvent::SinkFailed => unreachable!("these sinks take nothing"),
         };
         match self.event_without_reason(id, event.item()) {
             Event::Left { stream, .. } => Event::Left { stream, why },
