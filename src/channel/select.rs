@@ -302,9 +302,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         let key = self.slots.fill_with(|waker| Seat { channel, waiter: Waiter::default(), waker });
         self.schedule.add(key, share);
         self.terminated = false;
-        if self.slots.unpark() {
-            self.slots.tasks().wake_all();
-        }
+        self.unpark();
         Ok(())
     }
 
@@ -325,11 +323,13 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
     /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
     /// ```
     pub fn remove(&mut self, channel: ChannelId) -> bool {
-        let found = self.find_channel(channel);
-        if let Some(key) = found {
-            self.leave(key);
+        let Some(key) = self.find_channel(channel) else { return false };
+        self.leave(key);
+        if self.is_empty() {
+            // That is its end.
+            self.unpark();
         }
-        found.is_some()
+        true
     }
 
     /// Gives a channel another share from now on. Returns whether it is in this select. If it is in debt to the others of
@@ -388,6 +388,13 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
 
     fn find_channel(&self, id: ChannelId) -> Option<usize> {
         self.seats().find(|(_, channel)| channel.id() == id).map(|(key, _)| key)
+    }
+
+    /// Wakes the task, if it sleeps: there is something to do, other than by a wake.
+    fn unpark(&mut self) {
+        if self.slots.unpark() {
+            self.slots.tasks().wake_all();
+        }
     }
 
     /// Lets go of a channel.
@@ -520,9 +527,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         self.flushes.is_ready = drives;
         if drives {
             self.registry.attach_flusher();
-            if self.slots.unpark() {
-                self.slots.tasks().wake_all();
-            }
+            self.unpark();
         } else {
             let Self { registry, slots, .. } = self;
             let detached = afterwards(|| registry.detach_flusher());

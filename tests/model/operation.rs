@@ -94,6 +94,28 @@ pub(crate) enum Operation {
     TryRecv {
         channel: usize,
     },
+    /// To the select; with a share made of any number.
+    Select {
+        channel: usize,
+        share: u32,
+    },
+    /// From the select.
+    Unselect {
+        channel: usize,
+    },
+    SetShare {
+        channel: usize,
+        share: u32,
+    },
+    /// From now on the select polls as another task.
+    ChangeSelectTask,
+    /// Polls the select once.
+    ReceiveSelected,
+    ReceiveManySelected {
+        limit: usize,
+    },
+    /// Another takes its place.
+    DropSelect,
 }
 
 /// What a stream does, once.
@@ -168,6 +190,13 @@ impl Operation {
             35..=36 => Self::TryRecv { channel: channel(first) },
             37 => Self::Wake { stream: first },
             47..=48 => Self::Shrink { channel: channel(first) },
+            49..=50 => Self::Select { channel: channel(first), share: operand() as u32 },
+            51 => Self::Unselect { channel: channel(first) },
+            52 => Self::SetShare { channel: channel(first), share: operand() as u32 },
+            53..=55 => Self::ReceiveSelected,
+            56 if first < 128 => Self::ReceiveManySelected { limit: first % 5 },
+            56 if first >= 240 => Self::DropSelect,
+            57 if first < 64 => Self::ChangeSelectTask,
             _ => Self::Receive { receiver: first },
         }
     }
