@@ -9,11 +9,14 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::hint::black_box;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use stream_multiplexer::{ChannelReceiver, Multiplexer, SendError, StreamEvent, StreamId, StreamSlab};
-use support::{Drain, Feed, Pipe, Wakes, pipe, poll, poll_future, poll_with};
+use stream_multiplexer::{
+    ChannelReceiver, ChannelSelect, Multiplexer, SendError, Share, StreamEvent, StreamId, StreamSlab,
+};
+use support::{Drain, Feed, Pipe, Wakes, gate, pipe, poll, poll_future, poll_with};
 
 /// The system's allocator; counts the allocations of each thread.
 struct Counting;
@@ -270,6 +273,77 @@ fn recv_many_into_a_buffer_with_room() {
         assert_eq!(receiver.recv_many(&mut buffer, 400).now_or_never(), Some(400));
         let cx = &mut Context::from_waker(Waker::noop());
         assert_eq!(receiver.poll_recv_many(cx, &mut buffer, 100), Poll::Ready(100));
+    });
+}
+
+/// A hundred channels of five priorities: each wakes, is received from and sleeps; then all are ready at a time, with
+/// relief rounds and yields.
+#[test]
+fn waking_waiting_and_items_of_a_select() {
+    let multiplexer = Multiplexer::<_, Drain>::new();
+    let mut select = multiplexer.select();
+    select.starvation_bound(NonZeroU32::new(3)).cost(|item: &usize| *item as u64);
+    let feeds: Vec<_> = (0..100)
+        .map(|channel| {
+            let (feed, stream) = pipe();
+            multiplexer.add_channel(channel).unwrap();
+            multiplexer.add_stream_pair(Drain, stream, channel).unwrap();
+            let priority = u32::try_from(channel % 5).unwrap();
+            select.add(channel, Share::new().priority(priority).weight(priority + 1)).unwrap();
+            feed
+        })
+        .collect();
+    let (wakes, waker) = Wakes::new();
+    let drain = |select: &mut ChannelSelect<Pipe<usize>, Drain>| {
+        let mut events = 0;
+        loop {
+            match poll_with(select, &waker) {
+                Poll::Ready(event) => events += usize::from(event.is_some()),
+                Poll::Pending if wakes.take() == 0 => return events,
+                Poll::Pending => {}
+            }
+        }
+    };
+    drain(&mut select);
+    allocates_nothing_once_grown(|| {
+        for feed in &feeds {
+            feed.push(1);
+            assert_ne!(wakes.take(), 0);
+            assert_eq!(drain(&mut select), 1);
+        }
+        feeds.iter().for_each(|feed| (0..9).for_each(|item| feed.push(item)));
+        assert_eq!(drain(&mut select), 900);
+    });
+}
+
+#[test]
+fn what_a_select_flushes() {
+    let multiplexer = Multiplexer::new();
+    multiplexer.add_channel(CHANNEL).unwrap();
+    let gates: Vec<_> = (0..9)
+        .map(|_| {
+            let (keeper, sink) = gate(usize::MAX);
+            let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), CHANNEL).unwrap();
+            (id, keeper)
+        })
+        .collect();
+    let mut select = multiplexer.select();
+    select.add(CHANNEL, Share::new()).unwrap();
+    let (wakes, waker) = Wakes::new();
+    assert!(poll_with(&mut select, &waker).is_pending());
+    allocates_nothing_once_grown(|| {
+        for (id, keeper) in &gates {
+            keeper.set_flushes(false);
+            assert!(multiplexer.try_send(*id, ()).is_ok());
+        }
+        assert!(poll_with(&mut select, &waker).is_pending());
+        wakes.take();
+        for (_, keeper) in &gates {
+            keeper.set_flushes(true);
+        }
+        assert_eq!(wakes.take(), 1);
+        assert!(poll_with(&mut select, &waker).is_pending());
+        assert!(gates.iter().all(|(_, keeper)| keeper.flushed() != 0));
     });
 }
 

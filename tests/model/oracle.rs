@@ -24,10 +24,12 @@ pub(crate) enum Event {
         stream: usize,
         item: u32,
     },
-    /// `None` where the library does not tell why.
     Left {
         stream: usize,
+        /// `None` where the library does not tell why.
         why: Option<Departure>,
+        /// The name of the channel; `None` if there is but one.
+        from: Option<usize>,
     },
 }
 
@@ -143,7 +145,8 @@ struct ChannelAccount {
 
 /// A call to receive.
 struct Call {
-    channel: usize,
+    /// One, unless a select makes the call.
+    channels: Vec<usize>,
     polls: Vec<(usize, Outcome)>,
     /// It is for one event.
     is_single: bool,
@@ -252,6 +255,11 @@ impl Oracle {
         self.names.get(&name).copied()
     }
 
+    /// Whether this is, or was, its name.
+    pub(crate) fn is_named(&self, channel: usize, name: usize) -> bool {
+        self.channels[channel].name == name
+    }
+
     pub(crate) fn members(&self, channel: usize) -> Vec<usize> {
         let is_in = |stream: &usize| self.streams[*stream].stay.is_some_and(|stay| stay.channel == channel);
         (0..self.streams.len()).filter(is_in).collect()
@@ -283,7 +291,7 @@ impl Oracle {
 
     /// Whether a call is in progress that may have received departures already.
     pub(crate) fn is_uncertain(&self, channel: usize) -> bool {
-        self.calls.iter().any(|call| call.channel == channel && !call.is_single)
+        self.calls.iter().any(|call| call.channels.contains(&channel) && !call.is_single)
     }
 
     /// After so many polls nothing is left, whatever streams still do.
@@ -479,7 +487,7 @@ impl Oracle {
         let account = &mut self.streams[stream];
         let stay = account.stay.expect("only streams that are in a channel are polled");
         let call = self.calls.last().expect("streams are polled by those who receive");
-        assert_eq!(stay.channel, call.channel, "stream {stream} was polled for another channel");
+        assert!(call.channels.contains(&stay.channel), "stream {stream} was polled for another channel");
         assert!(account.polled.is_none(), "stream {stream} was polled while it was polled");
         assert!(!account.is_paused, "stream {stream} was polled while it is paused");
         assert!(!self.channels[stay.channel].is_paused, "stream {stream} was polled in a paused channel");
@@ -556,8 +564,13 @@ impl Oracle {
     }
 
     pub(crate) fn begin_call(&mut self, channel: usize, is_single: bool) {
-        let is_paused = self.channels[channel].is_paused;
-        self.calls.push(Call { channel, polls: Vec::new(), is_single, is_paused, is_disturbed: false });
+        self.begin_call_of(vec![channel], is_single);
+    }
+
+    /// Of a select, if there are several channels.
+    pub(crate) fn begin_call_of(&mut self, channels: Vec<usize>, is_single: bool) {
+        let is_paused = channels.iter().all(|channel| self.channels[*channel].is_paused);
+        self.calls.push(Call { channels, polls: Vec::new(), is_single, is_paused, is_disturbed: false });
     }
 
     /// Looks whether a call brought what it must.
@@ -572,11 +585,11 @@ impl Oracle {
         assert_eq!(received == Received::Panicked, panicked, "a panic, or its loss");
         match received {
             Received::Nothing { woken: true } => assert!(self.may_yield(&call), "it yields for no reason"),
-            Received::Nothing { woken: false } => self.check_nothing(call.channel),
+            Received::Nothing { woken: false } => self.check_nothing(&call),
             Received::NothingAtOnce if self.may_yield(&call) => {}
-            Received::NothingAtOnce => self.check_nothing(call.channel),
-            Received::End if self.is_uncertain(call.channel) => {}
-            Received::End => assert!(self.has_ended(call.channel), "the channel has not ended"),
+            Received::NothingAtOnce => self.check_nothing(&call),
+            Received::End if call.channels.iter().any(|channel| self.is_uncertain(*channel)) => {}
+            Received::End => assert!(self.have_ended(&call.channels), "a channel has not ended"),
             Received::Events | Received::Panicked => {}
         }
     }
@@ -592,12 +605,20 @@ impl Oracle {
                     let item = Some((stream, Outcome::Item(item)));
                     assert_eq!(given.next(), item, "left: given by a stream; right: received");
                 }
-                Event::Left { stream, why: None | Some(Departure::Ended) }
+                Event::Left { stream, why: None | Some(Departure::Ended), .. }
                     if given.peek() == Some(&(stream, Outcome::Ended { told: true })) =>
                 {
                     given.next();
                 }
-                Event::Left { stream, why } => self.tell(call.channel, stream, why),
+                Event::Left { stream, why, from } => {
+                    let is_it =
+                        |channel: &&usize| from.is_none_or(|name| self.channels[**channel].name == name);
+                    let owes = |channel: &&usize| self.channels[**channel].untold.contains_key(&stream);
+                    let mut channels = call.channels.iter().filter(is_it);
+                    // There may have been others of that name.
+                    let one = channels.clone().find(owes).or_else(|| channels.next());
+                    self.tell(*one.expect("it is of a channel that was asked"), stream, why);
+                }
             }
         }
         assert_eq!(given.next(), None, "it was taken out of a stream and is lost");
@@ -619,9 +640,16 @@ impl Oracle {
         }
     }
 
-    fn check_nothing(&self, channel: usize) {
-        assert!(!self.has_something(channel), "nothing is received, and there is something");
-        assert!(!self.has_ended(channel), "nothing is received, and it has ended");
+    fn check_nothing(&self, call: &Call) {
+        for channel in &call.channels {
+            assert!(!self.has_something(*channel), "nothing is received, and there is something");
+        }
+        assert!(!self.have_ended(&call.channels), "nothing is received, and it has ended");
+    }
+
+    /// Whether all of these have.
+    pub(crate) fn have_ended(&self, channels: &[usize]) -> bool {
+        channels.iter().all(|channel| self.has_ended(*channel))
     }
 
     /// A call may yield after many polls in vain, and after two in a row of streams that wake themselves.
@@ -635,7 +663,9 @@ impl Oracle {
     /// A call does not go on when it ought to yield.
     fn check_bounds(call: &Call) {
         let self_woken = |poll: &(usize, Outcome)| poll.1 == Outcome::Pending { self_woken: true };
-        assert!(call.polls.len() <= FRUITLESS_POLLS, "{} polls in one call", call.polls.len());
+        // What several channels have is counted when one of them has no more.
+        let limit = if call.channels.len() == 1 { FRUITLESS_POLLS } else { 2 * FRUITLESS_POLLS - 1 };
+        assert!(call.polls.len() <= limit, "{} polls in one call", call.polls.len());
         let rest = call.polls.iter().skip(1);
         let pair = call.polls.iter().zip(rest).position(|(one, next)| self_woken(one) && self_woken(next));
         assert!(pair.is_none_or(|at| at + 2 == call.polls.len()), "two streams in a row woke themselves");
