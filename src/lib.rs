@@ -200,7 +200,7 @@
 //! the first of them began has one turn.** So nobody is served twice while another waits. This holds for a
 //! [`StreamSlab`] as well, and for any number of receivers on one channel.
 //!
-//! A member is ready when it was added or moved in, when its last poll gave an item, and when its waker was called and
+//! A member is ready when it was added, moved in or resumed, when its last poll gave an item, and when its waker was called and
 //! that call has returned. There is one exception: as long as another thread is in the middle of waking a neighbour (it
 //! has marked a branch of the tree, and not the root yet), a member of the same branch that was woken may be passed over.
 //! Nothing is lost by that: the thread's next step makes both ready.
@@ -289,6 +289,7 @@
 // | `event` | `StreamEvent`, `StreamPair`: what comes out |
 // | `error` | what can go wrong |
 // | `options` | `ChannelOptions` |
+// | `stats` | `ChannelStats` |
 // | `wait_list/crowd` | many who wait: in the order of their tickets, each found at once |
 // | `wait_list` | the tasks that wait for one thing, woken together |
 // | `threads` | the threads that do, with the feature `blocking` |
@@ -323,7 +324,7 @@
 // | `sink/sender` | `StreamSender` |
 // | `sink/close` | `CloseSink`, `CloseStream` |
 // | `multiplexer` | `Multiplexer`: the handle |
-// | `multiplexer/limits` | its methods for the limits of channels |
+// | `multiplexer/limits` | its methods for limits, and for what is in a channel |
 // | `multiplexer/pausing` | its methods that pause and resume |
 // | `multiplexer/receiving` | its methods that receive |
 // | `multiplexer/sending` | its methods that send |
@@ -342,6 +343,7 @@ mod options;
 mod registry;
 mod signal;
 mod sink;
+mod stats;
 mod sync;
 mod threads;
 mod unwind;
@@ -355,6 +357,7 @@ pub use id::{ChannelId, StreamId};
 pub use multiplexer::Multiplexer;
 pub use options::ChannelOptions;
 pub use sink::{CloseSink, CloseStream, Flusher, SendMany, SendOne, SenderClosed, Sent, StreamSender};
+pub use stats::ChannelStats;
 
 /// What the methods of [`StreamSlab`] return. In a module of its own, as in the standard library's collections: so an
 /// import of all that this crate has brings no `Iter`.

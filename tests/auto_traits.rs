@@ -12,9 +12,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use stream_multiplexer::stream_slab::{IntoIter, Iter, IterMut, RecvMany as SlabRecvMany};
 use stream_multiplexer::{
-    AddStreamError, ChannelOptions, ChannelReceiver, CloseSink, CloseStream, Drained, Flusher, Multiplexer,
-    MultiplexerError, Recv, RecvMany, SendError, SendMany, SendOne, SenderClosed, Sent, StreamEvent,
-    StreamId, StreamPair, StreamSender, StreamSlab, TryRecvError, TrySendError,
+    AddStreamError, ChannelOptions, ChannelReceiver, ChannelStats, CloseSink, CloseStream, Drained, Flusher,
+    Multiplexer, MultiplexerError, Recv, RecvMany, SendError, SendMany, SendOne, SenderClosed, Sent,
+    StreamEvent, StreamId, StreamPair, StreamSender, StreamSlab, TryRecvError, TrySendError,
 };
 
 /// Whether a type has a trait, as a constant: the inherent one is preferred, and is there only if the bound
@@ -205,6 +205,7 @@ assert_auto_traits! {
 assert_auto_traits! {
     StreamId => true true true,
     ChannelOptions => true true true,
+    ChannelStats => true true true,
     MultiplexerError => true true true,
     TryRecvError => true true true,
     StreamEvent<Free> => true true true,
@@ -296,6 +297,7 @@ assert_unwind_safety! {
 assert_unwind_safety! {
     StreamId => true true,
     ChannelOptions => true true,
+    ChannelStats => true true,
     MultiplexerError => true true,
     TryRecvError => true true,
     StreamEvent<Free> => true true,

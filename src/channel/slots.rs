@@ -24,6 +24,7 @@
 //! `Expected` slot of another channel, or nowhere. A slot is not vacant before the poll of its stream returned,
 //! so the receiver never finds another tenant in it.
 
+mod counts;
 mod pausing;
 mod stays;
 mod whole;
@@ -36,6 +37,7 @@ use crate::engine::bit_set::BitSet;
 use crate::engine::rotation::Rotation;
 use crate::event::Departure;
 use crate::id::StreamId;
+use counts::Counts;
 use slab::Slab;
 use std::mem;
 use std::ops::BitOr;
@@ -54,6 +56,7 @@ pub(super) struct State<St> {
     ended: usize,
     /// Those of the `members` that are paused.
     paused: usize,
+    pub(super) counts: Counts,
     /// How many [`ChannelReceiver`](crate::ChannelReceiver)s there are.
     pub(super) receivers: usize,
     phase: Phase,
@@ -215,6 +218,7 @@ impl<St> State<St> {
                 match self.departures.pop(spent) {
                     // Who sleeps was woken when it was put there; but has the channel ended now?
                     Untold::Departed(id, departure) => {
+                        self.counts.told += 1;
                         return (Turn::Departed(id, departure), wake | self.wake_if_ended());
                     }
                     Untold::Panicked(panic) => {
