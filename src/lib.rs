@@ -84,6 +84,9 @@
 //! | an item to one stream, or to a whole channel, without waiting | [`Multiplexer::try_send`], [`try_send_to`](Multiplexer::try_send_to), and a [`Flusher`] |
 //! | one item to many streams, or to one, until they have it | [`Multiplexer::send`], [`Multiplexer::send_one`] |
 //! | one stream's sink as a `Sink` | [`StreamSender`], from [`Multiplexer::sender`] |
+//! | how many streams a class may have, and what is refused | [`ChannelOptions::max_streams`], [`Multiplexer::set_max_streams`] |
+//! | not receiving from a stream or a class for a while | [`Multiplexer::pause_stream`], [`Multiplexer::pause_channel`] |
+//! | what is in a channel, and what has happened there | [`Multiplexer::stats`] |
 //! | streams without sinks | [`Multiplexer::add_stream`] |
 //! | waiting for the last stream to end | [`Multiplexer::drained`]; in a thread, [`wait_drained`](#feature) |
 //! | the engine alone, owned by one task and without locks | [`StreamSlab`] |
@@ -200,10 +203,11 @@
 //! the first of them began has one turn.** So nobody is served twice while another waits. This holds for a
 //! [`StreamSlab`] as well, and for any number of receivers on one channel.
 //!
-//! A member is ready when it was added, moved in or resumed, when its last poll gave an item, and when its waker was called and
-//! that call has returned. There is one exception: as long as another thread is in the middle of waking a neighbour (it
-//! has marked a branch of the tree, and not the root yet), a member of the same branch that was woken may be passed over.
-//! Nothing is lost by that: the thread's next step makes both ready.
+//! A member is ready when it was added, moved in or resumed, when its last poll gave an item, and when its waker was
+//! called and that call has returned. One that is paused, or in a paused channel, is not. There is one exception: as long
+//! as another thread is in the middle of waking a neighbour (it has marked a branch of the tree, and not the root yet), a
+//! member of the same branch that was woken may be passed over. Nothing is lost by that: the thread's next step makes both
+//! ready.
 //!
 //! Departures share the turns. Between two turns of a member that is always ready come at most as many departures as
 //! were waiting when the first of them ended, and at most as many as there were turns of members. The departure of a
@@ -229,7 +233,7 @@
 //! | going to sleep, `StreamSlab` | 0 | 1 | 1 | 0 |
 //! | the same, `ChannelReceiver` | 0 | 2 | 1 | 0 |
 //! | waking who sleeps | 0 | 1 | 0 | 0 |
-//! | move to another channel | 0 | 3 | 0 | 0 |
+//! | move to another channel | 0 | 3; 4 to one with a limit | 0 | 0 |
 //! | send to one stream, `try_send` | 0 | 3 | 0 | 0 |
 //!
 //! Read-modify-writes are those of the ready set: at most so many, for what is marked already is not marked
@@ -238,7 +242,7 @@
 //! received. Tests count all of this.
 //!
 //! Memory: a channel keeps 32 bytes for each departure (64 just after that memory has grown) until it is received, unless it
-//! [does not report them](ChannelOptions::report_departures).
+//! [does not report them](ChannelOptions::report_departures). A [limit](ChannelOptions::max_streams) bounds them.
 //!
 //! # Dependencies
 //!

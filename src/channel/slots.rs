@@ -14,9 +14,8 @@
 //! | `PausedExpected` | the same, and then `Paused` | nothing | vacant |
 //! | `Ended` | over, and kept with its sink | nothing | vacant, and takes the stream |
 //!
-//! Pausing makes `Present` and `Queued` `Paused`, and `Away` `PausedAway`; resuming makes them what they were, with a turn
-//! to come, so that no wake is lost that nobody noted meanwhile. And so `Expected`
-//! and `PausedExpected`.
+//! Pausing makes `Present` and `Queued` `Paused`, `Away` `PausedAway`, and `Expected` `PausedExpected`; resuming makes them
+//! what they were, with a turn to come, so that no wake is lost that nobody noted meanwhile.
 //!
 //! When the poll returns, `Away` becomes `Present` (or `Ended`), and `Leaving` vacant: only then is the departure
 //! there to be reported, after the item that this last poll may have brought. A member returned to a `Leaving` slot
