@@ -5,6 +5,7 @@ use crate::channel::receiver::ChannelReceiver;
 use crate::channel::select::ChannelSelect;
 use crate::channel::share::Share;
 use crate::engine::stream_slab::StreamSlab;
+use crate::id::StreamId;
 use crate::multiplexer::Multiplexer;
 use crate::sync::counted::uses;
 use crate::wait_list::{WaitList, Waiter};
@@ -280,6 +281,24 @@ fn waking_those_who_wait() {
     assert_eq!(wake_all(0), [1, 1]);
     assert_eq!(wake_all(1), [1, 1]);
     assert_eq!(wake_all(3), [4, 1]);
+}
+
+#[test]
+fn pausing_and_looking() {
+    let multiplexer = Multiplexer::without_sinks();
+    multiplexer.add_channel(0).unwrap();
+    let id = multiplexer.add_stream(Hand::default(), 0).unwrap();
+    let calls: [fn(&Multiplexer<Hand>, StreamId); 5] = [
+        |multiplexer, id| multiplexer.pause_stream(id).unwrap(),
+        |multiplexer, _| multiplexer.pause_channel(0).unwrap(),
+        |multiplexer, id| assert_eq!(multiplexer.is_paused(id), Some(true)),
+        |multiplexer, id| multiplexer.resume_stream(id).unwrap(),
+        |multiplexer, _| assert!(multiplexer.stats(0).is_some()),
+    ];
+    for call in calls {
+        assert_eq!(uses(|| call(&multiplexer, id)).1, [2, 0]);
+    }
+    assert_eq!(uses(|| multiplexer.resume_channel(0).unwrap()).1, [3, 0], "it wakes the receivers");
 }
 
 #[test]

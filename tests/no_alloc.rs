@@ -442,6 +442,31 @@ fn moves_between_channels() {
 }
 
 #[test]
+fn pausing_resuming_and_moves_of_a_paused_stream() {
+    let Waiting { multiplexer, receivers: [mut one, mut other], feeds, ids } = waiting();
+    let task = tasks(1).remove(0);
+    let mut turn = 0;
+    allocates_nothing_once_grown(|| {
+        turn = (turn + 1) % MEMBERS;
+        let id = ids[turn];
+        multiplexer.pause_stream(id).unwrap();
+        feeds[turn].push(5);
+        settle(&mut one, &task);
+        multiplexer.change_stream_channel(id, OTHER).unwrap();
+        multiplexer.pause_channel(CHANNEL).unwrap();
+        settle(&mut one, &task);
+        multiplexer.resume_channel(CHANNEL).unwrap();
+        assert_eq!(poll_with(&mut one, &task), Poll::Ready(Some((id, StreamEvent::Moved(OTHER)))));
+        settle(&mut other, &task);
+        multiplexer.resume_stream(id).unwrap();
+        assert_eq!(poll_with(&mut other, &task), Poll::Ready(Some((id, StreamEvent::Item(5)))));
+        multiplexer.change_stream_channel(id, CHANNEL).unwrap();
+        assert_eq!(poll_with(&mut other, &task), Poll::Ready(Some((id, StreamEvent::Moved(CHANNEL)))));
+        black_box(multiplexer.stats(CHANNEL));
+    });
+}
+
+#[test]
 fn moves_of_all_members_at_once() {
     let Waiting { multiplexer, mut receivers, ids, .. } = waiting();
     allocates_nothing_once_grown(|| {

@@ -1,7 +1,7 @@
 //! A [`Multiplexer`] compared with the oracle.
 
 use super::operation::{CHANNELS, Operation};
-use super::oracle::{Departure, Event, Oracle, Received};
+use super::oracle::{Counts, Departure, Event, Oracle, Received};
 use super::script::{Script, World, perform_on_stream, receive};
 use super::task::Task;
 use futures::Stream;
@@ -312,6 +312,9 @@ impl Channels {
             }
             Err(refused) => {
                 let is_full = error.is_none() && full != Some(false);
+                if is_full {
+                    self.oracle.borrow_mut().refuse(place.expect("it is full"));
+                }
                 let error = error.or(is_full.then_some(MultiplexerError::ChannelFull(channel)));
                 assert_eq!(Some(refused.reason()), error);
                 assert_eq!(refused.into_parts().1.number, number, "it comes back");
@@ -374,6 +377,7 @@ impl Channels {
             }
             (Some(_), Some(to)) if moved == Err(MultiplexerError::ChannelFull(channel)) => {
                 assert_ne!(oracle.is_full(to), Some(false));
+                oracle.refuse(to);
             }
             (Some(_), Some(to)) => {
                 assert_eq!((moved, oracle.is_full(to).unwrap_or(false)), (Ok(()), false));
@@ -617,6 +621,7 @@ impl Channels {
             assert_eq!(self.multiplexer.has_channel(channel), len.is_some());
             let max = oracle.channel(channel).map(|channel| oracle.max_streams(channel));
             assert_eq!(self.multiplexer.max_streams(channel).ok(), max);
+            self.check_stats(&oracle, channel);
             let paused = oracle.channel(channel).map(|channel| oracle.is_channel_paused(channel));
             assert_eq!(self.multiplexer.is_channel_paused(channel), paused);
         }
@@ -634,6 +639,23 @@ impl Channels {
             let has_something = channels.iter().any(|channel| oracle.has_something(*channel));
             task.check(has_something || oracle.have_ended(channels));
         }
+    }
+
+    fn check_stats(&self, oracle: &Oracle, name: usize) {
+        let stats = self.multiplexer.stats(name);
+        assert_eq!(stats.is_some(), oracle.channel(name).is_some());
+        let (Some(stats), Some(channel)) = (stats, oracle.channel(name)) else { return };
+        let members = oracle.members(channel);
+        let paused = members.iter().filter(|stream| oracle.is_paused(**stream)).count();
+        let half_closed = oracle.pairs_in(channel).len() - members.len();
+        assert_eq!((stats.members, stats.half_closed, stats.paused), (members.len(), half_closed, paused));
+        let Some(counts) = oracle.counts(channel) else { return };
+        let Counts { told, items, polls_in_vain, ends, .. } = counts;
+        assert_eq!(stats.unread_departures, oracle.unread(channel));
+        assert_eq!((stats.events, stats.items), (items + told, items));
+        assert_eq!((stats.polls, stats.polls_in_vain), (items + polls_in_vain + ends, polls_in_vain));
+        let departed = [stats.ended, stats.moved, stats.removed, stats.refused];
+        assert_eq!(departed, [counts.ended, counts.moved, counts.removed, counts.refused]);
     }
 
     /// Nothing leaks. (In the middle of a poll there is more.)

@@ -139,8 +139,34 @@ struct ChannelAccount {
     is_paused: bool,
     is_closed: bool,
     is_removed: bool,
+    counts: Counts,
     /// The departures that are still to be received, of each stream in their order.
     untold: BTreeMap<usize, VecDeque<Departure>>,
+}
+
+/// What happened in a channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Departures that were received.
+    pub(crate) told: u64,
+    pub(crate) items: u64,
+    pub(crate) polls_in_vain: u64,
+    /// Polls that returned the end.
+    pub(crate) ends: u64,
+    pub(crate) ended: u64,
+    pub(crate) moved: u64,
+    pub(crate) removed: u64,
+    pub(crate) refused: u64,
+}
+
+impl Counts {
+    fn depart(&mut self, departure: Departure) {
+        match departure {
+            Departure::Ended => self.ended += 1,
+            Departure::Moved(_) => self.moved += 1,
+            Departure::Removed => self.removed += 1,
+        }
+    }
 }
 
 /// A call to receive.
@@ -169,6 +195,7 @@ impl Oracle {
                 report_departures,
                 max_streams: None,
                 is_paused: false,
+                counts: Counts::default(),
                 is_closed: false,
                 is_removed: false,
                 untold: BTreeMap::new(),
@@ -203,6 +230,16 @@ impl Oracle {
         self.channels[channel].is_closed = true;
     }
 
+    /// What happened there; `None` as long as a call to receive is in progress.
+    pub(crate) fn counts(&self, channel: usize) -> Option<Counts> {
+        self.calls.is_empty().then_some(self.channels[channel].counts)
+    }
+
+    /// A stream or a move was refused, for it is full.
+    pub(crate) fn refuse(&mut self, channel: usize) {
+        self.channels[channel].counts.refused += 1;
+    }
+
     pub(crate) fn pause_channel(&mut self, channel: usize, paused: bool) {
         self.channels[channel].is_paused = paused;
     }
@@ -229,7 +266,7 @@ impl Oracle {
     }
 
     /// How many departures are still to be received.
-    fn unread(&self, channel: usize) -> usize {
+    pub(crate) fn unread(&self, channel: usize) -> usize {
         let account = &self.channels[channel];
         let is_reported =
             |departure: &&Departure| account.report_departures || **departure == Departure::Ended;
@@ -343,6 +380,7 @@ impl Oracle {
     pub(crate) fn leave(&mut self, stream: usize, departure: Departure) {
         let account = &mut self.streams[stream];
         let stay = account.stay.take().expect("it is somewhere");
+        self.channels[stay.channel].counts.depart(departure);
         // A wake that it did not answer stays in its place, and may cost the next tenant's owner a look.
         self.stale_wakes += usize::from(std::mem::take(&mut account.is_ready));
         if let Some((waker, _)) = &account.waker {
@@ -530,6 +568,16 @@ impl Oracle {
             Look::Item(item) => Outcome::Item(item),
             Look::End => Outcome::Ended { told: lasted },
         };
+        let counts = &mut self.channels[polled.stay.channel].counts;
+        match outcome {
+            Outcome::Item(_) => counts.items += 1,
+            Outcome::Pending { .. } => counts.polls_in_vain += 1,
+            Outcome::Ended { told } => {
+                counts.ends += 1;
+                counts.told += u64::from(told);
+            }
+            Outcome::Panicked => {}
+        }
         for departure in polled.departures {
             self.owe(polled.stay.channel, stream, departure);
         }
@@ -550,6 +598,7 @@ impl Oracle {
     fn finish(&mut self, stream: usize, owed: Option<Departure>) {
         let Some(stay) = self.streams[stream].stay.take() else { return };
         let ended = owed != Some(Departure::Removed);
+        self.channels[stay.channel].counts.depart(owed.unwrap_or(Departure::Ended));
         let is_kept = ended && self.channels[stay.channel].half_close;
         self.streams[stream].kept_in = is_kept.then_some(stay.channel);
         self.streams[stream].is_paused = false;
@@ -635,6 +684,9 @@ impl Oracle {
         let at = at.unwrap_or_else(|| panic!("stream {stream} has not left so: {why:?}"));
         assert!(at == 0 || is_uncertain, "stream {stream} has left {:?} before {why:?}", untold[0]);
         untold.remove(at);
+        self.channels[channel].counts.told += 1;
+        let all_untold = &mut self.channels[channel].untold;
+        let untold = &all_untold[&stream];
         if untold.is_empty() {
             all_untold.remove(&stream);
         }
