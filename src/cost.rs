@@ -240,6 +240,11 @@ fn moving_and_sending() {
     let (sink, _peer) = mpsc::unbounded::<u8>();
     let id = multiplexer.add_stream_pair(sink, Hand::default(), 0).unwrap();
     assert_eq!(uses(|| multiplexer.change_stream_channel(id, 1).unwrap()).1, [3, 0]);
+    multiplexer.set_max_streams(0, Some(9)).unwrap();
+    assert_eq!(uses(|| multiplexer.change_stream_channel(id, 0).unwrap()).1, [4, 0], "with a limit");
+    assert_eq!(uses(|| multiplexer.change_stream_channel(id, 1).unwrap()).1, [3, 0], "with none");
+    assert_eq!(uses(|| multiplexer.add_stream(Hand::default(), 0).unwrap()).1, [3, 0], "with a limit");
+    assert_eq!(uses(|| multiplexer.add_stream(Hand::default(), 1).unwrap()).1, [2, 0], "with none");
 
     let sent = uses(|| {
         let mut sending = multiplexer.send_one(id, 1);

@@ -80,10 +80,13 @@
 //! |---|---|
 //! | channels of connections: receive, send, move, remove, from any task | [`Multiplexer`] |
 //! | one channel as a `Stream` that tells why a stream left | [`ChannelReceiver`], from [`Multiplexer::receiver`] |
+//! | several channels as one `Stream`, by priority and weight; it also flushes | [`ChannelSelect`], from [`Multiplexer::select`] |
 //! | one event of a channel | [`Multiplexer::recv`], [`Multiplexer::try_recv`] |
-//! | an item to one stream, or to a whole channel, without waiting | [`Multiplexer::try_send`], [`try_send_to`](Multiplexer::try_send_to), and a [`Flusher`] |
+//! | an item to one stream, or to a whole channel, without waiting | [`Multiplexer::try_send`], [`try_send_to`](Multiplexer::try_send_to), and a [`ChannelSelect`] or [`Flusher`] |
 //! | one item to many streams, or to one, until they have it | [`Multiplexer::send`], [`Multiplexer::send_one`] |
 //! | one stream's sink as a `Sink` | [`StreamSender`], from [`Multiplexer::sender`] |
+//! | saying good-bye to one | [`Multiplexer::close_stream`], or [`close_sink`](Multiplexer::close_sink) to hear it out |
+//! | the end of it all, with a deadline | [`Multiplexer::shutdown`] |
 //! | streams without sinks | [`Multiplexer::add_stream`] |
 //! | waiting for the last stream to end | [`Multiplexer::drained`]; in a thread, [`wait_drained`](#feature) |
 //! | the engine alone, owned by one task and without locks | [`StreamSlab`] |
@@ -106,9 +109,9 @@
 //! There are two paths, and neither knows of the other.
 //!
 //! ```text
-//! receive   peer's I/O -> member's waker -> ready set -> round-robin turn -> ChannelReceiver -> your task
+//! receive   peer's I/O -> member's waker -> ready set -> round-robin turn -> ChannelReceiver | ChannelSelect -> your task
 //! send      your task -> try_send, SendOne, SendMany or StreamSender -> the sink, taken out for one poll -> peer's I/O
-//! flush     the sink's waker -> ready set -> round-robin turn -> Flusher -> peer's I/O
+//! flush     the sink's waker -> ready set -> round-robin turn -> ChannelSelect | Flusher -> peer's I/O
 //! ```
 //!
 //! *Receive.* A member's waker marks it in the ready set: one atomic word holds the key of the one member
@@ -121,8 +124,8 @@
 //! ready makes its own senders wait, nobody else. Nothing is buffered. Each sink knows whether something in it is
 //! unflushed: every flush flushes that, whoever sent it.
 //!
-//! *Flush.* What a send that does not wait left in a sink, or one that was dropped, is passed on by a [`Flusher`], which
-//! polls those sinks alone, each when it woke.
+//! *Flush.* What a send that does not wait left in a sink, or one that was dropped, is passed on by a [`ChannelSelect`] or a
+//! [`Flusher`], which polls those sinks alone, each when it woke.
 //!
 //! *Moves and removals* are done when the call returns, also if nobody receives from the channel. If the
 //! member is being polled at that very moment, by another thread or because it calls the multiplexer
@@ -191,7 +194,8 @@
 //! its stream. Where several threads receive, and `Full` has consequences, use halves of their own (`FramedRead` and
 //! `FramedWrite` of a socket that was split).
 //!
-//! A sink that fails tells so once: to the call that polled it, or as an item of the [`Flusher`]. From then on it is closed
+//! A sink that fails tells so once: to the call that polled it, as an item of the [`Flusher`], or as
+//! [`StreamEvent::SinkFailed`] from the [`ChannelSelect`]. From then on it is closed
 //! to sends and is not polled; the stream is received from until the pair is removed.
 //!
 //! # Fairness
@@ -209,26 +213,28 @@
 //! were waiting when the first of them ended, and at most as many as there were turns of members. The departure of a
 //! stream comes before anything that the stream says when it is back in the same channel.
 //!
-//! Between channels there is no fairness but what you write: `select!` on their receivers for an even share, or ask the
-//! favoured one first.
+//! Between channels a [`ChannelSelect`] decides, by priority and weight, with [bounds](ChannelSelect#priority) of its own.
 //!
 //! A member that always has an item, and takes no part in its runtime's cooperative budget, never lets the thread go: a
-//! loop that receives from it runs on, and a timeout around that loop does not fire. Let the executor run every few
-//! items (`tokio::task::yield_now`, `futures_lite::future::yield_now`).
+//! loop that receives from it runs on, and a timeout around that loop does not fire. A `ChannelSelect` yields every few
+//! events; a `ChannelReceiver` if it is [asked to](ChannelReceiver::yield_every). For a `StreamSlab`, let the executor run
+//! every few items yourself (`tokio::task::yield_now`, `futures_lite::future::yield_now`).
 //!
 //! # Cost
 //!
 //! | | member polls | lock pairs | atomic read-modify-writes | allocations |
 //! |---|---|---|---|---|
 //! | item of an always-ready member, [`StreamSlab`] | 1 | 0 | 0 | 0 |
-//! | the same, [`ChannelReceiver`] | 1 | 2 | 0 | 0 |
+//! | the same, [`ChannelReceiver`] or [`ChannelSelect`] | 1 | 2 | 0 | 0 |
 //! | wake of a member (of the first million), if no other waits to be received | 0 | 0 | 1 | 0 |
 //! | wake of a member, else | 0 | 0 | 2; 3 beyond 1,664 members, 4 beyond 59,008, 5 beyond 321,152 | 0 |
 //! | item of a member that was idle, `StreamSlab` | 2 | 0 | the same | 0 |
 //! | the same, `ChannelReceiver` | 2 | 3 | the same | 0 |
 //! | going to sleep, `StreamSlab` | 0 | 1 | 1 | 0 |
 //! | the same, `ChannelReceiver` | 0 | 2 | 1 | 0 |
+//! | the same, `ChannelSelect`, for one channel that was ready | 0 | 3 | 2 | 0 |
 //! | waking who sleeps | 0 | 1 | 0 | 0 |
+//! | the same, in a `ChannelSelect` | 0 | 2 | 1 | 0 |
 //! | move to another channel | 0 | 3 | 0 | 0 |
 //! | send to one stream, `try_send` | 0 | 3 | 0 | 0 |
 //!
@@ -301,6 +307,7 @@
 // | `engine/ready_set` | which members are ready, and whose turn it is |
 // | `engine/rotation` | slots with a waker each, whose turn comes round |
 // | `engine/stream_slab` | `StreamSlab`: a rotation of streams in exclusive ownership |
+// | `stream_map` | `StreamMap`: the same, under keys that the user chooses |
 // | `channel/member` | a stream in a channel |
 // | `channel/departures` | what a channel reports besides items, and when |
 // | `channel/slots` | what a channel's slots hold, and their transitions |
@@ -310,25 +317,35 @@
 // | `sink/flush_set` | the sinks with something unflushed, and whose turn it is to be flushed |
 // | `sink/slot` | a sink shared by senders: one poll at a time, who waits |
 // | `registry` | the control plane: who is where, and every move |
+// | `channel/pace` | how often a receiver lets its executor run |
 // | `channel/receiver` | `ChannelReceiver`, `RecvMany` |
 // | `channel/recv` | `Recv`, and `try_recv` |
 // | `channel/drained` | `Drained` |
 // | `sink/delivery` | one item on its way to one sink |
 // | `sink/try_send` | sending without waiting |
+// | `sink/flush_turn` | the turn of a sink with something unflushed |
 // | `sink/flusher` | `Flusher` |
+// | `channel/share` | `Share` |
+// | `channel/schedule` | whose turn it is among channels |
+// | `channel/select` | `ChannelSelect`, `SelectMany`, `SelectStats` |
 // | `sink/sent` | `Sent` |
 // | `sink/many` | `SendMany` |
 // | `sink/one` | `SendOne` |
 // | `sink/sender_closed` | `SenderClosed` |
 // | `sink/sender` | `StreamSender` |
+// | `sink/closing` | one sink on its way to being closed |
 // | `sink/close` | `CloseSink`, `CloseStream` |
+// | `sink/shutdown` | `Shutdown` |
 // | `multiplexer` | `Multiplexer`: the handle |
+// | `multiplexer/limits` | its methods for the limits of channels |
+// | `multiplexer/pausing` | its methods that pause and resume |
 // | `multiplexer/receiving` | its methods that receive |
 // | `multiplexer/sending` | its methods that send |
 // | `multiplexer/blocking` | its methods that block the thread |
 // | `cost` | in tests only: keeps the table of costs true |
 // | `guide` | in documentation only: recipes |
 // | `guide/connections` | logging in, leaving halfway, data beside a stream |
+// | `guide/costs` | what the operations cost inside |
 // | `guide/moving_here` | from other crates |
 // | `guide/slow_peers` | four policies |
 // | `guide/streams` | streams of all kinds |
@@ -347,19 +364,25 @@ mod options;
 mod registry;
 mod signal;
 mod sink;
+mod stream_map;
 mod sync;
 mod threads;
 mod unwind;
 mod wait_list;
 
-pub use channel::{ChannelReceiver, Drained, Recv, RecvMany};
+pub use channel::{
+    ChannelReceiver, ChannelSelect, Drained, Recv, RecvMany, SelectMany, SelectStats, Share, ShareStats,
+};
 pub use engine::StreamSlab;
 pub use error::{AddStreamError, MultiplexerError, SendError, TryRecvError, TrySendError};
 pub use event::{StreamEvent, StreamPair};
 pub use id::{ChannelId, StreamId};
 pub use multiplexer::Multiplexer;
 pub use options::ChannelOptions;
-pub use sink::{CloseSink, CloseStream, Flusher, SendMany, SendOne, SenderClosed, Sent, StreamSender};
+pub use sink::{
+    CloseSink, CloseStream, Flusher, SendMany, SendOne, SenderClosed, Sent, Shutdown, StreamSender,
+};
+pub use stream_map::StreamMap;
 
 /// What the methods of [`StreamSlab`] return. In a module of its own, as in the standard library's collections: so an
 /// import of all that this crate has brings no `Iter`.

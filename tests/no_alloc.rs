@@ -593,7 +593,7 @@ fn an_item_that_a_stream_sender_keeps() {
 
 /// The returned `Vec`, and nothing else.
 #[test]
-fn a_send_to_many_ready_sinks_allocates_once() {
+fn a_send_to_many_ready_slowallocates_once() {
     let (multiplexer, ids) = sinks([Drain; MEMBERS]);
     for count in [1, 2, 31, 32, 33, 64, 65, MEMBERS] {
         let mut sent = None;
@@ -683,8 +683,8 @@ impl Sink<usize> for Lazy {
         Poll::Pending
     }
 
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.poll_flush(cx)
     }
 }
 
@@ -727,5 +727,42 @@ fn what_is_left_unflushed_and_driven() {
             assert!(poll_with(&mut flusher, &tasks[turn % 7]).is_pending());
         }
         assert!(sinks.iter().all(|sink| sink.0.borrow().waker.is_none()), "all is flushed");
+    });
+}
+
+/// The list of all sinks, and for each that is slow a place with a waker.
+#[test]
+fn a_shutdown_that_begins_allocates_once_and_once_for_each_slow_sink() {
+    let begin = |pairs: usize| {
+        let (multiplexer, _) = sinks((0..pairs).map(|_| Lazy::default()));
+        let (wakes, waker) = Wakes::new();
+        multiplexer.close();
+        let mut shutdown = multiplexer.shutdown::<usize>();
+        allocations(|| {
+            assert!(poll_future(&mut shutdown, &waker).is_pending());
+            while wakes.take() > 0 {
+                assert!(poll_future(&mut shutdown, &waker).is_pending());
+            }
+        })
+    };
+    // Beyond that the slots double, and the set of wakes grows by a word for each 64.
+    let counts = [1_000, 2_000].map(begin);
+    assert!((1_000..1_040).contains(&counts[0]) && (2_000..2_060).contains(&counts[1]), "{counts:?}");
+}
+
+#[test]
+fn wakes_of_a_shutdown() {
+    let slow: Vec<_> = (0..MEMBERS).map(|_| Lazy::default()).collect();
+    let (multiplexer, _) = sinks(slow.clone());
+    let tasks = tasks(7);
+    let mut shutdown = multiplexer.shutdown::<usize>();
+    let mut turn = 0;
+    (0..MEMBERS / 32).for_each(|_| assert!(poll_future(&mut shutdown, &tasks[0]).is_pending()));
+    allocates_nothing_once_grown(|| {
+        turn += 1;
+        assert!(poll_future(&mut shutdown, &tasks[turn % 7]).is_pending());
+        // In vain.
+        let waker = slow[turn % MEMBERS].0.borrow_mut().waker.take();
+        waker.into_iter().for_each(Waker::wake);
     });
 }

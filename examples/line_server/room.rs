@@ -158,7 +158,7 @@ impl Room {
             StreamEvent::Item(Err(error)) => self.part(id, format_args!("is lost: {error}")),
             StreamEvent::Ended => self.part(id, format_args!("leaves")),
             StreamEvent::Removed => self.part(id, format_args!("is gone")),
-            StreamEvent::Moved(_) => {}
+            StreamEvent::Moved(_) | StreamEvent::SinkFailed => {}
         }
     }
 

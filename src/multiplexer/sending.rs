@@ -9,6 +9,7 @@ use crate::sink::flusher::Flusher;
 use crate::sink::many::SendMany;
 use crate::sink::one::SendOne;
 use crate::sink::sender::StreamSender;
+use crate::sink::shutdown::Shutdown;
 use crate::sink::try_send::{self, Flush};
 use futures_sink::Sink;
 use std::borrow::Borrow;
@@ -423,5 +424,95 @@ impl<St, Si> Multiplexer<St, Si> {
         Si: Sink<T> + Unpin,
     {
         CloseStream::new(self.registry(), stream)
+    }
+
+    /// Ends it all: closes the multiplexer, and flushes and closes the sinks of all streams, each as
+    /// [`close_stream`](Self::close_stream) does. The peers are waited for all together, so one that reads nothing holds
+    /// up none of the others.
+    ///
+    /// Resolves to `Vec<SendError<Si::Error>>`: why some could not be closed, in no particular order. How long to wait
+    /// for the peers is the caller's: after a deadline [`Shutdown::pending`] gives those who did not make it, and
+    /// [`Shutdown::closed`] says how many did.
+    ///
+    /// The first poll [closes](Self::close) the multiplexer, so no stream comes later. Each pair is removed when its sink
+    /// is closed, and its channel reports [`Removed`](crate::StreamEvent::Removed); until then its stream is received
+    /// from. With [`keep_streams`](Shutdown::keep_streams) it stays until the stream ends.
+    /// Streams without a sink are not waited for and stay: receive from them until they end, or
+    /// [remove](Self::remove_stream) them or their [channel](Self::remove_channel).
+    ///
+    /// One poll closes at most 64 sinks. If there are more it wakes its task and lets others run, and so it does with
+    /// those that waited and are ready together. From a sink's turn on nothing more is sent to it: sends that still wait
+    /// for it fail with [`Closed`](crate::SendError::Closed).
+    ///
+    /// Cost: one lock pair finds the next 32 sinks. To close one takes some ten lock pairs beyond its own polls. Allocates
+    /// nothing for a sink that can be closed immediately, and a place with a waker for each other: it is polled when it
+    /// is woken, and a wake allocates nothing.
+    ///
+    /// A server that ends: it accepts no more, hears out those who come to an end by themselves, says good-bye to the
+    /// others, and waits for no one longer than it wants to.
+    ///
+    /// ```
+    /// use futures::{SinkExt, StreamExt, channel::mpsc};
+    /// use std::time::Duration;
+    /// use stream_multiplexer::Multiplexer;
+    /// use tokio::time::timeout;
+    ///
+    /// const DEADLINE: Duration = Duration::from_millis(10);
+    ///
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    /// # runtime.block_on(async {
+    /// let multiplexer = Multiplexer::new();
+    /// multiplexer.add_channel(1)?;
+    /// // A peer that reads one line and no more, and has not ended.
+    /// let (sink, _reads_no_more) = mpsc::channel(0);
+    /// let (_says_nothing, stream) = mpsc::channel::<&str>(0);
+    /// let id = multiplexer.add_stream_pair(sink.buffer(8), stream, 1)?;
+    /// multiplexer.try_send(id, "welcome").unwrap();
+    ///
+    /// // Nobody is admitted any more. The receiver ends when the last stream has.
+    /// multiplexer.close();
+    /// let mut receiver = multiplexer.receiver(1)?;
+    /// let hear_out = async {
+    ///     while let Some((id, event)) = receiver.next().await {
+    ///         println!("{id}: {event:?}");
+    ///     }
+    /// };
+    /// let all_have_ended = timeout(DEADLINE, hear_out).await.is_ok();
+    ///
+    /// multiplexer.try_send_to(1, "good-bye", |_, _| {})?;
+    /// let mut shutdown = multiplexer.shutdown::<&str>();
+    /// if timeout(DEADLINE, &mut shutdown).await.is_err() {
+    ///     for id in shutdown.pending() {
+    ///         multiplexer.remove_stream(id);
+    ///     }
+    /// }
+    /// assert_eq!((all_have_ended, multiplexer.channel_len(1)), (false, Some(0)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The future itself does not fail. In its output: [`Sink`](crate::SendError::Sink) for a sink that failed,
+    /// [`Closed`](crate::SendError::Closed) for one that had failed before, and
+    /// [`UnknownStream`](crate::SendError::UnknownStream) for a pair that somebody removed meanwhile, or that a panic
+    /// cost.
+    ///
+    /// # Panics
+    ///
+    /// When a sink's poll panics. That pair is removed; the others go on when it is polled again. Also when it is polled
+    /// again after it was ready.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing happens before the first poll. Dropped later, the multiplexer is closed, and some sinks may be partly
+    /// closed: nothing can be sent to them any more, and nobody drives them, until their pairs are removed or closed
+    /// again. Call it again to go on with all that are left. Several may run at one time.
+    pub fn shutdown<T>(&self) -> Shutdown<'_, St, Si, T>
+    where
+        Si: Sink<T> + Unpin,
+    {
+        Shutdown::new(self.registry())
     }
 }

@@ -20,7 +20,7 @@
 //! drives that; and it leaves the set in the same step in which a flush is complete, or the pair is gone.
 
 use crate::id::StreamId;
-use crate::sink::flush_set::{Entry, FlushSet};
+use crate::sink::flush_set::{Entry, FlushSet, How};
 use crate::sync::{Mutex, MutexGuard};
 use crate::unwind::afterwards;
 use crate::wait_list::crowd::Crowd;
@@ -42,16 +42,26 @@ pub(crate) struct SinkSlot<Si> {
 struct State<Si> {
     /// `None` while it is being polled, and when it is gone.
     sink: Option<Si>,
-    truth: Truth,
+    phase: Phase,
+    /// See [`Truth`].
+    unflushed: bool,
+    asked: u64,
     /// Whether there are such as missed it. None while the sink is here.
     missed: bool,
     /// Its place in the set of those to be flushed. Given and taken under this lock.
     place: Option<u32>,
 }
 
+impl<Si> State<Si> {
+    #[inline]
+    fn truth(&self) -> Truth<Si> {
+        let Self { phase, unflushed, asked, .. } = *self;
+        Truth { phase, unflushed, is_flushed_next: false, asked, how: None }
+    }
+}
+
 /// What is known of a sink. Whoever polls the sink keeps it true.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Truth {
+pub(crate) struct Truth<Si> {
     pub(crate) phase: Phase,
     /// Whether something was handed over since the last complete flush.
     pub(crate) unflushed: bool,
@@ -60,6 +70,8 @@ pub(crate) struct Truth {
     /// Changes whenever it is asked whether it is ready, and whenever it is given something. So who was told that it is
     /// ready, and finds the same number, knows that nobody came between.
     pub(crate) asked: u64,
+    /// How it is flushed, if something was handed over in this poll.
+    pub(crate) how: Option<How<SinkSlot<Si>>>,
 }
 
 /// What may still be done with a sink.
@@ -121,7 +133,7 @@ enum Taken<'a, Si> {
     /// It is being polled by someone else.
     Busy,
     /// It is not there any more, or has failed.
-    Gone(Truth),
+    Gone(Truth<Si>),
 }
 
 /// Polling it.
@@ -129,8 +141,15 @@ impl<Si> SinkSlot<Si> {
     pub(crate) fn new(id: StreamId, sink: Si, flushes: Arc<FlushSet<Self>>) -> Arc<Self> {
         let senders = Arc::new(Senders(WaitList::new()));
         let waker = Waker::from(Arc::clone(&senders));
-        let truth = Truth { phase: Phase::Open, unflushed: false, is_flushed_next: false, asked: 0 };
-        let state = Mutex::new(State { sink: Some(sink), truth, missed: false, place: None });
+        let state = State {
+            sink: Some(sink),
+            phase: Phase::Open,
+            unflushed: false,
+            asked: 0,
+            missed: false,
+            place: None,
+        };
+        let state = Mutex::new(state);
         Arc::new_cyclic(|this| Self { id, state, senders, waker, flushes, this: Weak::clone(this) })
     }
 
@@ -143,7 +162,7 @@ impl<Si> SinkSlot<Si> {
     #[inline]
     fn take(&self) -> Taken<'_, Si> {
         let mut state = self.state.lock();
-        let truth = state.truth;
+        let truth = state.truth();
         if truth.phase >= Phase::Failed {
             return Taken::Gone(truth);
         }
@@ -158,7 +177,7 @@ impl<Si> SinkSlot<Si> {
     fn miss(&self, waiter: &mut Waiter, waker: Waker) {
         self.senders.0.miss(waiter, waker);
         let mut state = self.state.lock();
-        if state.sink.is_none() && !state.truth.phase.is_last() {
+        if state.sink.is_none() && !state.phase.is_last() {
             state.missed = true;
             return;
         }
@@ -182,7 +201,7 @@ impl<Si> SinkSlot<Si> {
     pub(crate) fn poll_with<R>(
         &self,
         waiting: Option<(&mut Context<'_>, &mut Waiter)>,
-        poll: impl FnOnce(&mut Truth, Option<(&mut Si, &mut Context<'_>)>) -> Poll<R>,
+        poll: impl FnOnce(&mut Truth<Si>, Option<(&mut Si, &mut Context<'_>)>) -> Poll<R>,
     ) -> Poll<R> {
         // The list is in memory of its own: who does not wait need not fetch it.
         let epoch = waiting.as_ref().map(|_| self.senders.0.epoch());
@@ -210,7 +229,7 @@ impl<Si> SinkSlot<Si> {
     #[inline]
     pub(crate) fn try_with<R>(
         &self,
-        poll: impl FnOnce(&mut Truth, Option<(&mut Si, &mut Context<'_>)>) -> R,
+        poll: impl FnOnce(&mut Truth<Si>, Option<(&mut Si, &mut Context<'_>)>) -> R,
     ) -> Option<R> {
         match self.take() {
             Taken::Sink(mut turn) => {
@@ -229,13 +248,13 @@ impl<Si> SinkSlot<Si> {
     /// is lost.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Si) -> R) -> Option<R> {
         let mut state = self.state.lock();
-        let truth = state.truth;
+        let truth = state.truth();
         let sink = state.sink.take()?;
         drop(state);
         let mut turn = SinkTurn { slot: self, truth, sink: Some(sink) };
         let result = f(turn.sink.as_mut().expect("taken just now"));
         turn.truth.asked += 1;
-        turn.truth.unflushed = truth.phase < Phase::Failed;
+        turn.truth.unflushed = turn.truth.phase < Phase::Failed;
         let others_woken = afterwards(|| self.senders.0.wake_all());
         turn.finish();
         drop(others_woken);
@@ -272,7 +291,7 @@ impl<Si> SinkSlot<Si> {
 /// What becomes of it.
 impl<Si> SinkSlot<Si> {
     pub(crate) fn phase(&self) -> Phase {
-        self.state.lock().truth.phase
+        self.state.lock().phase
     }
 
     /// Whether there is no sink any more: it was closed, handed back or lost.
@@ -284,13 +303,13 @@ impl<Si> SinkSlot<Si> {
     /// it is not being polled; else it is dropped when that poll returns.
     pub(crate) fn advance(&self, phase: Phase) -> Option<Si> {
         let mut state = self.state.lock();
-        state.truth.phase.advance(phase);
-        let (sink, missed) = if state.truth.phase.is_last() {
+        state.phase.advance(phase);
+        let (sink, missed) = if state.phase.is_last() {
             (state.sink.take(), std::mem::take(&mut state.missed))
         } else {
             (None, false)
         };
-        let entry = if state.truth.phase.is_driven() { None } else { self.take_place(&mut state) };
+        let entry = if state.phase.is_driven() { None } else { self.take_place(&mut state) };
         drop(state);
         let entry_left = afterwards(|| leave(entry));
         let back = afterwards(|| {
@@ -325,7 +344,7 @@ impl<Si> SinkSlot<Si> {
     pub(crate) fn leave_unflushed(&self) {
         let state = self.state.lock();
         // If it is being polled, whoever does so sees to that.
-        if state.sink.is_some() && state.truth.unflushed {
+        if state.sink.is_some() && state.unflushed {
             self.give_place(state);
         }
     }
@@ -341,7 +360,7 @@ impl<Si> SinkSlot<Si> {
     /// Gives it a place among those to be flushed, if it has none, and unlocks it.
     #[cold]
     fn give_place(&self, mut state: MutexGuard<'_, State<Si>>) {
-        let wants = state.place.is_none() && state.truth.phase.is_driven() && self.flushes.is_driven();
+        let wants = state.place.is_none() && state.phase.is_driven() && self.flushes.is_driven();
         let Some(this) = wants.then(|| self.this.upgrade()).flatten() else { return };
         let mut wake = false;
         if let Some((key, drivers_wait)) = self.flushes.insert(this) {
@@ -371,7 +390,7 @@ pub(crate) fn leave<Si>(entry: Option<Entry<SinkSlot<Si>>>) {
 /// The sink, taken out for one poll. If that panics the sink is lost.
 struct SinkTurn<'a, Si> {
     slot: &'a SinkSlot<Si>,
-    truth: Truth,
+    truth: Truth<Si>,
     sink: Option<Si>,
 }
 
@@ -381,14 +400,16 @@ impl<Si> SinkTurn<'_, Si> {
     fn finish(mut self) {
         let slot = self.slot;
         let sink = self.sink.take().expect("it was not lost");
-        let Truth { phase, unflushed, is_flushed_next, asked } = self.truth;
+        let Truth { phase, unflushed, is_flushed_next, asked, how } = self.truth;
+        let how = how.filter(|_| unflushed && slot.flushes.how().is_none());
+        let learnt = how.map(|how| afterwards(move || slot.flushes.learn(how)));
         let mut state = slot.state.lock();
         debug_assert!(state.sink.is_none(), "it was taken out");
-        let fails = state.truth.phase.advance(phase) && phase == Phase::Failed;
-        state.truth.unflushed = unflushed;
-        state.truth.asked = asked;
+        let fails = state.phase.advance(phase) && phase == Phase::Failed;
+        state.unflushed = unflushed;
+        state.asked = asked;
         let missed = std::mem::take(&mut state.missed);
-        if fails || state.truth.phase.is_last() {
+        if fails || state.phase.is_last() {
             slot.finish_last(state, sink, missed);
             return;
         }
@@ -402,6 +423,7 @@ impl<Si> SinkTurn<'_, Si> {
             drop(state);
         }
         drop(told);
+        drop(learnt);
     }
 }
 
@@ -418,7 +440,7 @@ impl<Si> SinkSlot<Si> {
     #[cold]
     fn finish_last(&self, mut state: MutexGuard<'_, State<Si>>, sink: Si, missed: bool) {
         let entry = self.take_place(&mut state);
-        if state.truth.phase.is_last() {
+        if state.phase.is_last() {
             drop(state);
             let entry_left = afterwards(|| leave(entry));
             self.let_go(sink, missed);
@@ -426,7 +448,7 @@ impl<Si> SinkSlot<Si> {
             return;
         }
         state.sink = Some(sink);
-        state.truth.unflushed = false;
+        state.unflushed = false;
         drop(state);
         // Nobody else wakes those who wait.
         let entry_left = afterwards(|| leave(entry));

@@ -33,12 +33,15 @@ pub(crate) fn run(operations: &[Operation]) {
     }
     world.receive_the_rest();
     world.check_places();
+    world.resume_all();
+    world.receive_the_rest();
+    world.check_places();
     world.remove_all();
 }
 
 struct Channels {
     oracle: Rc<RefCell<Oracle>>,
-    multiplexer: Multiplexer<Script, Sink>,
+    multiplexer: Pairs,
     /// By the numbers of their streams.
     ids: RefCell<BTreeMap<usize, StreamId>>,
     /// Each is borrowed while it polls.
@@ -46,6 +49,8 @@ struct Channels {
     sink: Sink,
     this: Weak<Self>,
 }
+
+type Pairs = Multiplexer<Script, Sink>;
 
 /// Counts those that were not dropped.
 type Sink = Rc<()>;
@@ -76,6 +81,19 @@ impl Channels {
             Operation::RemoveChannel { channel } => self.remove_channel(channel),
             Operation::Close => self.close(),
             Operation::CloseChannel { channel } => self.close_channel(channel),
+            Operation::SetMaxStreams { channel, limit } => self.set_max_streams(channel, limit),
+            Operation::PauseChannel { channel } => {
+                self.pause_channel(channel, true, Multiplexer::pause_channel);
+            }
+            Operation::ResumeChannel { channel } => {
+                self.pause_channel(channel, false, Multiplexer::resume_channel);
+            }
+            Operation::PauseStream { stream } => self.with_id(stream, |stream, id| {
+                self.pause_stream(stream, id, true, Multiplexer::pause_stream);
+            }),
+            Operation::ResumeStream { stream } => self.with_id(stream, |stream, id| {
+                self.pause_stream(stream, id, false, Multiplexer::resume_stream);
+            }),
             Operation::Shrink { .. } => {
                 self.multiplexer.shrink_to_fit();
                 self.oracle.borrow_mut().change_all();
@@ -175,6 +193,47 @@ impl Channels {
         place.into_iter().for_each(|place| self.oracle.borrow_mut().close_channel(place));
     }
 
+    fn set_max_streams(&self, channel: usize, limit: Option<usize>) {
+        let set = self.multiplexer.set_max_streams(channel, limit);
+        let place = self.oracle.borrow().channel(channel);
+        assert_eq!(set, place.map(|_| ()).ok_or(MultiplexerError::UnknownChannel(channel)));
+        place.into_iter().for_each(|place| self.oracle.borrow_mut().set_max_streams(place, limit));
+    }
+
+    /// Or resumes it.
+    fn pause_channel(
+        &self,
+        channel: usize,
+        paused: bool,
+        pause: fn(&Pairs, usize) -> Result<(), MultiplexerError>,
+    ) {
+        let done = pause(&self.multiplexer, channel);
+        let place = self.oracle.borrow().channel(channel);
+        assert_eq!(done, place.map(|_| ()).ok_or(MultiplexerError::UnknownChannel(channel)));
+        place.into_iter().for_each(|place| self.oracle.borrow_mut().pause_channel(place, paused));
+    }
+
+    /// Or resumes it.
+    fn pause_stream(
+        &self,
+        stream: usize,
+        id: StreamId,
+        paused: bool,
+        pause: fn(&Pairs, StreamId) -> Result<(), MultiplexerError>,
+    ) {
+        let done = pause(&self.multiplexer, id);
+        let mut oracle = self.oracle.borrow_mut();
+        let expected = match () {
+            () if !oracle.has_pair(stream) => Err(MultiplexerError::UnknownStream(id)),
+            () if oracle.is_kept(stream) => Err(MultiplexerError::Ended(id)),
+            () => Ok(()),
+        };
+        assert_eq!(done, expected);
+        if done.is_ok() {
+            oracle.pause_stream(stream, paused);
+        }
+    }
+
     fn insert(&self, channel: usize) {
         let number = self.oracle.borrow_mut().add_stream();
         let script =
@@ -190,9 +249,11 @@ impl Channels {
                 Some(_) => None,
             },
         };
+        let full = place.map_or(Some(false), |place| self.oracle.borrow().is_full(place));
         match self.multiplexer.add_stream_pair(Rc::clone(&self.sink), script, channel) {
             Ok(id) => {
                 assert_eq!(error, None);
+                assert_ne!(full, Some(true));
                 let place = place.expect("there is no error");
                 self.oracle.borrow_mut().enter(number, place);
                 let mut ids = self.ids.borrow_mut();
@@ -200,6 +261,8 @@ impl Channels {
                 ids.insert(number, id);
             }
             Err(refused) => {
+                let is_full = error.is_none() && full != Some(false);
+                let error = error.or(is_full.then_some(MultiplexerError::ChannelFull(channel)));
                 assert_eq!(Some(refused.reason()), error);
                 assert_eq!(refused.into_parts().1.number, number, "it comes back");
             }
@@ -259,8 +322,11 @@ impl Channels {
             (Some(_), Some(_)) if oracle.is_kept(stream) => {
                 assert_eq!(moved, Err(MultiplexerError::Ended(id)));
             }
+            (Some(_), Some(to)) if moved == Err(MultiplexerError::ChannelFull(channel)) => {
+                assert_ne!(oracle.is_full(to), Some(false));
+            }
             (Some(_), Some(to)) => {
-                assert_eq!(moved, Ok(()));
+                assert_eq!((moved, oracle.is_full(to).unwrap_or(false)), (Ok(()), false));
                 oracle.leave(stream, Departure::Moved(channel));
                 oracle.enter(stream, to);
             }
@@ -379,6 +445,7 @@ impl Channels {
             StreamEvent::Ended => Some(Departure::Ended),
             StreamEvent::Moved(channel) => Some(Departure::Moved(channel)),
             StreamEvent::Removed => Some(Departure::Removed),
+            StreamEvent::SinkFailed => unreachable!("these sinks take nothing"),
         };
         match self.event_without_reason(id, event.item()) {
             Event::Left { stream, .. } => Event::Left { stream, why },
@@ -404,6 +471,10 @@ impl Channels {
             let len = oracle.channel(channel).map(|channel| oracle.pairs_in(channel).len());
             assert_eq!(self.multiplexer.channel_len(channel), len);
             assert_eq!(self.multiplexer.has_channel(channel), len.is_some());
+            let max = oracle.channel(channel).map(|channel| oracle.max_streams(channel));
+            assert_eq!(self.multiplexer.max_streams(channel).ok(), max);
+            let paused = oracle.channel(channel).map(|channel| oracle.is_channel_paused(channel));
+            assert_eq!(self.multiplexer.is_channel_paused(channel), paused);
         }
         for receiver in self.receivers.iter().filter_map(|receiver| receiver.try_borrow().ok()) {
             if let Some(Receiver { channel, task, .. }) = &*receiver {
@@ -423,7 +494,17 @@ impl Channels {
         let oracle = self.oracle.borrow();
         for (stream, id) in &*self.ids.borrow() {
             assert_eq!(self.multiplexer.channel_of(*id), oracle.channel_of(*stream));
+            let paused = oracle.has_pair(*stream).then(|| oracle.is_paused(*stream));
+            assert_eq!(self.multiplexer.is_paused(*id), paused);
         }
+    }
+
+    fn resume_all(&self) {
+        let ids = self.ids.borrow().clone();
+        for (stream, id) in ids {
+            self.pause_stream(stream, id, false, Multiplexer::resume_stream);
+        }
+        (0..CHANNELS).for_each(|channel| self.perform(&Operation::ResumeChannel { channel }));
     }
 
     fn receive_the_rest(&self) {

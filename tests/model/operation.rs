@@ -17,6 +17,23 @@ pub(crate) enum Operation {
     CloseChannel {
         channel: usize,
     },
+    /// From now on it admits so many.
+    SetMaxStreams {
+        channel: usize,
+        limit: Option<usize>,
+    },
+    PauseChannel {
+        channel: usize,
+    },
+    ResumeChannel {
+        channel: usize,
+    },
+    PauseStream {
+        stream: usize,
+    },
+    ResumeStream {
+        stream: usize,
+    },
     /// Gives memory back.
     Shrink {
         channel: usize,
@@ -168,6 +185,14 @@ impl Operation {
             35..=36 => Self::TryRecv { channel: channel(first) },
             37 => Self::Wake { stream: first },
             47..=48 => Self::Shrink { channel: channel(first) },
+            50 => Self::PauseStream { stream: first },
+            51 => Self::ResumeStream { stream: first },
+            52 if first >= 192 => Self::PauseChannel { channel: channel(first) },
+            53 => Self::ResumeChannel { channel: channel(first) },
+            49 => Self::SetMaxStreams {
+                channel: channel(first),
+                limit: Some(operand() % 8).filter(|limit| *limit < 5),
+            },
             _ => Self::Receive { receiver: first },
         }
     }
@@ -194,7 +219,9 @@ impl Trick {
             2..=5 => Operation::Move { stream, channel: channel(operand()) },
             6..=7 => Operation::Push { stream },
             8 => Operation::Wake { stream },
-            9..=12 => Operation::Receive { receiver: operand() },
+            9 => Operation::PauseStream { stream },
+            10 => Operation::ResumeStream { stream },
+            11..=12 => Operation::Receive { receiver: operand() },
             _ => Operation::simple(bytes.next().unwrap_or(0) % 64, || bytes.next().map_or(0, usize::from)),
         }
     }

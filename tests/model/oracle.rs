@@ -105,6 +105,8 @@ struct StreamAccount {
     polled: Option<Polled>,
     /// It ended in this half-closing channel, where its pair is kept.
     kept_in: Option<usize>,
+    /// Wherever it is.
+    is_paused: bool,
     /// It came, was woken or had an item, and was not polled since.
     is_ready: bool,
     /// From its last poll, in this stay.
@@ -131,6 +133,8 @@ struct ChannelAccount {
     name: usize,
     half_close: bool,
     report_departures: bool,
+    max_streams: Option<usize>,
+    is_paused: bool,
     is_closed: bool,
     is_removed: bool,
     /// The departures that are still to be received, of each stream in their order.
@@ -143,6 +147,8 @@ struct Call {
     polls: Vec<(usize, Outcome)>,
     /// It is for one event.
     is_single: bool,
+    /// The channel was paused when it began.
+    is_paused: bool,
     /// Something else was done in the middle of it, so it may wake its own task.
     is_disturbed: bool,
 }
@@ -158,6 +164,8 @@ impl Oracle {
                 name,
                 half_close,
                 report_departures,
+                max_streams: None,
+                is_paused: false,
                 is_closed: false,
                 is_removed: false,
                 untold: BTreeMap::new(),
@@ -190,6 +198,42 @@ impl Oracle {
 
     pub(crate) fn close_channel(&mut self, channel: usize) {
         self.channels[channel].is_closed = true;
+    }
+
+    pub(crate) fn pause_channel(&mut self, channel: usize, paused: bool) {
+        self.channels[channel].is_paused = paused;
+    }
+
+    pub(crate) fn is_channel_paused(&self, channel: usize) -> bool {
+        self.channels[channel].is_paused
+    }
+
+    pub(crate) fn set_max_streams(&mut self, channel: usize, limit: Option<usize>) {
+        self.channels[channel].max_streams = limit;
+    }
+
+    pub(crate) fn max_streams(&self, channel: usize) -> Option<usize> {
+        self.channels[channel].max_streams
+    }
+
+    /// Whether no more streams fit in. `None` where that depends on what a call in progress has received.
+    pub(crate) fn is_full(&self, channel: usize) -> Option<bool> {
+        let account = &self.channels[channel];
+        let Some(limit) = account.max_streams else { return Some(false) };
+        let pairs = self.pairs_in(channel).len();
+        let is_full = pairs >= limit || pairs + self.unread(channel) >= 2 * limit;
+        if is_full && pairs < limit && self.is_uncertain(channel) { None } else { Some(is_full) }
+    }
+
+    /// How many departures are still to be received.
+    fn unread(&self, channel: usize) -> usize {
+        let account = &self.channels[channel];
+        let is_reported =
+            |departure: &&Departure| account.report_departures || **departure == Departure::Ended;
+        let polled = self.streams.iter().filter_map(|stream| stream.polled.as_ref());
+        let held = polled.filter(|polled| polled.stay.channel == channel);
+        let held = held.map(|polled| polled.departures.iter().filter(is_reported).count());
+        account.untold.values().map(VecDeque::len).sum::<usize>() + held.sum::<usize>()
     }
 
     pub(crate) fn is_channel_closed(&self, channel: usize) -> bool {
@@ -231,10 +275,10 @@ impl Oracle {
         let has_something = |stream: &StreamAccount| {
             let is_here = stream.stay.is_some_and(|stay| stay.channel == channel) && stream.polled.is_none();
             let panics = stream.trick == Some(Trick::Panic);
-            is_here && (!stream.items.is_empty() || stream.ends || panics)
+            is_here && !stream.is_paused && (!stream.items.is_empty() || stream.ends || panics)
         };
         let has_untold = !self.channels[channel].untold.is_empty() && !self.is_uncertain(channel);
-        has_untold || self.streams.iter().any(has_something)
+        !self.channels[channel].is_paused && (has_untold || self.streams.iter().any(has_something))
     }
 
     /// Whether a call is in progress that may have received departures already.
@@ -332,6 +376,17 @@ impl Oracle {
         (0..self.streams.len()).filter(|stream| self.has_pair(*stream)).count()
     }
 
+    /// Resumed, it has a turn.
+    pub(crate) fn pause_stream(&mut self, stream: usize, paused: bool) {
+        let account = &mut self.streams[stream];
+        account.is_ready |= account.is_paused && !paused;
+        account.is_paused = paused;
+    }
+
+    pub(crate) fn is_paused(&self, stream: usize) -> bool {
+        self.streams[stream].is_paused
+    }
+
     /// Whether its pair is kept after its end.
     pub(crate) fn is_kept(&self, stream: usize) -> bool {
         self.streams[stream].kept_in.is_some()
@@ -426,6 +481,8 @@ impl Oracle {
         let call = self.calls.last().expect("streams are polled by those who receive");
         assert_eq!(stay.channel, call.channel, "stream {stream} was polled for another channel");
         assert!(account.polled.is_none(), "stream {stream} was polled while it was polled");
+        assert!(!account.is_paused, "stream {stream} was polled while it is paused");
+        assert!(!self.channels[stay.channel].is_paused, "stream {stream} was polled in a paused channel");
         if !account.is_ready {
             assert!(self.stale_wakes > 0, "stream {stream} was polled again unwoken");
             self.stale_wakes -= 1;
@@ -487,6 +544,7 @@ impl Oracle {
         let ended = owed != Some(Departure::Removed);
         let is_kept = ended && self.channels[stay.channel].half_close;
         self.streams[stream].kept_in = is_kept.then_some(stay.channel);
+        self.streams[stream].is_paused = false;
         if let Some(departure) = owed {
             self.owe(stay.channel, stream, departure);
         }
@@ -498,13 +556,15 @@ impl Oracle {
     }
 
     pub(crate) fn begin_call(&mut self, channel: usize, is_single: bool) {
-        self.calls.push(Call { channel, polls: Vec::new(), is_single, is_disturbed: false });
+        let is_paused = self.channels[channel].is_paused;
+        self.calls.push(Call { channel, polls: Vec::new(), is_single, is_paused, is_disturbed: false });
     }
 
     /// Looks whether a call brought what it must.
     pub(crate) fn end_call(&mut self, events: &[Event], received: Received) {
         let call = self.calls.pop().expect("it began");
         self.check_events(&call, events);
+        assert!(!call.is_paused || call.is_disturbed || events.is_empty(), "received from a paused channel");
         if call.is_single && !call.is_disturbed {
             Self::check_bounds(&call);
         }
