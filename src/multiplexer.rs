@@ -3,6 +3,7 @@
 #[cfg(all(feature = "blocking", not(target_family = "wasm")))]
 mod blocking;
 mod limits;
+mod pausing;
 mod receiving;
 mod sending;
 
@@ -196,7 +197,8 @@ impl<St, Si> Multiplexer<St, Si> {
 
     /// Waits until a channel is closed and no stream is in it that could still bring something.
     ///
-    /// Resolves to `Result<(), MultiplexerError>`. Streams end only while somebody receives from them. Pairs that
+    /// Resolves to `Result<(), MultiplexerError>`. Streams end only while somebody receives from them, and those that are
+    /// [paused](Self::pause_stream) not before they are resumed. Pairs that
     /// [stay](ChannelOptions::half_close) after the end of their stream are not waited for, nor are departures that
     /// nobody has received. The removal of the channel counts as its end.
     ///
@@ -289,8 +291,8 @@ impl<St, Si> Multiplexer<St, Si> {
     /// [does not report them](ChannelOptions::report_departures). So keep receiving from a channel that many streams
     /// pass through.
     ///
-    /// Cost: three lock pairs, four if the other channel [has a limit](ChannelOptions::max_streams). Allocates only when a channel has more streams, or more unread departures, than ever
-    /// before.
+    /// Cost: three lock pairs, four if the other channel [has a limit](ChannelOptions::max_streams). Allocates only when a
+    /// channel has more streams, or more unread departures, than ever before.
     ///
     /// # Errors
     ///

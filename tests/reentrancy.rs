@@ -182,10 +182,17 @@ impl Scene {
 /// What is done from within. The multiplexer may be in any state.
 type Use = fn(&Pairs, StreamId);
 
-const USES: [(&str, Use); 12] = [
+const USES: [(&str, Use); 14] = [
     ("every method", use_every_method),
     ("moved", |multiplexer, id| {
         let _ = multiplexer.change_stream_channel(id, B);
+    }),
+    ("paused, and resumed", pause),
+    ("paused with its channel, and resumed", |multiplexer, id| {
+        let _ = (multiplexer.pause_channel(A), multiplexer.pause_stream(id));
+        let _ = multiplexer.change_stream_channel(id, B);
+        use_every_method(multiplexer, id);
+        let _ = (multiplexer.resume_stream(id), multiplexer.resume_channel(A));
     }),
     ("removed", |multiplexer, id| drop(multiplexer.remove_stream(id))),
     ("discarded", |multiplexer, id| {
@@ -225,6 +232,7 @@ fn use_every_method(multiplexer: &Pairs, id: StreamId) {
     receive(multiplexer);
     send(multiplexer, [id, new]);
     limit(multiplexer, id, NEW[0]);
+    pause(multiplexer, id);
     let _ = multiplexer.change_stream_channel(id, NEW[0]);
     let _ = multiplexer.change_stream_channel(id, A);
     let _ = multiplexer.change_stream_channel(new, A);
@@ -243,7 +251,7 @@ fn ask(multiplexer: &Pairs, id: StreamId) {
     let asked = (multiplexer.channels(), multiplexer.has_channel(A), multiplexer.channel_len(A));
     let closed = (multiplexer.is_closed(), multiplexer.is_channel_closed(A));
     let streams = (multiplexer.channel_streams(A), multiplexer.channel_of(id));
-    let _ = (asked, closed, streams, format!("{multiplexer:?}"));
+    let _ = (asked, closed, streams, multiplexer.stats(A), format!("{multiplexer:?}"));
 }
 
 /// Sets limits, by one of which a stream and a move are refused.
@@ -252,6 +260,14 @@ fn limit(multiplexer: &Pairs, id: StreamId, channel: ChannelId) {
     assert!(Peer::add(multiplexer, channel, 1).is_none());
     let _ = multiplexer.change_stream_channel(id, channel);
     let _ = multiplexer.set_max_streams(channel, None);
+}
+
+/// Pauses a stream and its channel, and resumes them.
+fn pause(multiplexer: &Pairs, id: StreamId) {
+    let asked = || (multiplexer.is_paused(id), multiplexer.is_channel_paused(A));
+    let _ = (multiplexer.pause_stream(id), multiplexer.pause_channel(A), asked());
+    receive(multiplexer);
+    let _ = (multiplexer.resume_stream(id), multiplexer.resume_channel(A), asked());
 }
 
 /// Removes streams in every way, and the channel that they are in.
@@ -321,9 +337,10 @@ fn send(multiplexer: &Pairs, ids: [StreamId; 2]) {
 /// Every method of the handle is called in `use_every_method` or in what stands below it.
 #[test]
 fn no_method_is_left_out() {
-    const METHODS: [&str; 5] = [
+    const METHODS: [&str; 6] = [
         include_str!("../src/multiplexer.rs"),
         include_str!("../src/multiplexer/limits.rs"),
+        include_str!("../src/multiplexer/pausing.rs"),
         include_str!("../src/multiplexer/receiving.rs"),
         include_str!("../src/multiplexer/sending.rs"),
         include_str!("../src/multiplexer/blocking.rs"),

@@ -262,6 +262,95 @@ fn two_receivers_against_wakes() {
     });
 }
 
+/// A channel is resumed while a receiver finds it paused and goes to sleep; its member was woken before.
+#[test]
+fn resume_channel_against_sleep() {
+    loom::model(|| {
+        let (multiplexer, mut receiver, _, feed) = idle_channel();
+        multiplexer.pause_channel(1).unwrap();
+        feed.push();
+        let resumer = thread::spawn(move || {
+            multiplexer.resume_channel(1).unwrap();
+            multiplexer
+        });
+        assert!(is_item(block_on(next(&mut receiver))));
+        resumer.join().unwrap();
+    });
+}
+
+/// A channel is paused and resumed while a receiver parks and its member is woken.
+#[test]
+fn pause_channel_against_wake_and_park() {
+    loom::model(|| {
+        let (multiplexer, mut receiver, _, feed) = idle_channel();
+        let pauser = thread::spawn(move || {
+            multiplexer.pause_channel(1).unwrap();
+            feed.push();
+            multiplexer.resume_channel(1).unwrap();
+            multiplexer
+        });
+        assert!(is_item(block_on(next(&mut receiver))));
+        pauser.join().unwrap();
+    });
+}
+
+/// A stream is paused and resumed while it is woken, and polled or not. Paused it is not polled; its wake is not lost.
+#[test]
+fn pause_stream_against_wake_and_poll() {
+    loom::model(|| {
+        let (multiplexer, mut receiver, id, feed) = idle_channel();
+        let pauser = thread::spawn(move || {
+            multiplexer.pause_stream(id).unwrap();
+            multiplexer.resume_stream(id).unwrap();
+            multiplexer
+        });
+        feed.push();
+        assert!(is_item(block_on(next(&mut receiver))));
+        pauser.join().unwrap();
+    });
+}
+
+/// A stream is paused while another thread wakes it: its item comes before that, or when it is resumed.
+#[test]
+fn pause_stream_against_wake() {
+    loom::model(|| {
+        let (multiplexer, mut receiver, id, feed) = idle_channel();
+        let waker = thread::spawn(move || feed.push());
+        multiplexer.pause_stream(id).unwrap();
+        assert!(poll_once(&mut receiver).is_pending());
+        waker.join().unwrap();
+        assert!(poll_once(&mut receiver).is_pending());
+        multiplexer.resume_stream(id).unwrap();
+        assert!(is_item(block_on(next(&mut receiver))));
+    });
+}
+
+/// A stream that is paused is moved and resumed while it is polled, and comes to rest nowhere.
+#[test]
+fn pause_and_move_against_poll() {
+    loom::model(|| {
+        let (multiplexer, mut from, id, feed) = idle_channel();
+        multiplexer.add_channel(2).unwrap();
+        let mut to = multiplexer.receiver(2).unwrap();
+        feed.wake();
+        let mover = thread::spawn(move || {
+            multiplexer.pause_stream(id).unwrap();
+            multiplexer.change_stream_channel(id, 2).unwrap();
+            feed.items.store(1, Ordering::Relaxed);
+            multiplexer.resume_stream(id).unwrap();
+            multiplexer
+        });
+        let mut event = block_on(next(&mut from));
+        if is_item(event) {
+            event = block_on(next(&mut from));
+        } else {
+            assert!(is_item(block_on(next(&mut to))));
+        }
+        assert_eq!(event, Some((id, StreamEvent::Moved(2))));
+        mover.join().unwrap();
+    });
+}
+
 /// A stream is added while a receiver goes to sleep.
 #[test]
 fn add_against_park() {

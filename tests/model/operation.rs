@@ -22,6 +22,18 @@ pub(crate) enum Operation {
         channel: usize,
         limit: Option<usize>,
     },
+    PauseChannel {
+        channel: usize,
+    },
+    ResumeChannel {
+        channel: usize,
+    },
+    PauseStream {
+        stream: usize,
+    },
+    ResumeStream {
+        stream: usize,
+    },
     /// Gives memory back.
     Shrink {
         channel: usize,
@@ -99,6 +111,28 @@ pub(crate) enum Operation {
     TryRecv {
         channel: usize,
     },
+    /// To the select; with a share made of any number.
+    Select {
+        channel: usize,
+        share: u32,
+    },
+    /// From the select.
+    Unselect {
+        channel: usize,
+    },
+    SetShare {
+        channel: usize,
+        share: u32,
+    },
+    /// From now on the select polls as another task.
+    ChangeSelectTask,
+    /// Polls the select once.
+    ReceiveSelected,
+    ReceiveManySelected {
+        limit: usize,
+    },
+    /// Another takes its place.
+    DropSelect,
 }
 
 /// What a stream does, once.
@@ -173,10 +207,21 @@ impl Operation {
             35..=36 => Self::TryRecv { channel: channel(first) },
             37 => Self::Wake { stream: first },
             47..=48 => Self::Shrink { channel: channel(first) },
+            50 => Self::PauseStream { stream: first },
+            51 => Self::ResumeStream { stream: first },
+            52 if first >= 192 => Self::PauseChannel { channel: channel(first) },
+            53 => Self::ResumeChannel { channel: channel(first) },
             49 => Self::SetMaxStreams {
                 channel: channel(first),
                 limit: Some(operand() % 8).filter(|limit| *limit < 5),
             },
+            54..=55 => Self::Select { channel: channel(first), share: operand() as u32 },
+            56 if first < 128 => Self::Unselect { channel: channel(first) },
+            56 => Self::SetShare { channel: channel(first), share: operand() as u32 },
+            57..=59 => Self::ReceiveSelected,
+            60 if first < 128 => Self::ReceiveManySelected { limit: first % 5 },
+            60 if first >= 240 => Self::DropSelect,
+            61 if first < 64 => Self::ChangeSelectTask,
             _ => Self::Receive { receiver: first },
         }
     }
@@ -203,7 +248,9 @@ impl Trick {
             2..=5 => Operation::Move { stream, channel: channel(operand()) },
             6..=7 => Operation::Push { stream },
             8 => Operation::Wake { stream },
-            9..=12 => Operation::Receive { receiver: operand() },
+            9 => Operation::PauseStream { stream },
+            10 => Operation::ResumeStream { stream },
+            11..=12 => Operation::Receive { receiver: operand() },
             _ => Operation::simple(bytes.next().unwrap_or(0) % 64, || bytes.next().map_or(0, usize::from)),
         }
     }
