@@ -178,7 +178,7 @@ impl Room {
         for channel in [MEMBERS, NEWCOMERS] {
             let _ = self.connections.try_send_to(channel, "BYE the server closes".into(), |_, _| {});
         }
-        let mut shutdown = self.connections.shutdown::<Line>();
+        let mut shutdown = self.connections.shutdown::<Line>().keep_streams();
         // Reads on, for a connection that is closed with something unread is reset, and its last lines may be lost.
         let all_gone = async { tokio::join!(&mut shutdown, self.events.count()) };
         let _ = timeout(LINGER, all_gone).await;
