@@ -97,7 +97,7 @@ pub(crate) enum Operation {
     /// To the select; with a share made of any number.
     Select {
         channel: usize,
-        share: u32,
+        share: usize,
     },
     /// From the select.
     Unselect {
@@ -105,7 +105,7 @@ pub(crate) enum Operation {
     },
     SetShare {
         channel: usize,
-        share: u32,
+        share: usize,
     },
     /// From now on the select polls as another task.
     ChangeSelectTask,
@@ -190,9 +190,9 @@ impl Operation {
             35..=36 => Self::TryRecv { channel: channel(first) },
             37 => Self::Wake { stream: first },
             47..=48 => Self::Shrink { channel: channel(first) },
-            49..=50 => Self::Select { channel: channel(first), share: operand() as u32 },
+            49..=50 => Self::Select { channel: channel(first), share: operand() },
             51 => Self::Unselect { channel: channel(first) },
-            52 => Self::SetShare { channel: channel(first), share: operand() as u32 },
+            52 => Self::SetShare { channel: channel(first), share: operand() },
             53..=55 => Self::ReceiveSelected,
             56 if first < 128 => Self::ReceiveManySelected { limit: first % 5 },
             56 if first >= 240 => Self::DropSelect,
