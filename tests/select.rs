@@ -171,6 +171,8 @@ mod priority {
     type Pushes = Vec<(usize, usize)>;
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         /// Whoever has an item and waits, waits no longer than the bound says, whoever else comes and goes.
         #[test]
         fn the_bound_holds_whoever_comes_and_goes(
@@ -393,6 +395,8 @@ mod weights {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn no_two_are_apart_by_more_than_a_turn_of_each(
             channels in prop::collection::vec((1..9_u32, prop::collection::vec(1..50_u64, 1..5)), 2..6),
