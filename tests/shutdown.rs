@@ -9,7 +9,9 @@ use std::sync::mpsc;
 use std::task::{Poll, Waker};
 use std::thread;
 use stream_multiplexer::StreamEvent::{self, Ended, Item, Removed};
-use stream_multiplexer::{ChannelOptions, Multiplexer, MultiplexerError, SendError, Shutdown, StreamId};
+use stream_multiplexer::{
+    ChannelOptions, Multiplexer, MultiplexerError, SendError, Share, Shutdown, StreamId,
+};
 use support::hooked::{Hooked, Hooks, Moment};
 use support::{Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, finishes, gate, pipe, poll, poll_future, run};
 
@@ -552,6 +554,24 @@ mod beside {
         peer.gate.set_closes(true);
         assert_eq!(poll_once(&mut shutdown), DONE);
         assert_eq!(poll(&mut flusher), Poll::Ready(None));
+    }
+
+    #[test]
+    fn a_select_it_ends_with_the_last() {
+        let multiplexer = multiplexer();
+        let peer = add_slow(&multiplexer);
+        peer.gate.set_flushes(false);
+        let mut select = multiplexer.select();
+        select.add(CHANNEL, Share::new()).unwrap();
+        multiplexer.try_send(peer.id, 1).unwrap();
+        let mut shutdown = multiplexer.shutdown::<u32>();
+        settle(&mut shutdown);
+        peer.feed.push(5);
+        assert_eq!(poll(&mut select), Poll::Ready(Some((CHANNEL, peer.id, Item(5)))));
+        peer.gate.set_closes(true);
+        assert_eq!(poll_once(&mut shutdown), DONE);
+        assert_eq!(poll(&mut select), Poll::Ready(Some((CHANNEL, peer.id, Removed))));
+        assert_eq!(poll(&mut select), Poll::Ready(None));
     }
 
     /// It is not handed back, for it is being closed.

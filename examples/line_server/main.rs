@@ -12,8 +12,8 @@
 //! UTF-8 or has control characters other than tabs; the client may go on with the next one. A client that shuts down its
 //! writing side (`nc -N`) leaves, and still gets what was said before; its last line needs no end.
 //!
-//! Ctrl-C lets everyone have what was said and closes the connections, in eleven seconds at most; a second one does not
-//! wait.
+//! Ctrl-C lets everyone have what was said and closes the connections. It waits five seconds for those who are slow to
+//! read it; a second one does not wait.
 //!
 //! # How it is built
 //!
@@ -25,15 +25,14 @@
 //! # Slow readers
 //!
 //! - A client that is 1,024 lines behind is disconnected.
-//! - After every 256 lines the room waits until all members have them, for 100 ms at most. So a client that reads at a
-//!   fair speed is not disconnected because others talk faster, and a slow one leaves the rest 2,560 lines a second,
-//!   until it is disconnected.
-//! - Beyond that it waits as long as more than half of the members are behind. What they say meanwhile waits in their
-//!   sockets, and TCP slows them down to what most can read. That is the backpressure of a channel: not to ask it. A few
-//!   slow readers cannot bring it about.
+//! - After every 256 lines the room waits until all members have them, and hears nobody meanwhile. What they say waits in
+//!   their sockets, and TCP slows them down to what all can read: that is the backpressure of a channel, not to ask it.
+//!   So nobody who reads at a fair speed is disconnected because others talk faster.
+//! - When nobody has caught up for half a second the room goes on without those who are left. So a few who never read
+//!   cost the others two seconds, and then they are disconnected.
 //!
-//! To wait for each line until all have it was refused: a member that takes its line just before a deadline would slow
-//! down everybody to one line for each deadline.
+//! (After each line, a member that takes it just before a deadline would slow down everybody to one line for each
+//! deadline.)
 
 mod protocol;
 mod room;
@@ -41,7 +40,6 @@ mod room;
 use room::Room;
 use std::fmt;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
@@ -73,7 +71,7 @@ async fn serve(address: &str) -> io::Result<()> {
     let listener = listen(address).await?;
     log(format_args!("listening on {}", listener.local_addr()?));
     let mut room = Room::new();
-    let accepting = tokio::spawn(room::admit_all(listener, room.connections()));
+    let accepting = tokio::spawn(room::admit_all(listener, room.connections.clone()));
     room.run(told_to_stop()).await?;
     accepting.abort();
     tokio::select! {
@@ -86,32 +84,21 @@ async fn serve(address: &str) -> io::Result<()> {
     Ok(())
 }
 
-#[cfg(unix)]
 async fn told_to_stop() -> io::Result<()> {
+    #[cfg(unix)]
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    #[cfg(unix)]
+    let terminated = terminate.recv();
+    #[cfg(not(unix))]
+    let terminated = std::future::pending::<()>();
     tokio::select! {
         interrupted = tokio::signal::ctrl_c() => interrupted,
-        _ = terminate.recv() => Ok(()),
+        _ = terminated => Ok(()),
     }
-}
-
-#[cfg(not(unix))]
-async fn told_to_stop() -> io::Result<()> {
-    tokio::signal::ctrl_c().await
 }
 
 async fn listen(address: &str) -> io::Result<TcpListener> {
-    let mut refused = io::Error::new(io::ErrorKind::InvalidInput, "there is no such address");
-    for address in lookup_host(address).await? {
-        match listen_at(address) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => refused = error,
-        }
-    }
-    Err(refused)
-}
-
-fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
+    let address = lookup_host(address).await?.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;

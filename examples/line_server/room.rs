@@ -1,26 +1,27 @@
 //! Who is there, and what happens to what they say.
 
 use crate::log;
-use crate::protocol::{BadLine, Connections, Line, frame, parse_login};
+use crate::protocol::{Connections, Incoming, Line, Outgoing, Read, frame, parse_login};
 use futures::{FutureExt, StreamExt};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
-use stream_multiplexer::{ChannelOptions, SendError, Sent, Share, StreamEvent, StreamId, TrySendError};
+use stream_multiplexer::StreamEvent::{self, Ended, Item, Moved, Removed, SinkFailed};
+use stream_multiplexer::{ChannelOptions, ChannelSelect, SendError, Share, StreamId, TrySendError};
 use tokio::net::TcpListener;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{sleep, timeout};
 use tokio_util::codec::LinesCodecError;
 
 const NEWCOMERS: usize = 1;
 const MEMBERS: usize = 2;
 
-/// After so many lines the room waits for its members: for all of them so long, and so long as most are behind.
+/// After so many lines the room waits until all members have them.
 const IN_A_ROW: usize = 256;
-const GRACE: Duration = Duration::from_millis(100);
+/// How long nobody may catch up meanwhile: if a few are behind, and if most are.
+const GRACE: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a client that leaves may take to read its last lines.
 const LINGER: Duration = Duration::from_secs(5);
@@ -28,12 +29,9 @@ const LINGER: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_millis(100);
 
-type Events = stream_multiplexer::ChannelSelect<crate::protocol::Incoming, crate::protocol::Outgoing>;
-type Said = StreamEvent<Result<Result<String, BadLine>, LinesCodecError>>;
-
 pub(crate) struct Room {
-    connections: Connections,
-    events: Events,
+    pub(crate) connections: Connections,
+    events: ChannelSelect<Incoming, Outgoing>,
     /// Of the members.
     names: BTreeMap<StreamId, String>,
     /// How many lines were said since the room waited for all.
@@ -48,9 +46,8 @@ pub(crate) async fn admit_all(listener: TcpListener, connections: Connections) {
                 // Lines are short, and somebody waits for them.
                 let _ = connection.set_nodelay(true);
                 let (incoming, outgoing) = frame(connection);
-                match connections.add_stream_pair(outgoing, incoming, NEWCOMERS) {
-                    Ok(id) => log(format_args!("client {id}: has come from {address}")),
-                    Err(refused) => log(format_args!("{address} is not let in: {refused}")),
+                if let Ok(id) = connections.add_stream_pair(outgoing, incoming, NEWCOMERS) {
+                    log(format_args!("client {id}: has come from {address}"));
                 }
             }
             Err(error) => {
@@ -75,10 +72,6 @@ impl Room {
         Self { connections, events, names: BTreeMap::new(), in_a_row: 0 }
     }
 
-    pub(crate) fn connections(&self) -> Connections {
-        self.connections.clone()
-    }
-
     pub(crate) async fn run(&mut self, stop: impl Future<Output = io::Result<()>>) -> io::Result<()> {
         let mut stop = pin!(stop);
         loop {
@@ -89,27 +82,26 @@ impl Room {
         }
     }
 
-    async fn hear(&mut self, id: StreamId, said: Said) {
+    async fn hear(&mut self, id: StreamId, said: StreamEvent<Result<Read, LinesCodecError>>) {
         match said {
-            StreamEvent::Item(Ok(Ok(line))) => match self.names.get(&id) {
+            Item(Ok(Ok(line))) => match self.names.get(&id) {
                 Some(name) => self.broadcast(format!("{name}: {line}").into()).await,
                 None => {
                     let answer = self.log_in(id, &line).err().unwrap_or_else(|| "OK".to_owned());
                     self.answer(id, answer);
                 }
             },
-            StreamEvent::Item(Ok(Err(bad))) => self.answer(id, format!("ERR {bad}")),
-            StreamEvent::Item(Err(error)) => self.disconnect(id, format_args!("is lost: {error}")),
-            StreamEvent::SinkFailed => self.disconnect(id, format_args!("cannot be written to")),
-            StreamEvent::Ended => {
-                self.part(id, format_args!("leaves"));
-                let connections = self.connections();
+            Item(Ok(Err(bad))) => self.answer(id, format!("ERR {bad}")),
+            Item(Err(error)) => self.disconnect(id, &format!("is lost: {error}")),
+            Ended => {
+                self.part(id, "leaves");
+                let connections = self.connections.clone();
                 tokio::spawn(async move {
                     let _ = timeout(LINGER, connections.close_stream::<Line>(id)).await;
                     connections.remove_stream(id);
                 });
             }
-            StreamEvent::Moved(_) | StreamEvent::Removed => {}
+            Moved(_) | Removed | SinkFailed => {}
         }
     }
 
@@ -125,60 +117,50 @@ impl Room {
     }
 
     fn answer(&mut self, id: StreamId, answer: String) {
-        if let Err(error) = self.connections.try_send(id, answer.into()) {
-            self.refuse(id, &error);
+        if self.connections.try_send(id, answer.into()).is_err_and(|error| error.is_full()) {
+            self.disconnect(id, "reads too slowly");
         }
     }
 
+    /// A sink that fails is let alone: its connection is lost, or the client leaves, and its stream says so.
     async fn broadcast(&mut self, line: Line) {
         self.in_a_row = (self.in_a_row + 1) % IN_A_ROW;
+        let mut too_slow = Vec::new();
         if self.in_a_row == 0 {
-            for failure in self.send_and_wait(line).await.failures() {
-                match failure {
-                    SendError::NotReady(id) => self.disconnect(*id, format_args!("reads too slowly")),
-                    SendError::Sink { id, error } => self.disconnect(*id, format_args!("is lost: {error}")),
-                    // It leaves.
-                    _ => {}
-                }
-            }
-            return;
+            too_slow = self.send_and_wait(line).await;
+        } else {
+            let refused = |id, error: TrySendError<_, _>| too_slow.extend(error.is_full().then_some(id));
+            self.connections.try_send_to(MEMBERS, line, refused).expect("the channel is there");
         }
-        let mut refused = Vec::new();
-        let sent = self.connections.try_send_to(MEMBERS, line, |id, error| refused.push((id, error)));
-        sent.expect("the channel is there");
-        refused.iter().for_each(|(id, error)| self.refuse(*id, error));
+        too_slow.into_iter().for_each(|id| self.disconnect(id, "reads too slowly"));
     }
 
-    fn refuse(&mut self, id: StreamId, error: &TrySendError<Line, LinesCodecError>) {
-        match error {
-            TrySendError::Full(_) => self.disconnect(id, format_args!("reads too slowly")),
-            TrySendError::Sink { error, .. } => self.disconnect(id, format_args!("is lost: {error}")),
-            // It leaves.
-            _ => {}
-        }
-    }
-
-    /// Waits until all members have what was said: for a moment, and longer if most do not.
-    async fn send_and_wait(&self, line: Line) -> Sent<LinesCodecError> {
+    /// Waits until all members have what was said, or nobody has caught up for a while. Returns who could not take it.
+    async fn send_and_wait(&self, line: Line) -> Vec<StreamId> {
         let mut send = self.connections.send_to(MEMBERS, line).expect("the channel is there");
-        if let Ok(sent) = timeout(GRACE, &mut send).await {
-            return sent;
+        let mut behind = send.pending().count();
+        while behind > 0 {
+            let patience = if behind > self.names.len() / 2 { PATIENCE } else { GRACE };
+            let somebody_catches_up = poll_fn(|cx| {
+                let _ = send.poll_unpin(cx);
+                let left = send.pending().count();
+                if left < behind { Poll::Ready(left) } else { Poll::Pending }
+            });
+            let Ok(left) = timeout(patience, somebody_catches_up).await else { break };
+            behind = left;
         }
-        let most_have_it = poll_fn(|cx| {
-            let is_done = send.poll_unpin(cx).is_ready() || send.pending().count() <= self.names.len() / 2;
-            if is_done { Poll::Ready(()) } else { Poll::Pending }
-        });
-        let _ = timeout(PATIENCE, most_have_it).await;
-        send.into_sent()
+        let sent = send.into_sent();
+        let not_ready = sent.failures().filter(|failure| matches!(failure, SendError::NotReady(_)));
+        not_ready.map(SendError::stream_id).collect()
     }
 
     /// Lets a client go at once.
-    fn disconnect(&mut self, id: StreamId, why: fmt::Arguments<'_>) {
+    fn disconnect(&mut self, id: StreamId, why: &str) {
         self.part(id, why);
         self.connections.remove_stream(id);
     }
 
-    fn part(&mut self, id: StreamId, why: fmt::Arguments<'_>) {
+    fn part(&mut self, id: StreamId, why: &str) {
         let name = self.names.remove(&id).map(|name| name + " ").unwrap_or_default();
         log(format_args!("client {id}: {name}{why}"));
     }
@@ -187,14 +169,14 @@ impl Room {
     pub(crate) async fn close(mut self) {
         log(format_args!("closing: everyone gets what was said; Ctrl-C again to cut them off"));
         self.connections.close();
-        let end = Instant::now() + LAST_WORDS;
-        let soon = || end.min(Instant::now() + SILENCE);
-        while let Ok(Some((_, id, said))) = timeout_at(soon(), self.events.next()).await {
-            self.hear(id, said).await;
-        }
+        let last_words = async {
+            while let Ok(Some((_, id, said))) = timeout(SILENCE, self.events.next()).await {
+                self.hear(id, said).await;
+            }
+        };
+        let _ = timeout(LAST_WORDS, last_words).await;
         for channel in [MEMBERS, NEWCOMERS] {
-            let sent = self.connections.try_send_to(channel, "BYE the server closes".into(), |_, _| {});
-            sent.expect("the channel is there");
+            let _ = self.connections.try_send_to(channel, "BYE the server closes".into(), |_, _| {});
         }
         let mut shutdown = self.connections.shutdown::<Line>();
         // Reads on, for a connection that is closed with something unread is reset, and its last lines may be lost.

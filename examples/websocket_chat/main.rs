@@ -1,9 +1,8 @@
 //! A chat over WebSocket.
 //!
 //! ```sh
-//! cargo run --release --example websocket_chat                   # 127.0.0.1:9001
-//! cargo run --release --example websocket_chat -- 0.0.0.0:9001
-//! websocat ws://127.0.0.1:9001                                   # and again, in other terminals
+//! cargo run --release --example websocket_chat   # -- 0.0.0.0:9001, if it is not for this machine alone
+//! websocat ws://127.0.0.1:9001                   # and again, in other terminals
 //! ```
 //!
 //! A client's first message is its name. From then on each of its messages goes to everyone who has one. Who gives no
@@ -12,12 +11,12 @@
 //! Ctrl-C closes everyone with 1001.
 //!
 //! One loop does it all and waits for no client: a handshake has a task of its own, and what a socket cannot take
-//! immediately lies in its sink, which the loop's `select` flushes.
+//! immediately lies in its sink, which the loop's `select` flushes. So who talks faster than another can read costs that
+//! one its place. The example `line_server` shows how to slow down the talkers instead.
 
 use futures::stream::{SplitSink, SplitStream};
 use futures::{FutureExt, SinkExt, StreamExt, future::join};
 use std::collections::BTreeMap;
-use std::future::ready;
 use std::time::Duration;
 use stream_multiplexer::{Multiplexer, Share, StreamEvent::*, StreamId, StreamPair};
 use tokio::io::{AsyncWriteExt, copy, sink};
@@ -36,7 +35,6 @@ const LINGER: Duration = Duration::from_secs(2);
 type Incoming = SplitStream<WebSocketStream<TcpStream>>;
 type Outgoing = SplitSink<WebSocketStream<TcpStream>, Message>;
 type Connections = Multiplexer<Incoming, Outgoing>;
-/// Of the members.
 type Names = BTreeMap<StreamId, String>;
 
 /// What one client may cost, in bytes.
@@ -69,16 +67,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             interrupted = &mut interrupt => break interrupted?,
             Some(event) = events.next() => event,
         };
-        let news = match event {
-            Item(Ok(Message::Text(name))) if channel == NEWCOMERS => {
-                log_in(&connections, &mut names, id, &name)
-            }
-            Item(Ok(Message::Text(text))) => names.get(&id).map(|name| format!("{name}: {text}")),
-            Item(Err(error)) => refuse(&connections, id, &error),
-            Ended | Removed => names.remove(&id).map(|name| format!("* {name} has left")),
+        let news = match (channel, event) {
+            (NEWCOMERS, Item(Ok(Message::Text(name)))) => log_in(&connections, &mut names, id, &name),
+            (_, Item(Ok(Message::Text(text)))) => names.get(&id).map(|name| format!("{name}: {text}")),
+            (_, Item(Err(error))) => refuse(&connections, id, &error),
+            (_, Ended | Removed) => names.remove(&id).map(|name| format!("* {name} has left")),
             // Tungstenite answers pings and closings when the stream is polled next. A sink fails when its connection is
             // over, or is being closed: its stream ends.
-            Item(Ok(_)) | Moved(_) | SinkFailed => None,
+            (_, Item(Ok(_)) | Moved(_) | SinkFailed) => None,
         };
         let Some(news) = news else { continue };
         // All members share its bytes. Who is too far behind is disconnected, which comes as `Removed`.
@@ -95,7 +91,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         connections.try_send_to(channel, close_frame(CloseCode::Away, "the server ends"), |_, _| {})?;
     }
     let shutdown = connections.shutdown::<Message>().keep_streams();
-    let _ = timeout(LINGER, join(shutdown, events.for_each(|_| ready(())))).await;
+    let _ = timeout(LINGER, join(shutdown, events.for_each(async |_| {}))).await;
     Ok(())
 }
 

@@ -426,30 +426,32 @@ impl<St, Si> Multiplexer<St, Si> {
         CloseStream::new(self.registry(), stream)
     }
 
-    /// Ends it all: closes the multiplexer, and flushes and closes the sinks of all streams, each as
-    /// [`close_stream`](Self::close_stream) does. The peers are waited for all together, so one that reads nothing holds
-    /// up none of the others.
+    /// Shuts down: [closes](Self::close) the multiplexer, and flushes and closes the sinks of all streams, each as
+    /// [`close_stream`](Self::close_stream) does. It waits for all peers together, so a peer that reads nothing holds up
+    /// none of the others.
     ///
-    /// Resolves to `Vec<SendError<Si::Error>>`: why some could not be closed, in no particular order. How long to wait
-    /// for the peers is the caller's: after a deadline [`Shutdown::pending`] gives those who did not make it, and
-    /// [`Shutdown::closed`] says how many did.
+    /// Resolves to `Vec<SendError<Si::Error>>`: why some could not be closed, in no particular order. The caller decides
+    /// how long to wait. After a deadline [`Shutdown::pending`] returns the streams whose sinks are not closed, and
+    /// [`Shutdown::closed`] how many are.
     ///
-    /// The first poll [closes](Self::close) the multiplexer, so no stream comes later. Each pair is removed when its sink
-    /// is closed, and its channel reports [`Removed`](crate::StreamEvent::Removed); until then its stream is received
-    /// from. With [`keep_streams`](Shutdown::keep_streams) it stays until the stream ends.
-    /// Streams without a sink are not waited for and stay: receive from them until they end, or
-    /// [remove](Self::remove_stream) them or their [channel](Self::remove_channel).
+    /// The first poll closes the multiplexer, so no stream comes later. When a sink is closed its pair is removed, and the
+    /// channel reports [`Removed`](crate::StreamEvent::Removed). Until then the stream is received from. A TCP connection
+    /// that is removed while its peer talks on is reset, and the peer may lose what it has not read: where peers may do
+    /// so, use [`keep_streams`](Shutdown::keep_streams), and receive until the streams end.
     ///
-    /// One poll closes at most 64 sinks. If there are more it wakes its task and lets others run, and so it does with
-    /// those that waited and are ready together. From a sink's turn on nothing more is sent to it: sends that still wait
-    /// for it fail with [`Closed`](crate::SendError::Closed).
+    /// Streams without a sink stay, and are not waited for. They end by themselves, or by
+    /// [`remove_stream`](Self::remove_stream) or [`remove_channel`](Self::remove_channel).
     ///
-    /// Cost: one lock pair finds the next 32 sinks. To close one takes some ten lock pairs beyond its own polls. Allocates
-    /// nothing for a sink that can be closed immediately, and a place with a waker for each other: it is polled when it
-    /// is woken, and a wake allocates nothing.
+    /// One poll begins to close at most 64 sinks, and then goes on with at most 64 of those that were woken. If there are
+    /// more it wakes its task and yields. Once a sink is begun to be closed nothing more is sent to it: sends that still
+    /// wait for it fail with [`Closed`](crate::SendError::Closed).
     ///
-    /// A server that ends: it accepts no more, hears out those who come to an end by themselves, says good-bye to the
-    /// others, and waits for no one longer than it wants to.
+    /// Cost: one lock pair finds the next 32 sinks, and some ten close one, beyond its own polls. Allocates nothing for a
+    /// sink that closes immediately, and a place with a waker for each other one. That is polled when it is woken, and a
+    /// wake allocates nothing.
+    ///
+    /// The end of a server: it admits nobody, receives until the streams have ended or a deadline has passed, says
+    /// good-bye, and closes what it can within another deadline.
     ///
     /// ```
     /// use futures::{SinkExt, StreamExt, channel::mpsc};
@@ -494,7 +496,7 @@ impl<St, Si> Multiplexer<St, Si> {
     ///
     /// # Errors
     ///
-    /// The future itself does not fail. In its output: [`Sink`](crate::SendError::Sink) for a sink that failed,
+    /// The output holds [`Sink`](crate::SendError::Sink) for a sink that failed,
     /// [`Closed`](crate::SendError::Closed) for one that had failed before, and
     /// [`UnknownStream`](crate::SendError::UnknownStream) for a pair that somebody removed meanwhile, or that a panic
     /// cost.

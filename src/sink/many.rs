@@ -76,7 +76,7 @@ impl<'a, St, Si: Sink<T>, T> SendMany<'a, St, Si, T> {
 /// What is known of it before it is ready.
 impl<St, Si: Sink<T>, T> SendMany<'_, St, Si, T> {
     /// Returns the streams that it still waits for, in no particular order. Their sinks were not ready, or are not
-    /// flushed. After a deadline they are the streams of slow peers.
+    /// flushed. After a deadline they are the streams of slow peers. There are none once it was ready.
     ///
     /// ```
     /// use futures::{FutureExt, channel::mpsc, stream};
@@ -112,7 +112,7 @@ impl<St, Si: Sink<T>, T> SendMany<'_, St, Si, T> {
 
     /// Stops waiting and returns the result of each stream. For a stream that it still waited for, that is
     /// [`NotReady`](SendError::NotReady) if the sink does not have the item, and [`Unflushed`](SendError::Unflushed) if it
-    /// does.
+    /// does. Once it was ready, which gave all results, this is empty.
     ///
     /// ```
     /// use futures::{FutureExt, channel::mpsc, stream};
@@ -167,6 +167,8 @@ impl<St, Si: Sink<T> + Unpin, T: Clone> Future for SendMany<'_, St, Si, T> {
         // The last stream may have been unknown.
         drop(this.item.take());
         this.terminated = true;
+        // Nothing is pending any more, and nothing is left to be told.
+        this.tried = 0;
         Poll::Ready(Sent::new(std::mem::take(&mut this.results)))
     }
 }

@@ -62,11 +62,11 @@ impl<'a, St, Si: Sink<T>, T> Shutdown<'a, St, Si, T> {
     }
 
     /// Leaves each stream where it is when its sink is closed, as [`close_sink`](crate::Multiplexer::close_sink) does: the
-    /// pair leaves when its stream ends. A pair whose sink fails stays as well.
+    /// pair leaves its channel when the stream ends. A pair whose sink fails stays as well.
     ///
-    /// This is for those who receive meanwhile. The peers see the end of what we say and answer it by their own, and the
-    /// channels are [drained](crate::Multiplexer::drained) when the last of them has: nothing is lost on the way. (A
-    /// TCP connection that is dropped with unread input is reset, and what the peer has not read by then may be lost.)
+    /// Receive meanwhile, and afterwards until the channels have ended or a deadline has passed. The peers read the end of
+    /// what we say and close their side. Nothing is lost: a TCP connection that is dropped with unread input is reset, and
+    /// its peer may lose what it has not read. A WebSocket's peer has the time to answer the closing frame.
     ///
     /// ```
     /// use futures::{FutureExt, SinkExt, StreamExt, channel::mpsc, executor::block_on, future::join};
@@ -102,10 +102,10 @@ impl<'a, St, Si: Sink<T>, T> Shutdown<'a, St, Si, T> {
         self
     }
 
-    /// The streams whose sinks are not closed yet, in no particular order. After a deadline they are those who are too
-    /// slow. A pair that somebody removed meanwhile may still be among them.
+    /// Returns the streams whose sinks are not closed yet, in no particular order. After a deadline they are the streams of
+    /// slow peers. A pair that was removed meanwhile may still be among them.
     ///
-    /// Cost: goes through the pairs whose turn to be closed has not come, and allocates eight bytes for each.
+    /// Cost: goes through the pairs that it has not begun to close, and allocates sixteen bytes for each.
     pub fn pending(&self) -> impl Iterator<Item = StreamId> + '_ {
         let mut untried = Vec::new();
         let mut sinks = [const { None }; LOOKUP];
@@ -117,7 +117,7 @@ impl<'a, St, Si: Sink<T>, T> Shutdown<'a, St, Si, T> {
         self.waiting.iter().map(|(_, waiting)| waiting.closing.id()).chain(untried)
     }
 
-    /// How many sinks are closed by now.
+    /// Returns how many sinks are closed by now.
     #[must_use]
     pub fn closed(&self) -> usize {
         self.closed
