@@ -2,6 +2,7 @@
 
 mod clients;
 mod comparison;
+mod deaf;
 mod kind;
 mod line;
 #[path = "../../peers/src/machine.rs"]
@@ -24,7 +25,7 @@ Measures servers over loopback TCP, one with stream_multiplexer and others witho
   --quick              50 connections, one short round: shows that all works
   --rounds NUMBER      how often each server is measured; the median counts
   --connections LIST   as in 100,1000
-  --only KIND          one server: multiplexer, tasks or select_all
+  --only KIND          one server: receiver, select, tasks or select_all
   --workload NUMBER    one workload, from 0 on, in the order of the table
   --part NUMBER        how much of each workload, 1 being all of it
   --ranges             prints the least and the greatest sample, too
@@ -63,13 +64,14 @@ fn main() -> ExitCode {
         }
         fits
     });
+    options.kinds.iter().for_each(|kind| deaf::check(*kind));
     println!("\n{}", table::markdown(&options, &compare(&options), ranges));
     ExitCode::SUCCESS
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Option<(Options, bool)> {
     let mut options = Options {
-        rounds: 7,
+        rounds: 5,
         sizes: vec![100, 1_000, 8_000],
         part: 1.0,
         kinds: Kind::ALL.to_vec(),
