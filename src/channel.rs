@@ -39,6 +39,7 @@ use crate::event::Departure;
 use crate::id::{ChannelId, StreamId};
 use crate::options::ChannelOptions;
 use crate::signal::Signal;
+use crate::stats::ChannelStats;
 use crate::sync::Mutex;
 use crate::unwind::afterwards;
 use crate::wait_list::WaitList;
@@ -95,6 +96,11 @@ impl<St> Channel<St> {
     /// streams, and no departure comes without one leaving.
     pub(crate) fn is_full(&self, max_streams: usize) -> bool {
         self.state.lock().is_full(max_streams)
+    }
+
+    /// What is and was here; see [`State::stats`].
+    pub(crate) fn stats(&self) -> ChannelStats {
+        self.state.lock().stats()
     }
 
     pub(crate) fn is_removed(&self) -> bool {

@@ -87,6 +87,9 @@
 //! | one stream's sink as a `Sink` | [`StreamSender`], from [`Multiplexer::sender`] |
 //! | saying good-bye to one | [`Multiplexer::close_stream`], or [`close_sink`](Multiplexer::close_sink) to hear it out |
 //! | the end of it all, with a deadline | [`Multiplexer::shutdown`] |
+//! | how many streams a class may have, and what is refused | [`ChannelOptions::max_streams`], [`Multiplexer::set_max_streams`] |
+//! | not receiving from a stream or a class for a while | [`Multiplexer::pause_stream`], [`Multiplexer::pause_channel`] |
+//! | what is in a channel, and what has happened there | [`Multiplexer::stats`] |
 //! | streams without sinks | [`Multiplexer::add_stream`] |
 //! | waiting for the last stream to end | [`Multiplexer::drained`]; in a thread, [`wait_drained`](#feature) |
 //! | the engine alone, owned by one task and without locks | [`StreamSlab`] |
@@ -204,10 +207,11 @@
 //! the first of them began has one turn.** So nobody is served twice while another waits. This holds for a
 //! [`StreamSlab`] as well, and for any number of receivers on one channel.
 //!
-//! A member is ready when it was added or moved in, when its last poll gave an item, and when its waker was called and
-//! that call has returned. There is one exception: as long as another thread is in the middle of waking a neighbour (it
-//! has marked a branch of the tree, and not the root yet), a member of the same branch that was woken may be passed over.
-//! Nothing is lost by that: the thread's next step makes both ready.
+//! A member is ready when it was added, moved in or resumed, when its last poll gave an item, and when its waker was
+//! called and that call has returned. One that is paused, or in a paused channel, is not. There is one exception: as long
+//! as another thread is in the middle of waking a neighbour (it has marked a branch of the tree, and not the root yet), a
+//! member of the same branch that was woken may be passed over. Nothing is lost by that: the thread's next step makes both
+//! ready.
 //!
 //! Departures share the turns. Between two turns of a member that is always ready come at most as many departures as
 //! were waiting when the first of them ended, and at most as many as there were turns of members. The departure of a
@@ -235,7 +239,7 @@
 //! | the same, `ChannelSelect`, for one channel that was ready | 0 | 3 | 2 | 0 |
 //! | waking who sleeps | 0 | 1 | 0 | 0 |
 //! | the same, in a `ChannelSelect` | 0 | 2 | 1 | 0 |
-//! | move to another channel | 0 | 3 | 0 | 0 |
+//! | move to another channel | 0 | 3; 4 to one with a limit | 0 | 0 |
 //! | send to one stream, `try_send` | 0 | 3 | 0 | 0 |
 //!
 //! Read-modify-writes are those of the ready set: at most so many, for what is marked already is not marked
@@ -244,7 +248,7 @@
 //! received. Tests count all of this.
 //!
 //! Memory: a channel keeps 32 bytes for each departure (64 just after that memory has grown) until it is received, unless it
-//! [does not report them](ChannelOptions::report_departures).
+//! [does not report them](ChannelOptions::report_departures). A [limit](ChannelOptions::max_streams) bounds them.
 //!
 //! # Dependencies
 //!
@@ -295,6 +299,7 @@
 // | `event` | `StreamEvent`, `StreamPair`: what comes out |
 // | `error` | what can go wrong |
 // | `options` | `ChannelOptions` |
+// | `stats` | `ChannelStats` |
 // | `wait_list/crowd` | many who wait: in the order of their tickets, each found at once |
 // | `wait_list` | the tasks that wait for one thing, woken together |
 // | `threads` | the threads that do, with the feature `blocking` |
@@ -337,7 +342,7 @@
 // | `sink/close` | `CloseSink`, `CloseStream` |
 // | `sink/shutdown` | `Shutdown` |
 // | `multiplexer` | `Multiplexer`: the handle |
-// | `multiplexer/limits` | its methods for the limits of channels |
+// | `multiplexer/limits` | its methods for limits, and for what is in a channel |
 // | `multiplexer/pausing` | its methods that pause and resume |
 // | `multiplexer/receiving` | its methods that receive |
 // | `multiplexer/sending` | its methods that send |
@@ -364,6 +369,7 @@ mod options;
 mod registry;
 mod signal;
 mod sink;
+mod stats;
 mod stream_map;
 mod sync;
 mod threads;
@@ -382,6 +388,7 @@ pub use options::ChannelOptions;
 pub use sink::{
     CloseSink, CloseStream, Flusher, SendMany, SendOne, SenderClosed, Sent, Shutdown, StreamSender,
 };
+pub use stats::ChannelStats;
 pub use stream_map::StreamMap;
 
 /// What the methods of [`StreamSlab`] return. In a module of its own, as in the standard library's collections: so an

@@ -291,8 +291,8 @@ impl<St, Si> Multiplexer<St, Si> {
     /// [does not report them](ChannelOptions::report_departures). So keep receiving from a channel that many streams
     /// pass through.
     ///
-    /// Cost: three lock pairs, four if the other channel [has a limit](ChannelOptions::max_streams). Allocates only when a channel has more streams, or more unread departures, than ever
-    /// before.
+    /// Cost: three lock pairs, four if the other channel [has a limit](ChannelOptions::max_streams). Allocates only when a
+    /// channel has more streams, or more unread departures, than ever before.
     ///
     /// # Errors
     ///

@@ -24,6 +24,7 @@ use crate::id::{ChannelId, StreamId};
 use crate::options::ChannelOptions;
 use crate::sink::flush_set::FlushSet;
 use crate::sink::slot::SinkSlot;
+use crate::stats::ChannelStats;
 use crate::sync::Mutex;
 use crate::threads::Threads;
 use crate::unwind::{afterwards, for_each};
@@ -111,11 +112,19 @@ struct Listed<St> {
     is_open: bool,
     /// Of this channel's streams; likewise.
     max_streams: Option<usize>,
+    /// How many additions and moves there were beyond that.
+    refused: u64,
 }
 
 impl<St> Listed<St> {
     fn is_full(&self) -> bool {
         self.max_streams.is_some_and(|limit| self.channel.is_full(limit))
+    }
+
+    /// Nobody more is admitted.
+    fn refuse(&mut self) -> MultiplexerError {
+        self.refused += 1;
+        MultiplexerError::ChannelFull(self.channel.id())
     }
 }
 
@@ -126,15 +135,15 @@ impl<St> Channels<St> {
     }
 
     /// A channel that a stream may come to, if it is not full.
-    fn find_open(&self, id: ChannelId) -> Result<(usize, &Listed<St>), MultiplexerError> {
+    fn find_open(&mut self, id: ChannelId) -> Result<(usize, &mut Listed<St>), MultiplexerError> {
         let (key, listed) = self.find(id)?;
-        if self.is_open(listed) { Ok((key, listed)) } else { Err(MultiplexerError::Closed) }
+        if self.is_open(listed) { Ok((key, &mut self.all[key])) } else { Err(MultiplexerError::Closed) }
     }
 
     /// A channel that a new stream may come to. Exact until the registry's lock is released.
-    fn find_with_place(&self, id: ChannelId) -> Result<(usize, &Arc<Channel<St>>), MultiplexerError> {
+    fn find_with_place(&mut self, id: ChannelId) -> Result<(usize, &Arc<Channel<St>>), MultiplexerError> {
         let (key, listed) = self.find_open(id)?;
-        if listed.is_full() { Err(MultiplexerError::ChannelFull(id)) } else { Ok((key, &listed.channel)) }
+        if listed.is_full() { Err(listed.refuse()) } else { Ok((key, &listed.channel)) }
     }
 
     fn is_open(&self, listed: &Listed<St>) -> bool {
@@ -176,7 +185,7 @@ impl<St, Si> Registry<St, Si> {
             Entry::Vacant(vacant) => {
                 let channel = Arc::new(Channel::new(id, options));
                 let max_streams = options.max_streams;
-                vacant.insert(all.insert(Listed { channel, is_open: true, max_streams }));
+                vacant.insert(all.insert(Listed { channel, is_open: true, max_streams, refused: 0 }));
                 Ok(())
             }
         }
@@ -267,6 +276,12 @@ impl<St, Si> Registry<St, Si> {
 
     pub(crate) fn max_streams(&self, id: ChannelId) -> Result<Option<usize>, MultiplexerError> {
         self.state.lock().channels.find(id).map(|(_, listed)| listed.max_streams)
+    }
+
+    pub(crate) fn stats(&self, id: ChannelId) -> Option<ChannelStats> {
+        let state = self.state.lock();
+        let (_, listed) = state.channels.find(id).ok()?;
+        Some(ChannelStats { refused: listed.refused, ..listed.channel.stats() })
     }
 
     pub(crate) fn set_max_streams(

@@ -12,10 +12,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use stream_multiplexer::stream_slab::{IntoIter, Iter, IterMut, RecvMany as SlabRecvMany};
 use stream_multiplexer::{
-    AddStreamError, ChannelOptions, ChannelReceiver, ChannelSelect, CloseSink, CloseStream, Drained, Flusher,
-    Multiplexer, MultiplexerError, Recv, RecvMany, SelectMany, SelectStats, SendError, SendMany, SendOne,
-    SenderClosed, Sent, Share, ShareStats, Shutdown, StreamEvent, StreamId, StreamMap, StreamPair,
-    StreamSender, StreamSlab, TryRecvError, TrySendError,
+    AddStreamError, ChannelOptions, ChannelReceiver, ChannelSelect, ChannelStats, CloseSink, CloseStream,
+    Drained, Flusher, Multiplexer, MultiplexerError, Recv, RecvMany, SelectMany, SelectStats, SendError,
+    SendMany, SendOne, SenderClosed, Sent, Share, ShareStats, Shutdown, StreamEvent, StreamId, StreamMap,
+    StreamPair, StreamSender, StreamSlab, TryRecvError, TrySendError,
 };
 
 /// Whether a type has a trait, as a constant: the inherent one is preferred, and is there only if the bound
@@ -226,6 +226,7 @@ assert_auto_traits! {
     Share => true true true,
     SelectStats => true true true,
     ShareStats => true true true,
+    ChannelStats => true true true,
     MultiplexerError => true true true,
     TryRecvError => true true true,
     StreamEvent<Free> => true true true,
@@ -331,6 +332,7 @@ assert_unwind_safety! {
     Share => true true,
     SelectStats => true true,
     ShareStats => true true,
+    ChannelStats => true true,
     MultiplexerError => true true,
     TryRecvError => true true,
     StreamEvent<Free> => true true,

@@ -316,6 +316,35 @@ fn departures_of_a_stream_that_is_being_polled_count() {
     assert_eq!(multiplexer.try_recv(OTHER), Ok((id, None)));
 }
 
+/// Where only ends are reported, a stream that comes waits for none of them: so no arrivals pile up of those that came
+/// and went, however many ends are unread.
+#[test]
+fn arrivals_do_not_fill_a_channel_that_reports_ends_alone() {
+    let multiplexer = HookedStreams::without_sinks();
+    let options = ChannelOptions::new().max_streams(1_000).report_departures(false);
+    multiplexer.add_channel_with(LIMITED, options).unwrap();
+    multiplexer.add_channel(OTHER).unwrap();
+    for _ in 0..100 {
+        let (feed, inner) = pipe();
+        let hooks = Hooks::default();
+        let id = multiplexer.add_stream(Hooked { inner, hooks: hooks.clone() }, OTHER).unwrap();
+        let within = multiplexer.clone();
+        hooks.on(Moment::Poll, move || within.change_stream_channel(id, LIMITED).unwrap());
+        feed.end();
+        assert_eq!(multiplexer.try_recv(OTHER), Ok((id, None)));
+    }
+    assert_eq!(multiplexer.stats(LIMITED).unwrap().unread_departures, 100);
+
+    let (feed, inner) = pipe();
+    feed.push(7);
+    let id = multiplexer.add_stream(Hooked { inner, hooks: Hooks::default() }, OTHER).unwrap();
+    for channel in [LIMITED, OTHER, LIMITED] {
+        multiplexer.change_stream_channel(id, channel).unwrap();
+    }
+    let first = [(); 2].map(|()| multiplexer.try_recv(LIMITED).unwrap());
+    assert!(first.contains(&(id, Some(7))), "it waits behind the ends of others");
+}
+
 /// Several threads race for the last place, by additions and by moves.
 #[test]
 fn exactly_one_gets_the_last_place() {

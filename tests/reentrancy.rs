@@ -251,7 +251,7 @@ fn ask(multiplexer: &Pairs, id: StreamId) {
     let asked = (multiplexer.channels(), multiplexer.has_channel(A), multiplexer.channel_len(A));
     let closed = (multiplexer.is_closed(), multiplexer.is_channel_closed(A));
     let streams = (multiplexer.channel_streams(A), multiplexer.channel_of(id));
-    let _ = (asked, closed, streams, format!("{multiplexer:?}"));
+    let _ = (asked, closed, streams, multiplexer.stats(A), format!("{multiplexer:?}"));
 }
 
 /// Sets limits, by one of which a stream and a move are refused.

@@ -1,7 +1,10 @@
 //! What goes over a connection: lines of UTF-8.
 
+use futures::SinkExt;
+use futures::sink::Buffer;
 use std::fmt;
-use stream_multiplexer::{ChannelReceiver, Multiplexer};
+use std::sync::Arc;
+use stream_multiplexer::Multiplexer;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_util::bytes::BytesMut;
@@ -11,17 +14,20 @@ use tokio_util::codec::{Decoder, FramedRead, FramedWrite, LinesCodec, LinesCodec
 const LONGEST_LINE: usize = 8 * 1024;
 /// In bytes.
 const LONGEST_NAME: usize = 32;
+/// How many lines a client may be behind. What is in its socket's buffers comes on top.
+const FURTHEST_BEHIND: usize = 1024;
 
+/// A line on its way to any number of clients.
+pub(crate) type Line = Arc<str>;
 pub(crate) type Incoming = FramedRead<OwnedReadHalf, Lines>;
-pub(crate) type Outgoing = FramedWrite<OwnedWriteHalf, LinesCodec>;
+pub(crate) type Outgoing = Buffer<FramedWrite<OwnedWriteHalf, LinesCodec>, Line>;
 pub(crate) type Connections = Multiplexer<Incoming, Outgoing>;
-pub(crate) type Receiver = ChannelReceiver<Incoming, Outgoing>;
 
 pub(crate) fn frame(connection: TcpStream) -> (Incoming, Outgoing) {
     let (read, write) = connection.into_split();
     // It counts the `\r` of a line that ends in one, which is looked at again when that is gone.
     let lines = Lines(LinesCodec::new_with_max_length(LONGEST_LINE + 1));
-    (FramedRead::new(read, lines), FramedWrite::new(write, LinesCodec::new()))
+    (FramedRead::new(read, lines), FramedWrite::new(write, LinesCodec::new()).buffer(FURTHEST_BEHIND))
 }
 
 /// Reads lines, and goes on after a bad one: here that is an item, for at an error [`FramedRead`] ends.

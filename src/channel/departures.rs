@@ -140,6 +140,11 @@ impl Departures {
 
     /// Lets a stream that was moved to slot `key` wait behind what is in the queue; `None` if it need not.
     pub(super) fn push_arrival(&mut self, id: StreamId, key: usize, cursor: usize) -> Option<Entry> {
+        // Where only ends are reported none is its own: a stream that has ended does not come back. So no arrivals pile up
+        // in such a channel, of streams that came and went.
+        if !self.reported {
+            return None;
+        }
         if self.queue.len() <= LOOKED_THROUGH {
             let is_of = |untold: &Untold| matches!(untold, Untold::Departed(of, _) if *of == id);
             if !self.queue.iter().any(is_of) {

@@ -93,7 +93,7 @@ impl<St, Si> ChannelReceiver<St, Si> {
     ) -> Result<Self, MultiplexerError> {
         let channel = registry.attach(channel)?;
         let registry = Arc::clone(registry);
-        Ok(Self { registry, channel, waiter: Waiter::default(), pace: Pace::new(0), terminated: false })
+        Ok(Self { registry, channel, waiter: Waiter::default(), pace: Pace::new(None), terminated: false })
     }
 
     /// The channel it receives from.
@@ -124,7 +124,7 @@ impl<St, Si> ChannelReceiver<St, Si> {
     /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
     /// ```
     pub fn yield_every(&mut self, events: Option<NonZeroU32>) -> &mut Self {
-        self.pace.set(events);
+        self.pace = Pace::new(events);
         self
     }
 }
@@ -185,7 +185,7 @@ impl<St: Stream, Si> ChannelReceiver<St, Si> {
         if limit == 0 {
             return Poll::Ready(0);
         }
-        if self.pace.is_over() {
+        if self.pace.is_over() && self.pace.rests() {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -200,7 +200,7 @@ impl<St: Stream, Si> ChannelReceiver<St, Si> {
             }
         });
         if polled.is_pending() {
-            self.pace.rest();
+            self.pace.begin();
             return Poll::Pending;
         }
         self.pace.note(received);
@@ -214,7 +214,7 @@ impl<St: Stream, Si> Stream for ChannelReceiver<St, Si> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        if this.pace.is_over() {
+        if this.pace.is_over() && this.pace.rests() {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -224,7 +224,7 @@ impl<St: Stream, Si> Stream for ChannelReceiver<St, Si> {
                 this.terminated = event.is_none();
                 this.pace.note(1);
             }
-            Poll::Pending => this.pace.rest(),
+            Poll::Pending => this.pace.begin(),
         }
         polled
     }

@@ -23,6 +23,7 @@
 
 use crate::channel::share::Share;
 use std::cmp::Ordering;
+use std::mem;
 use std::num::NonZeroU32;
 
 /// A channel's key: its slot in the select.
@@ -54,6 +55,17 @@ pub(crate) struct Schedule {
     relief: Option<Relief>,
     /// How many turns there were.
     turns: u64,
+    /// What the only ready one had in a row, and is not charged yet: so that its turns cost next to nothing.
+    solo: Run,
+}
+
+/// Turns of one channel in a row.
+#[derive(Debug, Default)]
+struct Run {
+    turns: u64,
+    cost: u64,
+    /// What the last of these turns cost.
+    last: u64,
 }
 
 /// A channel.
@@ -80,6 +92,14 @@ pub(crate) struct Counts {
     pub(crate) turns: u64,
     pub(crate) cost: u64,
     pub(crate) longest_wait: u64,
+}
+
+impl Counts {
+    fn note(&mut self, had: &Run, waited: u64) {
+        self.turns += had.turns;
+        self.cost = self.cost.saturating_add(had.cost);
+        self.longest_wait = self.longest_wait.max(waited);
+    }
 }
 
 /// The channels of one priority. Kept when there are none any more, until another priority needs the room.
@@ -115,6 +135,7 @@ impl Schedule {
             ahead: 0,
             relief: None,
             turns: 0,
+            solo: Run::default(),
         }
     }
 
@@ -165,6 +186,7 @@ impl Schedule {
     ///
     /// Cost: as [`add`](Self::add).
     pub(crate) fn set_share(&mut self, key: usize, share: Share) {
+        self.settle();
         let is_ready = self.place(key).at != NONE;
         if is_ready {
             self.leave_heap(key);
@@ -191,7 +213,17 @@ impl Schedule {
     }
 
     pub(crate) fn counts(&self, key: usize) -> Counts {
-        self.place(key).counts
+        let place = self.place(key);
+        let mut counts = place.counts;
+        if self.solo.turns != 0 && key == self.first {
+            counts.note(&self.solo, self.turns - place.since);
+        }
+        counts
+    }
+
+    /// How many turns there were.
+    pub(crate) fn turns(&self) -> u64 {
+        self.turns + self.solo.turns
     }
 
     /// The class of a priority, for one more.
@@ -230,6 +262,7 @@ impl Schedule {
     ///
     /// Cost: O(log ready).
     pub(crate) fn wake(&mut self, key: usize) {
+        self.settle();
         let turns = self.turns;
         let Some(Some(place)) = self.places.get_mut(key) else { return };
         if place.at != NONE {
@@ -273,28 +306,51 @@ impl Schedule {
 
     /// A channel had its turn, at this cost, and is still ready.
     ///
-    /// Cost: O(log ready); O(1) if it is the only one.
+    /// Cost: O(log ready).
     #[inline]
     pub(crate) fn served(&mut self, key: usize, cost: u64) {
-        let turns = self.turns;
-        self.turns += 1;
-        let place = self.places[key].as_mut().expect("it is there");
-        let class = &mut self.classes[place.class];
-        class.now = place.time;
-        place.time = place.time.saturating_add(Time::from(cost) * Time::from(place.stride));
-        place.counts.turns += 1;
-        place.counts.cost = place.counts.cost.saturating_add(cost);
-        place.counts.longest_wait = place.counts.longest_wait.max(turns - place.since);
-        place.since = turns + 1;
         if self.heap.len() == 1 {
-            self.ahead = 0;
+            let Run { turns, cost: all, last } = &mut self.solo;
+            (*turns, *all, *last) = (*turns + 1, all.saturating_add(cost), cost);
             return;
         }
-        let is_ahead = self.heap.len() > class.ready;
-        self.served_among_others(key, is_ahead);
+        self.served_among_others(key, cost);
     }
 
-    fn served_among_others(&mut self, key: Key, is_ahead: bool) {
+    /// Charges the only ready one what it had.
+    #[inline]
+    fn settle(&mut self) {
+        if self.solo.turns != 0 {
+            self.charge_solo();
+        }
+    }
+
+    #[inline(never)]
+    fn charge_solo(&mut self) {
+        let had = mem::take(&mut self.solo);
+        self.charge(self.first, had);
+        self.ahead = 0;
+    }
+
+    /// A channel had these turns. Returns whether there are ready ones that are not of its priority.
+    #[inline]
+    fn charge(&mut self, key: Key, had: Run) -> bool {
+        let place = self.places[key].as_mut().expect("it is there");
+        let class = &mut self.classes[place.class];
+        let charge = |cost: u64| Time::from(cost) * Time::from(place.stride);
+        let end = place.time.saturating_add(charge(had.cost));
+        // The beginning of the last turn.
+        class.now = end - charge(had.last).min(end - place.time);
+        place.time = end;
+        place.counts.note(&had, self.turns - place.since);
+        self.turns += had.turns;
+        place.since = self.turns;
+        self.heap.len() > class.ready
+    }
+
+    #[inline(never)]
+    fn served_among_others(&mut self, key: Key, cost: u64) {
+        let is_ahead = self.charge(key, Run { turns: 1, cost, last: cost });
         self.unlink(key);
         self.append(key);
         let at = self.place(key).at;
@@ -313,6 +369,7 @@ impl Schedule {
     ///
     /// Cost: O(log ready).
     pub(crate) fn idle(&mut self, key: usize) {
+        self.settle();
         if self.places[key].as_ref().is_some_and(|place| place.at != NONE) {
             self.unlink(key);
             self.leave_heap(key);

@@ -47,7 +47,7 @@ use std::task::{Context, Poll, Waker};
 const STARVATION_BOUND: u32 = 64;
 
 /// What [`ChannelSelect::yield_every`] is at first.
-const YIELD_EVERY: u32 = 4;
+const YIELD_EVERY: Option<NonZeroU32> = NonZeroU32::new(4);
 
 /// How many streams of several channels may be polled in vain in one call, before it yields to the executor.
 const FRUITLESS_POLLS: usize = 64;
@@ -177,8 +177,10 @@ pub struct ChannelSelect<St: Stream, Si = ()> {
     /// What `cost` panicked with: it comes after the event that was at hand.
     panic: Option<Mutex<Panic>>,
     pace: Pace,
-    events: u64,
     yields: u64,
+    /// Turns that brought no event, and events that were nobody's turn.
+    in_vain: u64,
+    failures: u64,
     terminated: bool,
 }
 
@@ -211,21 +213,25 @@ struct Flushes {
     is_due: bool,
     /// One that failed, and that is not reported yet.
     failed: Option<StreamId>,
+    /// For those since the last `Pending`.
+    patience: Patience,
 }
 
-/// What was done in one call.
-#[derive(Default)]
-struct Effort {
-    /// Polls of streams that brought nothing.
-    in_vain: usize,
-    flushes: Patience,
-    /// There were enough flushes.
-    has_flushed: bool,
+/// What came of a flush.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flush {
+    /// There may be more to do.
+    Done,
+    /// It failed, which is the event.
+    Failed,
+    /// There were enough.
+    Enough,
 }
 
 /// What was found.
-enum Found<T> {
-    Event(SelectEvent<T>),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Event,
     /// No channel is left.
     Ended,
     /// No channel is ready, and nothing is to be flushed.
@@ -246,12 +252,19 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
             slots,
             schedule: Schedule::new(STARVATION_BOUND),
             waiter: Waiter::default(),
-            flushes: Flushes { is_driven: true, is_ready: true, is_due: true, failed: None },
+            flushes: Flushes {
+                is_driven: true,
+                is_ready: true,
+                is_due: true,
+                failed: None,
+                patience: Patience::default(),
+            },
             cost: None,
             panic: None,
             pace: Pace::new(YIELD_EVERY),
-            events: 0,
             yields: 0,
+            in_vain: 0,
+            failures: 0,
             terminated: false,
         }
     }
@@ -289,9 +302,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         let key = self.slots.fill_with(|waker| Seat { channel, waiter: Waiter::default(), waker });
         self.schedule.add(key, share);
         self.terminated = false;
-        if self.slots.unpark() {
-            self.slots.tasks().wake_all();
-        }
+        self.unpark();
         Ok(())
     }
 
@@ -312,11 +323,13 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
     /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
     /// ```
     pub fn remove(&mut self, channel: ChannelId) -> bool {
-        let found = self.find_channel(channel);
-        if let Some(key) = found {
-            self.leave(key);
+        let Some(key) = self.find_channel(channel) else { return false };
+        self.leave(key);
+        if self.is_empty() {
+            // That is its end.
+            self.unpark();
         }
-        found.is_some()
+        true
     }
 
     /// Gives a channel another share from now on. Returns whether it is in this select. If it is in debt to the others of
@@ -375,6 +388,13 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
 
     fn find_channel(&self, id: ChannelId) -> Option<usize> {
         self.seats().find(|(_, channel)| channel.id() == id).map(|(key, _)| key)
+    }
+
+    /// Wakes the task, if it sleeps: there is something to do, other than by a wake.
+    fn unpark(&mut self) {
+        if self.slots.unpark() {
+            self.slots.tasks().wake_all();
+        }
     }
 
     /// Lets go of a channel.
@@ -453,7 +473,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
     /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
     /// ```
     pub fn yield_every(&mut self, events: Option<NonZeroU32>) -> &mut Self {
-        self.pace.set(events);
+        self.pace = Pace::new(events);
         self
     }
 
@@ -507,9 +527,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         self.flushes.is_ready = drives;
         if drives {
             self.registry.attach_flusher();
-            if self.slots.unpark() {
-                self.slots.tasks().wake_all();
-            }
+            self.unpark();
         } else {
             let Self { registry, slots, .. } = self;
             let detached = afterwards(|| registry.detach_flusher());
@@ -553,7 +571,8 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         });
         let mut channels: Vec<_> = channels.collect();
         channels.sort_unstable_by_key(|stats| stats.channel);
-        SelectStats { events: self.events, yields: self.yields, channels }
+        let events = self.schedule.turns() - self.in_vain + self.failures;
+        SelectStats { events, yields: self.yields, channels }
     }
 }
 
@@ -614,75 +633,79 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         if limit == 0 {
             return Poll::Ready(0);
         }
-        let mut received = 0;
-        let polled = self.poll_events(cx, |event| {
-            buffer.push(event);
-            received += 1;
-            if received == limit.min(EVENTS_PER_POLL) {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        });
-        polled.map(|()| received)
-    }
-
-    /// Tells at least one event, or that no channel is left, or waits.
-    #[inline]
-    fn poll_events(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut tell: impl FnMut(SelectEvent<St::Item>) -> ControlFlow<()>,
-    ) -> Poll<()> {
-        if self.panic.is_some() {
-            self.let_panic_go_on();
-        }
-        if self.pace.is_over() {
-            self.yields += 1;
-            cx.waker().wake_by_ref();
+        if self.pace.is_over() && self.rests(cx) {
             return Poll::Pending;
         }
-        let mut effort = Effort::default();
-        let mut told = 0;
+        let before = buffer.len();
+        let mut effort = 0;
         loop {
-            match self.find(&mut effort) {
-                Found::Event(event) => {
-                    told += 1;
-                    self.events += 1;
-                    self.pace.note(1);
-                    if tell(event).is_break() || self.panic.is_some() {
-                        return Poll::Ready(());
-                    }
-                }
-                _ if told > 0 => return Poll::Ready(()),
-                Found::Ended => {
-                    self.terminated = true;
-                    return Poll::Ready(());
-                }
-                Found::Idle => {
-                    let Some(epoch) = self.slots.park() else { continue };
-                    if self.slots.tasks().wait(&mut self.waiter, epoch, cx.waker().clone()) {
-                        self.pace.rest();
-                        return Poll::Pending;
-                    }
-                }
-                Found::Yield => {
-                    self.pace.rest();
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
+            let mut event = None;
+            let found = self.find(&mut effort, &mut event);
+            buffer.extend(event);
+            let received = buffer.len() - before;
+            let has_enough = received == limit.min(EVENTS_PER_POLL) || self.panic.is_some();
+            match found {
+                Found::Event if !has_enough => {}
+                _ if received > 0 => return Poll::Ready(received),
+                _ => match self.wait(found, cx) {
+                    Poll::Ready(true) => {}
+                    Poll::Ready(false) => return Poll::Ready(0),
+                    Poll::Pending => return Poll::Pending,
+                },
             }
         }
     }
 
-    #[inline]
-    fn find(&mut self, effort: &mut Effort) -> Found<St::Item> {
-        loop {
-            self.absorb();
-            if self.flushes.is_ready && self.flushes.is_due {
-                if let Some(failure) = self.flush(effort) {
-                    return Found::Event(failure);
+    /// Whether it lets the executor run first. A panic that waited goes on.
+    #[cold]
+    fn rests(&mut self, cx: &mut Context<'_>) -> bool {
+        self.flushes.patience = Patience::default();
+        let rests = self.pace.rests();
+        if let Some(panic) = self.panic.take() {
+            resume_unwind(panic.into_inner());
+        }
+        if rests {
+            self.yields += 1;
+            cx.waker().wake_by_ref();
+        }
+        rests
+    }
+
+    /// There is no event. Says whether to look again, or else that it has ended; or waits.
+    fn wait(&mut self, found: Found, cx: &mut Context<'_>) -> Poll<bool> {
+        match found {
+            Found::Event => return Poll::Ready(true),
+            Found::Ended => {
+                self.terminated = true;
+                return Poll::Ready(false);
+            }
+            Found::Idle => {
+                let Some(epoch) = self.slots.park() else { return Poll::Ready(true) };
+                if !self.slots.tasks().wait(&mut self.waiter, epoch, cx.waker().clone()) {
+                    return Poll::Ready(true);
                 }
+            }
+            Found::Yield => cx.waker().wake_by_ref(),
+        }
+        self.begin_anew();
+        Poll::Pending
+    }
+
+    /// After a `Pending`.
+    fn begin_anew(&mut self) {
+        self.pace.begin();
+        self.flushes.patience = Patience::default();
+    }
+
+    /// Looks for an event. `effort` is how many streams were polled in vain in this call.
+    #[inline]
+    fn find(&mut self, effort: &mut usize, event: &mut Option<SelectEvent<St::Item>>) -> Found {
+        loop {
+            if self.slots.is_woken() {
+                self.absorb();
+            }
+            if self.flushes.is_ready && self.flushes.is_due && self.flush(event) == Flush::Failed {
+                return Found::Event;
             }
             let Some(key) = self.schedule.next() else {
                 if self.is_empty() {
@@ -691,47 +714,47 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
                 if !self.flushes.is_ready {
                     return Found::Idle;
                 }
-                if let Some(failure) = self.flush(effort) {
-                    return Found::Event(failure);
+                match self.flush(event) {
+                    Flush::Done => continue,
+                    Flush::Failed => return Found::Event,
+                    Flush::Enough => return Found::Yield,
                 }
-                if effort.has_flushed {
-                    return Found::Yield;
-                }
-                continue;
             };
-            let Self { registry, slots, schedule, .. } = self;
+            let Self { registry, slots, schedule, in_vain, .. } = self;
             let seat = &mut slots.slots_mut()[key];
+            let channel = seat.channel.as_ref().expect("the schedule has channels alone");
             let mut patience = Patience::default();
-            let mut told = None;
-            let charged = on_panic(|| schedule.served(key, 1));
-            let turns = seat.channel().take_turns(&**registry, &mut patience, |event| {
-                told = Some(event);
+            let charged = on_panic(|| {
+                schedule.served(key, 1);
+                *in_vain += 1;
+            });
+            let turns = channel.take_turns(&**registry, &mut patience, |(id, what)| {
+                *event = Some((channel.id(), id, what));
                 ControlFlow::Break(())
             });
             charged.defuse();
-            if let Some((id, event)) = told {
-                let channel = seat.channel().id();
-                let cost = self.cost_of(&event);
-                self.schedule.served(key, cost);
-                self.flushes.is_due = true;
-                return Found::Event((channel, id, event));
-            }
             match turns {
+                Turns::Enough => {
+                    let cost = if self.cost.is_some() { self.cost_of(event) } else { 1 };
+                    self.schedule.served(key, cost);
+                    self.flushes.is_due = true;
+                    self.pace.note(1);
+                    return Found::Event;
+                }
                 Turns::Idle(epoch) => {
-                    let Seat { channel, waiter, waker } = seat;
-                    let channel = channel.as_ref().expect("it was asked");
-                    if channel.tasks().wait(waiter, epoch, waker.clone()) {
+                    if channel.tasks().wait(&mut seat.waiter, epoch, seat.waker.clone()) {
                         schedule.idle(key);
                     }
-                    effort.in_vain += patience.fruitless;
-                    if effort.in_vain >= FRUITLESS_POLLS {
+                    *effort += patience.fruitless;
+                    if *effort >= FRUITLESS_POLLS {
                         return Found::Yield;
                     }
                 }
                 Turns::Ended => self.leave(key),
-                Turns::Yield | Turns::Enough => {
+                Turns::Yield => {
                     // It counts as an event: so a channel whose streams only wake themselves does not starve others.
                     schedule.served(key, 1);
+                    *in_vain += 1;
                     return Found::Yield;
                 }
             }
@@ -739,7 +762,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
     }
 
     /// Moves those that were woken to the schedule.
-    #[inline]
+    #[inline(never)]
     fn absorb(&mut self) {
         while let Some(key) = self.slots.next_turn() {
             self.slots.clear_ready(key);
@@ -753,49 +776,47 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
 
     /// Flushes one sink.
     #[inline(never)]
-    fn flush(&mut self, effort: &mut Effort) -> Option<SelectEvent<St::Item>> {
-        if self.flushes.failed.is_none() {
-            match flush_next(&self.registry, &mut effort.flushes, &mut self.flushes.failed) {
+    fn flush(&mut self, event: &mut Option<SelectEvent<St::Item>>) -> Flush {
+        let Flushes { is_ready, is_due, failed, patience, .. } = &mut self.flushes;
+        let mut flush = Flush::Done;
+        if failed.is_none() {
+            match flush_next(&self.registry, patience, failed) {
                 Flushed::Turn => {}
                 Flushed::Idle(epoch) => {
                     let Seat { waiter, waker, .. } = &mut self.slots.slots_mut()[FLUSHES];
-                    if self.registry.flushes().tasks().wait(waiter, epoch, waker.clone()) {
-                        self.flushes.is_ready = false;
-                    }
+                    *is_ready = !self.registry.flushes().tasks().wait(waiter, epoch, waker.clone());
                 }
-                Flushed::Yield => effort.has_flushed = true,
+                Flushed::Yield => {
+                    *patience = Patience::default();
+                    flush = Flush::Enough;
+                }
             }
         }
-        self.flushes.is_due = false;
-        let id = self.flushes.failed.take()?;
+        *is_due = false;
         // If the pair is gone, so is whoever would want to know.
-        self.registry.channel_of(id).map(|channel| (channel, id, StreamEvent::SinkFailed))
+        let Some(id) = failed.take() else { return flush };
+        let Some(channel) = self.registry.channel_of(id) else { return flush };
+        *event = Some((channel, id, StreamEvent::SinkFailed));
+        self.failures += 1;
+        self.pace.note(1);
+        Flush::Failed
     }
 
-    #[inline]
-    fn cost_of(&mut self, event: &StreamEvent<St::Item>) -> u64 {
-        match (&self.cost, event) {
-            (Some(_), StreamEvent::Item(item)) => self.ask_cost(item),
-            _ => 1,
-        }
-    }
-
+    /// What an event costs.
     #[inline(never)]
-    fn ask_cost(&mut self, item: &St::Item) -> u64 {
-        let Some(AssertUnwindSafe(cost)) = &self.cost else { return 1 };
+    fn cost_of(&mut self, event: &Option<SelectEvent<St::Item>>) -> u64 {
+        let (Some(AssertUnwindSafe(cost)), Some((_, _, StreamEvent::Item(item)))) = (&self.cost, event)
+        else {
+            return 1;
+        };
         match catch_unwind(AssertUnwindSafe(|| cost(item))) {
             Ok(cost) => cost.max(1),
             Err(panic) => {
                 self.panic = Some(Mutex::new(panic));
+                // With the next poll.
+                self.pace.end();
                 1
             }
-        }
-    }
-
-    #[cold]
-    fn let_panic_go_on(&mut self) {
-        if let Some(panic) = self.panic.take() {
-            resume_unwind(panic.into_inner());
         }
     }
 }
@@ -803,13 +824,25 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
 impl<St: Stream, Si> Stream for ChannelSelect<St, Si> {
     type Item = (ChannelId, StreamId, StreamEvent<St::Item>);
 
+    #[inline]
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut told = None;
-        let polled = self.get_mut().poll_events(cx, |event| {
-            told = Some(event);
-            ControlFlow::Break(())
-        });
-        polled.map(|()| told)
+        let this = self.get_mut();
+        if this.pace.is_over() && this.rests(cx) {
+            return Poll::Pending;
+        }
+        let mut event = None;
+        let mut effort = 0;
+        loop {
+            let found = this.find(&mut effort, &mut event);
+            if found == Found::Event {
+                return Poll::Ready(event);
+            }
+            match this.wait(found, cx) {
+                Poll::Ready(true) => {}
+                Poll::Ready(false) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
     }
 }
 

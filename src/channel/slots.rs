@@ -14,9 +14,8 @@
 //! | `PausedExpected` | the same, and then `Paused` | nothing | vacant |
 //! | `Ended` | over, and kept with its sink | nothing | vacant, and takes the stream |
 //!
-//! Pausing makes `Present` and `Queued` `Paused`, and `Away` `PausedAway`; resuming makes them what they were, with a turn
-//! to come, so that no wake is lost that nobody noted meanwhile. And so `Expected`
-//! and `PausedExpected`.
+//! Pausing makes `Present` and `Queued` `Paused`, `Away` `PausedAway`, and `Expected` `PausedExpected`; resuming makes them
+//! what they were, with a turn to come, so that no wake is lost that nobody noted meanwhile.
 //!
 //! When the poll returns, `Away` becomes `Present` (or `Ended`), and `Leaving` vacant: only then is the departure
 //! there to be reported, after the item that this last poll may have brought. A member returned to a `Leaving` slot
@@ -24,6 +23,7 @@
 //! `Expected` slot of another channel, or nowhere. A slot is not vacant before the poll of its stream returned,
 //! so the receiver never finds another tenant in it.
 
+mod counts;
 mod pausing;
 mod stays;
 mod whole;
@@ -36,6 +36,7 @@ use crate::engine::bit_set::BitSet;
 use crate::engine::rotation::Rotation;
 use crate::event::Departure;
 use crate::id::StreamId;
+use counts::Counts;
 use slab::Slab;
 use std::mem;
 use std::ops::BitOr;
@@ -54,6 +55,7 @@ pub(super) struct State<St> {
     ended: usize,
     /// Those of the `members` that are paused.
     paused: usize,
+    pub(super) counts: Counts,
     /// How many [`ChannelReceiver`](crate::ChannelReceiver)s there are.
     pub(super) receivers: usize,
     phase: Phase,
@@ -215,6 +217,7 @@ impl<St> State<St> {
                 match self.departures.pop(spent) {
                     // Who sleeps was woken when it was put there; but has the channel ended now?
                     Untold::Departed(id, departure) => {
+                        self.counts.told += 1;
                         return (Turn::Departed(id, departure), wake | self.wake_if_ended());
                     }
                     Untold::Panicked(panic) => {

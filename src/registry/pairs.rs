@@ -26,9 +26,9 @@ impl<St, Si> Registry<St, Si> {
     ) -> Result<StreamId, AddStreamError<St, S>> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        let found = match state.channels.find_with_place(channel) {
-            _ if state.channels.closed => Err(MultiplexerError::Closed),
-            found => found,
+        let found = match state.channels.closed {
+            true => Err(MultiplexerError::Closed),
+            false => state.channels.find_with_place(channel),
         };
         let (channel_key, channel) = match found {
             Ok((key, channel)) => (key, Arc::clone(channel)),
@@ -61,11 +61,7 @@ impl<St, Si> Registry<St, Si> {
         if listed.is_full() {
             // What will be so for ever is said first.
             let has_ended = from.is_kept(pair.seat.key());
-            return Err(if has_ended {
-                MultiplexerError::Ended(id)
-            } else {
-                MultiplexerError::ChannelFull(to)
-            });
+            return Err(if has_ended { MultiplexerError::Ended(id) } else { listed.refuse() });
         }
         let to = Arc::clone(&listed.channel);
         let departure = Departure::Moved(to.id());

@@ -111,6 +111,28 @@ pub(crate) enum Operation {
     TryRecv {
         channel: usize,
     },
+    /// To the select; with a share made of any number.
+    Select {
+        channel: usize,
+        share: u32,
+    },
+    /// From the select.
+    Unselect {
+        channel: usize,
+    },
+    SetShare {
+        channel: usize,
+        share: u32,
+    },
+    /// From now on the select polls as another task.
+    ChangeSelectTask,
+    /// Polls the select once.
+    ReceiveSelected,
+    ReceiveManySelected {
+        limit: usize,
+    },
+    /// Another takes its place.
+    DropSelect,
 }
 
 /// What a stream does, once.
@@ -193,6 +215,13 @@ impl Operation {
                 channel: channel(first),
                 limit: Some(operand() % 8).filter(|limit| *limit < 5),
             },
+            54..=55 => Self::Select { channel: channel(first), share: operand() as u32 },
+            56 if first < 128 => Self::Unselect { channel: channel(first) },
+            56 => Self::SetShare { channel: channel(first), share: operand() as u32 },
+            57..=59 => Self::ReceiveSelected,
+            60 if first < 128 => Self::ReceiveManySelected { limit: first % 5 },
+            60 if first >= 240 => Self::DropSelect,
+            61 if first < 64 => Self::ChangeSelectTask,
             _ => Self::Receive { receiver: first },
         }
     }

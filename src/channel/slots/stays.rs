@@ -1,6 +1,6 @@
 //! Stays of streams in a channel: how they begin and end.
 
-use super::{Absent, Left, Phase, Slot, State, Vacated, Wake};
+use super::{Absent, Counts, Left, Phase, Slot, State, Vacated, Wake};
 use crate::channel::departures::{Departures, Panic};
 use crate::channel::member::BoxedMember;
 use crate::engine::bit_set::BitSet;
@@ -24,6 +24,7 @@ impl<St> State<St> {
             members: 0,
             ended: 0,
             paused: 0,
+            counts: Counts::default(),
             receivers: 0,
             phase: Phase::Open,
         }
@@ -128,6 +129,7 @@ impl<St> State<St> {
             Slot::Away { .. } | Slot::PausedAway { .. } => {
                 *slot = Slot::Leaving;
                 self.members -= 1;
+                self.counts.note(departure);
                 self.seated.remove(key);
                 self.departures.hold(id, departure);
                 return Ok(Left { member: None, is_paused, wake: Wake::NONE });
@@ -138,11 +140,13 @@ impl<St> State<St> {
         let (member, wake) = match self.vacate(key) {
             Vacated::Here(member) => {
                 self.members -= 1;
+                self.counts.note(departure);
                 self.push(id, departure);
                 (Some(member), self.wake() | self.wake_if_ended())
             }
             Vacated::Expected(_) => {
                 self.members -= 1;
+                self.counts.note(departure);
                 if !self.departures.hold_behind(id, departure) {
                     self.push(id, departure);
                 }
@@ -189,6 +193,13 @@ impl<St> State<St> {
         self.paused -= usize::from(slot.is_paused());
         let lasted = matches!(slot, Slot::Away { .. } | Slot::PausedAway { .. });
         debug_assert!(lasted || matches!(slot, Slot::Leaving));
+        let has_ended = departure == Departure::Ended;
+        self.counts.ends += u64::from(has_ended);
+        if lasted {
+            self.counts.note(departure);
+            // The caller reports that, at the place of an item.
+            self.counts.told += u64::from(has_ended);
+        }
         if lasted && is_kept {
             *slot = Slot::Ended(member.take().expect("the caller has it"));
             self.members -= 1;
@@ -200,7 +211,7 @@ impl<St> State<St> {
         if lasted {
             self.members -= 1;
             self.seated.remove(key);
-            if departure != Departure::Ended {
+            if !has_ended {
                 self.push(member.id, departure);
             }
         } else {
@@ -223,6 +234,7 @@ impl<St> State<St> {
         *slot = Slot::Ended(member);
         self.members -= 1;
         self.ended += 1;
+        self.counts.note(Departure::Ended);
         if !self.departures.hold_behind(id, Departure::Ended) {
             self.push(id, Departure::Ended);
         }
@@ -235,7 +247,9 @@ impl<St> State<St> {
         }
     }
 
+    /// The end of a stream was not reported at the place of an item, after all.
     pub(in crate::channel) fn push_departure(&mut self, id: StreamId, departure: Departure) -> Wake {
+        self.counts.told -= 1;
         self.push(id, departure);
         self.wake()
     }

@@ -4,6 +4,7 @@ use super::{Phase, Slot, State, Taken, Vacated, Wake, Which};
 use crate::channel::departures::Spent;
 use crate::channel::member::BoxedMember;
 use crate::engine::rotation::{self, Rotation};
+use crate::event::Departure;
 use slab::Slab;
 use std::mem;
 use std::task::Waker;
@@ -75,7 +76,10 @@ impl<St> State<St> {
             match slot {
                 Slot::Ended(_) => self.ended -= 1,
                 _ if which == Which::Ended => continue,
-                _ => self.members -= 1,
+                _ => {
+                    self.members -= 1;
+                    self.counts.note(Departure::Removed);
+                }
             }
             self.paused -= usize::from(slot.is_paused());
             if let Slot::Away { pair, .. } | Slot::PausedAway { pair, .. } = *slot {
