@@ -91,3 +91,16 @@ fn nothing_is_told_of_a_stream_after_its_removal() {
     assert_eq!(poll(&mut receiver), Poll::Ready(Some((id, StreamEvent::Moved(2)))));
     assert_eq!(poll(&mut receiver), Poll::Ready(Some((id, StreamEvent::Removed))));
 }
+
+/// What random operations seldom hit: a select goes on with other channels.
+#[test]
+fn a_channel_of_a_select_is_removed_in_the_poll_of_its_stream() {
+    run_multiplexer(&[
+        Operation::InsertMany { channel: 0 },
+        Operation::Trick {
+            stream: 0,
+            trick: Trick::BeforeLook(vec![Operation::RemoveChannel { channel: 0 }]),
+        },
+        Operation::ReceiveManySelected { limit: 1 },
+    ]);
+}

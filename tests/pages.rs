@@ -30,3 +30,15 @@ fn name_files_that_are_there() {
     }
     assert!(found > 60, "only {found} are found");
 }
+
+/// The README and the crate's documentation show the program that `examples/tests/quickstart.rs` runs.
+#[test]
+fn show_the_example_quickstart() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path| fs::read_to_string(root.join(path)).unwrap();
+    let example = read("examples/quickstart.rs");
+    let program = example.split_once("\n\n").expect("a line of documentation, and the program").1;
+    assert!(read("README.md").contains(program));
+    let docs = read("src/lib.rs").replace("//! ", "").replace("//!\n", "\n");
+    assert!(docs.contains(program));
+}

@@ -80,8 +80,10 @@ impl Selected {
     }
 }
 
-fn share(number: u32) -> Share {
-    Share::new().priority(number % 3).weight(number / 3 % 5 + 1)
+fn share(number: usize) -> Share {
+    let [priority, weight] =
+        [number % 3, number / 3 % 5 + 1].map(|part| u32::try_from(part).expect("it is small"));
+    Share::new().priority(priority).weight(weight)
 }
 
 impl Channels {
@@ -399,7 +401,7 @@ impl Channels {
 
 /// Several channels.
 impl Channels {
-    fn add_to_select(&self, selected: &mut Selected, channel: usize, number: u32) {
+    fn add_to_select(&self, selected: &mut Selected, channel: usize, number: usize) {
         let oracle = self.oracle.borrow();
         let added = selected.select.add(channel, share(number));
         let Some(place) = oracle.channel(channel) else {

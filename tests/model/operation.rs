@@ -114,7 +114,7 @@ pub(crate) enum Operation {
     /// To the select; with a share made of any number.
     Select {
         channel: usize,
-        share: u32,
+        share: usize,
     },
     /// From the select.
     Unselect {
@@ -122,7 +122,7 @@ pub(crate) enum Operation {
     },
     SetShare {
         channel: usize,
-        share: u32,
+        share: usize,
     },
     /// From now on the select polls as another task.
     ChangeSelectTask,
@@ -215,9 +215,9 @@ impl Operation {
                 channel: channel(first),
                 limit: Some(operand() % 8).filter(|limit| *limit < 5),
             },
-            54..=55 => Self::Select { channel: channel(first), share: operand() as u32 },
+            54..=55 => Self::Select { channel: channel(first), share: operand() },
             56 if first < 128 => Self::Unselect { channel: channel(first) },
-            56 => Self::SetShare { channel: channel(first), share: operand() as u32 },
+            56 => Self::SetShare { channel: channel(first), share: operand() },
             57..=59 => Self::ReceiveSelected,
             60 if first < 128 => Self::ReceiveManySelected { limit: first % 5 },
             60 if first >= 240 => Self::DropSelect,

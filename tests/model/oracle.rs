@@ -322,8 +322,9 @@ impl Oracle {
             let panics = stream.trick == Some(Trick::Panic);
             is_here && !stream.is_paused && (!stream.items.is_empty() || stream.ends || panics)
         };
-        let has_untold = !self.channels[channel].untold.is_empty() && !self.is_uncertain(channel);
-        !self.channels[channel].is_paused && (has_untold || self.streams.iter().any(has_something))
+        let ChannelAccount { is_removed, is_paused, untold, .. } = &self.channels[channel];
+        let has_untold = !untold.is_empty() && !self.is_uncertain(channel);
+        !is_removed && !is_paused && (has_untold || self.streams.iter().any(has_something))
     }
 
     /// Whether a call is in progress that may have received departures already.

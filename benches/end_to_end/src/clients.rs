@@ -116,7 +116,7 @@ impl Clients {
     }
 }
 
-fn write(socket: &mut TcpStream, mut bytes: &[u8]) {
+pub fn write(socket: &mut TcpStream, mut bytes: &[u8]) {
     patiently(|| {
         let written = socket.write(bytes)?;
         bytes = &bytes[written..];
@@ -135,7 +135,7 @@ fn read(socket: &mut TcpStream, bytes: &mut [u8]) {
 }
 
 /// Goes on until it is done.
-fn patiently(mut step: impl FnMut() -> std::io::Result<bool>) {
+pub fn patiently(mut step: impl FnMut() -> std::io::Result<bool>) {
     let mut idle_since = None;
     loop {
         match step() {

@@ -1,5 +1,6 @@
 //! Servers side by side, interleaved round by round.
 
+use crate::callgrind;
 use crate::clients::Clients;
 use crate::kind::Kind;
 use crate::server::Server;
@@ -14,18 +15,17 @@ pub struct Options {
     pub part: f64,
     /// Only these.
     pub kinds: Vec<Kind>,
-    pub workloads: Vec<Workload>,
-    /// What the servers are run under.
-    pub under: Vec<String>,
+    /// Counts instructions, once, instead of measuring time and memory.
+    pub instructions: bool,
 }
 
 /// What was measured with one number of connections: a list of samples, sorted, for each kind.
 pub struct Size {
     pub connections: usize,
-    /// Of each workload, in microseconds of the server's CPU per message.
+    /// Of each workload, in microseconds of the server's CPU per message, or in instructions.
     pub costs: Vec<Vec<Samples>>,
-    /// In KiB per connection.
-    pub memory: Vec<Samples>,
+    /// In KiB per connection. `None` if instructions are counted.
+    pub memory: Option<Vec<Samples>>,
 }
 
 #[derive(Clone, Default)]
@@ -52,31 +52,36 @@ pub fn compare(options: &Options) -> Vec<Size> {
 }
 
 fn compare_with(connections: usize, options: &Options) -> Size {
-    let kinds = options.kinds.len();
-    let none = vec![Samples::default(); kinds];
-    let costs = vec![none.clone(); options.workloads.len()];
-    let mut size = Size { connections, costs, memory: none };
+    let none = vec![Samples::default(); options.kinds.len()];
+    let costs = vec![none.clone(); Workload::ALL.len()];
+    let mut size = Size { connections, costs, memory: (!options.instructions).then_some(none) };
     for round in 0..options.rounds {
         eprintln!("{connections} connections, round {} of {}", round + 1, options.rounds);
-        for turn in 0..kinds {
+        for turn in 0..options.kinds.len() {
             // Each round begins with another one: none is always the one after a certain other.
-            measure(&mut size, (turn + round) % kinds, options);
+            measure(&mut size, (turn + round) % options.kinds.len(), options);
         }
     }
     size
 }
 
-/// One server, from its start to its end.
 fn measure(size: &mut Size, at: usize, options: &Options) {
-    let server = Server::start(options.kinds[at], &options.under);
+    let kind = options.kinds[at];
+    let Some(memory) = &mut size.memory else {
+        for (workload, costs) in Workload::ALL.into_iter().zip(&mut size.costs) {
+            costs[at].add(callgrind::instructions_per_message(kind, workload, size.connections));
+        }
+        return;
+    };
+    let server = Server::start(kind, &[]);
     // What it allocates for the first connection of all is not theirs.
     let first = Clients::connect(server.port, 1);
     let before = server.memory();
     let mut clients = Clients::connect(server.port, size.connections);
     let grown = server.memory().saturating_sub(before);
     drop(first);
-    size.memory[at].add(grown as f64 / size.connections as f64);
-    for (workload, costs) in options.workloads.iter().zip(&mut size.costs) {
+    memory[at].add(grown as f64 / size.connections as f64);
+    for (workload, costs) in Workload::ALL.into_iter().zip(&mut size.costs) {
         let messages = (workload.messages() as f64 * options.part) as usize;
         workload.run(&mut clients, messages / 8);
         let before = server.cpu_time();

@@ -2,32 +2,39 @@
 //!
 //! They differ in nothing but how they hold their connections: the same runtime, sockets, codec and lines.
 
-mod multiplexer;
+mod receiver;
+mod select;
 mod select_all;
 mod tasks;
 
 use crate::line::Codec;
 use crate::system;
 use std::io::Write;
+use std::net::Ipv4Addr;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::codec::{FramedRead, FramedWrite};
+
+/// How many bytes the kernel keeps for one client.
+const SEND_BUFFER: u32 = 64 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    Multiplexer,
+    Receiver,
+    Select,
     Tasks,
     SelectAll,
 }
 
 impl Kind {
     /// Ours first.
-    pub const ALL: [Self; 3] = [Self::Multiplexer, Self::Tasks, Self::SelectAll];
+    pub const ALL: [Self; 4] = [Self::Receiver, Self::Select, Self::Tasks, Self::SelectAll];
 
     /// In the table.
     pub fn title(self) -> &'static str {
         match self {
-            Self::Multiplexer => "`Multiplexer`",
+            Self::Receiver => "`ChannelReceiver`",
+            Self::Select => "`ChannelSelect`",
             Self::Tasks => "tasks, actor, `mpsc`",
             Self::SelectAll => "`SelectAll`, map of sinks",
         }
@@ -36,7 +43,8 @@ impl Kind {
     /// In the command line.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Multiplexer => "multiplexer",
+            Self::Receiver => "receiver",
+            Self::Select => "select",
             Self::Tasks => "tasks",
             Self::SelectAll => "select_all",
         }
@@ -52,11 +60,12 @@ impl Kind {
         system::pin(0);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
         runtime.block_on(async {
-            let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback has a free port");
+            let listener = listen().expect("loopback has a free port");
             println!("{}", listener.local_addr().expect("it is bound").port());
             std::io::stdout().flush().expect("who started it reads that");
             let server = match self {
-                Self::Multiplexer => tokio::spawn(multiplexer::serve(listener)),
+                Self::Select => tokio::spawn(select::serve(listener)),
+                Self::Receiver => tokio::spawn(receiver::serve(listener)),
                 Self::Tasks => tokio::spawn(tasks::serve(listener)),
                 Self::SelectAll => tokio::spawn(select_all::serve(listener)),
             };
@@ -64,6 +73,14 @@ impl Kind {
             unreachable!("it serves for ever");
         })
     }
+}
+
+fn listen() -> std::io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    // For each connection: left to itself the kernel keeps megabytes for a client that does not read.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+    socket.listen(1024)
 }
 
 type Reader = FramedRead<OwnedReadHalf, Codec>;

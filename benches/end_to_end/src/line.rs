@@ -68,6 +68,14 @@ pub fn broadcast(client: usize, number: usize) -> [u8; LENGTH] {
     written(b'B', client, number)
 }
 
+/// Whether it is a line of one of the two, and which number it has.
+pub fn number(line: &[u8; LENGTH]) -> Option<usize> {
+    let [client, number] =
+        [&line[2..10], &line[11..31]].map(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+    let (client, number) = (client?, number?);
+    [echo(client, number), broadcast(client, number)].contains(line).then_some(number)
+}
+
 fn written(kind: u8, client: usize, number: usize) -> [u8; LENGTH] {
     let mut line = [b' '; LENGTH];
     line[0] = kind;

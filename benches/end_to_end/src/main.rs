@@ -1,7 +1,9 @@
 //! The comparison: see the usage below, and README.md for what is compared.
 
+mod callgrind;
 mod clients;
 mod comparison;
+mod deaf;
 mod kind;
 mod line;
 #[path = "../../peers/src/machine.rs"]
@@ -16,7 +18,6 @@ mod workload;
 use comparison::{Options, compare};
 use kind::Kind;
 use std::process::ExitCode;
-use workload::Workload;
 
 const USAGE: &str = "\
 Measures servers over loopback TCP, one with stream_multiplexer and others without, and prints a table.
@@ -24,11 +25,9 @@ Measures servers over loopback TCP, one with stream_multiplexer and others witho
   --quick              50 connections, one short round: shows that all works
   --rounds NUMBER      how often each server is measured; the median counts
   --connections LIST   as in 100,1000
-  --only KIND          one server: multiplexer, tasks or select_all
-  --workload NUMBER    one workload, from 0 on, in the order of the table
-  --part NUMBER        how much of each workload, 1 being all of it
+  --only KIND          one server: receiver, select, tasks or select_all
   --ranges             prints the least and the greatest sample, too
-  --under COMMAND...   runs the servers under a command, such as valgrind; comes last
+  --instructions       counts the servers' own instructions instead, by valgrind
 ";
 
 /// What is open besides the connections.
@@ -49,11 +48,14 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     println!("{}", machine::description());
+    match options.instructions {
+        true => println!("The servers' own instructions, without the system's."),
+        false => println!("Medians of {} interleaved rounds.", options.rounds),
+    }
     let pinned = system::has_two_cores() && system::pin(1);
     println!(
-        "Medians of {} interleaved rounds. {}",
-        options.rounds,
-        if pinned { "Server and clients have a core each." } else { "Server and clients share a core." }
+        "Server and clients {}.",
+        if pinned { "have a core each" } else { "are not pinned to a core each" }
     );
     let files = system::raise_open_files();
     options.sizes.retain(|&connections| {
@@ -63,18 +65,19 @@ fn main() -> ExitCode {
         }
         fits
     });
+    let checked = if options.instructions { &[][..] } else { &options.kinds };
+    checked.iter().for_each(|kind| deaf::check(*kind));
     println!("\n{}", table::markdown(&options, &compare(&options), ranges));
     ExitCode::SUCCESS
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Option<(Options, bool)> {
     let mut options = Options {
-        rounds: 7,
+        rounds: 5,
         sizes: vec![100, 1_000, 8_000],
         part: 1.0,
         kinds: Kind::ALL.to_vec(),
-        workloads: Workload::ALL.to_vec(),
-        under: Vec::new(),
+        instructions: false,
     };
     let mut ranges = false;
     while let Some(arg) = args.next() {
@@ -87,12 +90,8 @@ fn parse(mut args: impl Iterator<Item = String>) -> Option<(Options, bool)> {
                 options.sizes = sizes.collect::<Option<_>>()?;
             }
             "--only" => options.kinds = vec![Kind::named(&args.next()?)?],
-            "--workload" => {
-                options.workloads = vec![*Workload::ALL.get(args.next()?.parse::<usize>().ok()?)?];
-            }
-            "--part" => options.part = args.next()?.parse().ok()?,
             "--ranges" => ranges = true,
-            "--under" => options.under = args.by_ref().collect(),
+            "--instructions" => (options.rounds, options.instructions) = (1, true),
             _ => return None,
         }
     }

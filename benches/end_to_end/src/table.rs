@@ -2,18 +2,22 @@
 
 use crate::comparison::{Options, Samples, Size};
 use crate::text::{aligned, thousands, three_digits};
+use crate::workload::Workload;
 
 /// A table for people (Markdown): a line for each workload and number of connections, a column for each server, with its
 /// ratio to the first one, ours.
 pub fn markdown(options: &Options, sizes: &[Size], ranges: bool) -> String {
     let titles = options.kinds.iter().map(|kind| kind.title().to_owned());
     let mut rows = vec![["", "connections"].map(String::from).into_iter().chain(titles).collect::<Vec<_>>()];
-    for (at, workload) in options.workloads.iter().enumerate() {
-        let title = format!("{}: µs per message", workload.title());
+    let unit = if options.instructions { "instructions" } else { "µs" };
+    for (at, workload) in Workload::ALL.into_iter().enumerate() {
+        let title = format!("{}: {unit} per message", workload.title());
         rows.extend(sizes.iter().map(|size| row(&title, size, &size.costs[at], ranges)));
     }
-    let title = "memory: KiB per idle connection";
-    rows.extend(sizes.iter().map(|size| row(title, size, &size.memory, ranges)));
+    for size in sizes {
+        let row = |memory: &Vec<_>| row("memory: KiB per idle connection", size, memory, ranges);
+        rows.extend(size.memory.as_ref().map(row));
+    }
     aligned(&rows)
 }
 
