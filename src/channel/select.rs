@@ -449,12 +449,17 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
     /// a socket, and so uses up no cooperative budget: a loop that is never interrupted works through all of it, which may
     /// take seconds, before the executor asks the operating system who else has sent something.
     ///
-    /// What `Pending` and a wake lead to depends on the executor:
+    /// What a yield leads to depends on the executor:
     ///
-    /// - *tokio*, in `block_on` (so also in `#[tokio::main]` itself), and in a task of the multi-threaded runtime if no
-    ///   other task waits: the I/O driver is asked. A task that was spawned in the current-thread runtime, and wakes
-    ///   itself, is run up to 61 times before that. There write `tokio::task::yield_now().await` every few events, or
-    ///   build the runtime with `event_interval(1)`, or keep the loop in `block_on`.
+    /// - **tokio, `block_on`** (so also the body of `#[tokio::main]`). In the current-thread runtime the I/O driver is asked
+    ///   after each yield, and after at most 61 other tasks. In the multi-threaded one the workers ask it anyway.
+    /// - **tokio, a spawned task** that wakes itself is run up to 61 times before its worker asks the I/O driver, in either
+    ///   runtime. There write `tokio::task::yield_now().await` every few events, or build the runtime with
+    ///   `event_interval(1)`, or keep the loop in `block_on`.
+    /// - **smol, async-io: `block_on`** asks the reactor after each yield. A spawned task shares 200 runs of tasks with the
+    ///   others of its executor, between which that does not ask; the thread `async-io` may do so meanwhile.
+    /// - **futures' `LocalPool` and `block_on`** have no I/O: whoever drives that has a thread of its own. A yield lets the
+    ///   other tasks of the pool run.
     ///
     /// ```
     /// # use futures::{FutureExt, StreamExt, stream};
