@@ -2,7 +2,23 @@
 
 use crate::id::{ChannelId, StreamId};
 
-/// What a [`ChannelReceiver`](crate::ChannelReceiver) or a [`ChannelSelect`](crate::ChannelSelect) yields of one stream.
+/// An event of one stream, as a [`ChannelReceiver`](crate::ChannelReceiver) or a [`ChannelSelect`](crate::ChannelSelect)
+/// yields it.
+///
+/// ```
+/// use stream_multiplexer::StreamEvent;
+///
+/// fn log(event: &StreamEvent<String>) {
+///     match event {
+///         StreamEvent::Item(line) => println!("{line}"),
+///         StreamEvent::Ended => println!("the peer has hung up"),
+///         StreamEvent::Moved(channel) => println!("it is in channel {channel} now"),
+///         StreamEvent::Removed => println!("it was removed"),
+///         StreamEvent::SinkFailed => println!("nothing can be sent to it any more"),
+///     }
+/// }
+/// # log(&StreamEvent::Ended);
+/// ```
 ///
 /// Every stay of a stream in a channel yields any number of `Item`s, at most one `SinkFailed`, and then exactly one of
 /// the others. (In a [half-closing](crate::ChannelOptions::half_close) channel the sink outlives the stream, so there
@@ -66,16 +82,16 @@ impl<T> From<Departure> for StreamEvent<T> {
     }
 }
 
-/// A stream pair that was removed, handed back.
+/// A stream pair that was removed. Returned by [`Multiplexer::remove_stream`](crate::Multiplexer::remove_stream), which has
+/// an example, and [`remove_channel`](crate::Multiplexer::remove_channel).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct StreamPair<St, Si> {
-    /// The name it had.
+    /// The id that it had.
     pub id: StreamId,
-    /// `None` if the stream was being polled at that moment: then it is dropped when that poll returns. A stream that
-    /// had ended in a [half-closing](crate::ChannelOptions::half_close) channel is here.
+    /// `None` if the stream was being polled at that moment; it is dropped when that poll returns. A stream that had
+    /// ended in a [half-closing](crate::ChannelOptions::half_close) channel is here.
     pub stream: Option<St>,
-    /// `None` if there was none, or it was being polled at that moment: then it is dropped when that poll
-    /// returns.
+    /// `None` if there was none, or if it was being polled at that moment; it is dropped when that poll returns.
     pub sink: Option<Si>,
 }

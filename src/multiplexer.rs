@@ -20,17 +20,16 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
-/// Stream pairs in channels: received from channel by channel, sent to one by one or many at a time.
+/// Stream pairs in channels. Receive from one channel or several; send to one pair or many.
 ///
-/// It is a handle: clones are cheap and name the same multiplexer, every method takes `&self`, and it may
-/// be used from any thread if the streams and sinks are `Send`. When the last clone is dropped the
-/// multiplexer is [closed](Self::close).
+/// It is a handle. Clones are cheap and name the same multiplexer, every method takes `&self`, and it may be used from
+/// any thread if the streams and sinks are `Send`. When the last clone is dropped, the multiplexer is
+/// [closed](Self::close).
 ///
-/// `St` are the streams and `Si` the sinks. A stream may be of any type, `Unpin` or not; only to have it handed back it
-/// must be `Unpin` (or boxed, as `Pin<Box<_>>`). A sink is `Unpin`, or boxed. Streams of several types come as
-/// `Pin<Box<dyn Stream<Item = ...> + Send>>`. Streams without sinks are added by
-/// [`add_stream`](Multiplexer::add_stream); where all are such, make it by
-/// [`without_sinks`](Multiplexer::without_sinks).
+/// `St` is the type of the streams and `Si` that of the sinks. A stream need not be `Unpin`, except for methods that return
+/// it (a `Pin<Box<_>>` always is). A sink must be `Unpin`, or boxed. For streams of several types use
+/// `Pin<Box<dyn Stream<Item = ...> + Send>>`. [`add_stream`](Multiplexer::add_stream) adds a stream without a sink; if
+/// no stream has one, create the multiplexer by [`without_sinks`](Multiplexer::without_sinks).
 ///
 /// ```
 /// use futures::{StreamExt, channel::mpsc, executor::block_on, stream};
@@ -74,7 +73,18 @@ impl<St, Si> Drop for Handle<St, Si> {
 
 /// Channels and pairs.
 impl<St, Si> Multiplexer<St, Si> {
-    /// Makes a multiplexer without channels.
+    /// Creates a multiplexer without channels.
+    ///
+    /// ```
+    /// use futures::{channel::mpsc, stream};
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::new();
+    /// multiplexer.add_channel(1)?;
+    /// let (sink, _peer) = mpsc::channel::<&str>(8);
+    /// let id = multiplexer.add_stream_pair(sink, stream::iter(["hello"]), 1)?;
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self { handle: Arc::new(Handle { registry: Arc::new(Registry::new()) }) }
@@ -82,15 +92,40 @@ impl<St, Si> Multiplexer<St, Si> {
 
     /// Adds a channel.
     ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::without_sinks();
+    /// # multiplexer.add_channel(0)?;
+    /// # multiplexer.add_stream(stream::pending::<()>(), 0)?;
+    /// multiplexer.add_channel(1)?;
+    /// assert!(multiplexer.has_channel(1));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// [`DuplicateChannel`](MultiplexerError::DuplicateChannel) if there is one of this name;
+    /// [`DuplicateChannel`](MultiplexerError::DuplicateChannel) if there is a channel with this id;
     /// [`Closed`](MultiplexerError::Closed) after [`close`](Self::close).
     pub fn add_channel(&self, channel: ChannelId) -> Result<(), MultiplexerError> {
         self.add_channel_with(channel, ChannelOptions::new())
     }
 
-    /// Adds a channel that behaves as `options` say.
+    /// Adds a channel with options.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::without_sinks();
+    /// # multiplexer.add_channel(0)?;
+    /// # multiplexer.add_stream(stream::pending::<()>(), 0)?;
+    /// # use stream_multiplexer::ChannelOptions;
+    /// multiplexer.add_channel_with(1, ChannelOptions::new().max_streams(1_000).half_close(true))?;
+    /// assert_eq!(multiplexer.max_streams(1)?, Some(1_000));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -103,47 +138,108 @@ impl<St, Si> Multiplexer<St, Si> {
         self.registry().add_channel(channel, options)
     }
 
-    /// Whether there is a channel of this name.
+    /// Whether there is a channel with this id.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::without_sinks();
+    /// # multiplexer.add_channel(0)?;
+    /// # multiplexer.add_stream(stream::pending::<()>(), 0)?;
+    /// multiplexer.add_channel(1)?;
+    /// assert!(multiplexer.has_channel(1) && !multiplexer.has_channel(2));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     #[must_use]
     pub fn has_channel(&self, channel: ChannelId) -> bool {
         self.registry().channel(channel).is_ok()
     }
 
-    /// The names of all channels, in ascending order.
+    /// Returns the ids of all channels, in ascending order.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::without_sinks();
+    /// multiplexer.add_channel(3)?;
+    /// multiplexer.add_channel(1)?;
+    /// # multiplexer.add_stream(stream::pending::<()>(), 1)?;
+    /// assert_eq!(multiplexer.channels(), [1, 3]);
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     #[must_use]
     pub fn channels(&self) -> Vec<ChannelId> {
         self.registry().channel_ids()
     }
 
-    /// How many streams are in a channel, with those that have [ended and stay](ChannelOptions::half_close).
+    /// How many streams are in a channel, including those that have [ended and stay](ChannelOptions::half_close). `None`
+    /// if there is no channel with this id.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::without_sinks();
+    /// multiplexer.add_channel(1)?;
+    /// multiplexer.add_stream(stream::pending::<()>(), 1)?;
+    /// assert_eq!(multiplexer.channel_len(1), Some(1));
+    /// assert_eq!(multiplexer.channel_len(2), None);
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     #[must_use]
     pub fn channel_len(&self, channel: ChannelId) -> Option<usize> {
         self.registry().channel(channel).ok().map(|channel| channel.len())
     }
 
-    /// The streams that are in a channel, the oldest first, with those that have
-    /// [ended and stay](ChannelOptions::half_close); to send to all of them, for example. `None` if there is no
-    /// channel with this id.
+    /// Returns the ids of the streams in a channel, the oldest first, including those that have
+    /// [ended and stay](ChannelOptions::half_close). `None` if there is no channel with this id.
     ///
-    /// A stream that comes or leaves during the call may be in the list or not.
+    /// A stream that comes or leaves during the call may or may not be in the list.
     ///
-    /// Cost: two lock pairs for 64 streams, and sorting them; it does not matter how many were there before.
+    /// Cost: two lock pairs for 64 streams, and sorting them. How many were there before does not matter.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::without_sinks();
+    /// multiplexer.add_channel(1)?;
+    /// let older = multiplexer.add_stream(stream::pending::<()>(), 1)?;
+    /// let younger = multiplexer.add_stream(stream::pending::<()>(), 1)?;
+    /// assert_eq!(multiplexer.channel_streams(1), Some(vec![older, younger]));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     #[must_use]
     pub fn channel_streams(&self, channel: ChannelId) -> Option<Vec<StreamId>> {
         self.registry().channel_streams(channel, Listing::All)
     }
 
-    /// Removes a channel and hands back the pairs that were in it, the oldest first. `None` if there is no channel
-    /// with this id.
+    /// Removes a channel and returns the pairs that were in it, the oldest first. `None` if there is no channel with this
+    /// id.
     ///
-    /// Its receivers end at once: events that they did not receive by now are not reported any more. A stream that
-    /// another thread moves out of the channel during the call may be moved or handed back.
+    /// Its receivers end immediately; events that they have not received are dropped. A stream that another thread moves
+    /// out of the channel during the call may be moved or returned.
     ///
-    /// Cost: two lock pairs for 64 pairs. Others wait for one such batch at the longest.
+    /// Cost: two lock pairs for 64 pairs. Other threads wait for at most one such batch.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::without_sinks();
+    /// multiplexer.add_channel(1)?;
+    /// let id = multiplexer.add_stream(stream::pending::<()>(), 1)?;
+    /// let pairs = multiplexer.remove_channel(1).expect("it was there");
+    /// assert_eq!((pairs.len(), pairs[0].id), (1, id));
+    /// assert!(multiplexer.remove_channel(1).is_none());
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     ///
     /// # Panics
     ///
-    /// When a task's waker panics. The channel is removed all the same, and its pairs are dropped.
+    /// If a task's waker panics. The channel is removed all the same, and its pairs are dropped.
     pub fn remove_channel(&self, channel: ChannelId) -> Option<Vec<StreamPair<St, Si>>>
     where
         St: Unpin,
@@ -153,22 +249,34 @@ impl<St, Si> Multiplexer<St, Si> {
         Some(pairs.into_iter().map(RemovedPair::hand_back).collect())
     }
 
-    /// Removes a channel and drops the pairs that were in it: [`remove_channel`](Self::remove_channel), also for
+    /// Removes a channel and drops the pairs that were in it. As [`remove_channel`](Self::remove_channel), but also for
     /// streams that are not `Unpin`. Returns whether there was a channel with this id.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::without_sinks();
+    /// multiplexer.add_channel(1)?;
+    /// multiplexer.add_stream(stream::once(async { 5 }), 1)?;
+    /// assert!(multiplexer.discard_channel(1));
+    /// assert!(!multiplexer.discard_channel(1));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     ///
     /// # Panics
     ///
-    /// When a task's waker or the drop of a stream or sink panics; all the others are dropped all the same.
+    /// If a task's waker or the drop of a stream or sink panics. All the others are dropped.
     pub fn discard_channel(&self, channel: ChannelId) -> bool {
         self.registry().remove_channel(channel).is_some()
     }
 
-    /// Closes a channel: it admits no more streams, neither new nor moved ones. Those that are in it go on. Its
-    /// receivers end when it is empty; see also [`drained`](Self::drained).
+    /// Closes a channel. It admits no more streams, neither new nor moved ones; those in it go on. Its receivers end when
+    /// it is empty. See also [`drained`](Self::drained).
     ///
     /// # Errors
     ///
-    /// [`UnknownChannel`](MultiplexerError::UnknownChannel). Closing a closed channel is no error.
+    /// [`UnknownChannel`](MultiplexerError::UnknownChannel). Closing a closed channel is not an error.
     ///
     /// ```
     /// use futures::{executor::block_on, stream};
@@ -190,6 +298,19 @@ impl<St, Si> Multiplexer<St, Si> {
     }
 
     /// Whether a channel was closed, by itself or with the multiplexer. `None` if there is no channel with this id.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::without_sinks();
+    /// multiplexer.add_channel(1)?;
+    /// # multiplexer.add_stream(stream::pending::<()>(), 1)?;
+    /// assert_eq!(multiplexer.is_channel_closed(1), Some(false));
+    /// multiplexer.close();
+    /// assert_eq!(multiplexer.is_channel_closed(1), Some(true));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     #[must_use]
     pub fn is_channel_closed(&self, channel: ChannelId) -> Option<bool> {
         self.registry().is_channel_closed(channel)
@@ -221,11 +342,11 @@ impl<St, Si> Multiplexer<St, Si> {
     ///
     /// # Panics
     ///
-    /// When polled again after completion.
+    /// If it is polled again after completion.
     ///
     /// # Cancel safety
     ///
-    /// It takes nothing, so nothing is lost when it is dropped.
+    /// Dropping it loses nothing.
     pub fn drained(&self, channel: ChannelId) -> Drained<'_, St, Si> {
         Drained::new(self.registry(), channel)
     }
@@ -282,14 +403,13 @@ impl<St, Si> Multiplexer<St, Si> {
 
     /// Moves a stream to another channel.
     ///
-    /// It is done when this returns, whether anybody receives from the channels or not. The old one tells
-    /// [`Moved`](crate::StreamEvent::Moved), after the items that were received there; the next item comes
-    /// in the new one. If the stream is being polled at this moment, that poll's item still belongs to the
-    /// old channel. A move to the channel it is in does nothing.
+    /// The move is done when this returns, whether or not anybody receives from the channels. The old channel reports
+    /// [`Moved`](crate::StreamEvent::Moved), after the items that were received there; the next item comes in the new
+    /// one. If the stream is being polled at this moment, the item of that poll still belongs to the old channel. A move to
+    /// the channel that the stream is in does nothing.
     ///
-    /// A channel keeps a departure until it is received, 32 bytes each, unless it
-    /// [does not report them](ChannelOptions::report_departures). So keep receiving from a channel that many streams
-    /// pass through.
+    /// Keep receiving from a channel that many streams pass through: unread departures accumulate, 32 bytes each, unless
+    /// the channel [does not report them](ChannelOptions::report_departures).
     ///
     /// Cost: three lock pairs, four if the other channel [has a limit](ChannelOptions::max_streams). Allocates only when a
     /// channel has more streams, or more unread departures, than ever before.
@@ -309,15 +429,28 @@ impl<St, Si> Multiplexer<St, Si> {
         self.registry().change_channel(stream, channel)
     }
 
-    /// Removes a pair and hands it back. `None` if it is not there (any more).
+    /// Removes a pair and returns it. `None` if there is no stream with this id.
     ///
     /// Its channel reports [`Removed`](crate::StreamEvent::Removed), and keeps that until it is received: 32 bytes,
-    /// unless it [does not report them](ChannelOptions::report_departures). Sends that wait for its sink fail; see
-    /// [`SendError`](crate::SendError) on what they did.
+    /// unless it [does not report them](ChannelOptions::report_departures). Sends that wait for its sink fail;
+    /// [`SendError`](crate::SendError) says whether the sink has the item.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::without_sinks();
+    /// multiplexer.add_channel(1)?;
+    /// let id = multiplexer.add_stream(stream::pending::<()>(), 1)?;
+    /// let pair = multiplexer.remove_stream(id).expect("it was there");
+    /// assert!(pair.stream.is_some());
+    /// assert!(multiplexer.remove_stream(id).is_none());
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     ///
     /// # Panics
     ///
-    /// When a task's waker panics. The pair is removed all the same, and dropped.
+    /// If a task's waker panics. The pair is removed all the same, and dropped.
     pub fn remove_stream(&self, stream: StreamId) -> Option<StreamPair<St, Si>>
     where
         St: Unpin,
@@ -325,10 +458,10 @@ impl<St, Si> Multiplexer<St, Si> {
         self.registry().remove(stream).map(hand_back)
     }
 
-    /// Removes a pair if it is in `channel`, and hands it back. `None` if it is not there (any more).
+    /// Removes a pair if it is in `channel`, and returns it. `None` if it is not there.
     ///
-    /// For decisions about a class: whoever failed to log in is removed from the guests, unless its login has just
-    /// moved it away. Otherwise as [`remove_stream`](Self::remove_stream).
+    /// This is for decisions about a class. A login timeout, for example, removes a stream from the guests, unless its
+    /// login has just moved it. Otherwise as [`remove_stream`](Self::remove_stream).
     ///
     /// ```
     /// use futures::stream;
@@ -353,7 +486,7 @@ impl<St, Si> Multiplexer<St, Si> {
         self.registry().remove_from(stream, channel).map(hand_back)
     }
 
-    /// Removes a pair and drops it: [`remove_stream`](Self::remove_stream), also for streams that are not `Unpin`.
+    /// Removes a pair and drops it. As [`remove_stream`](Self::remove_stream), but also for streams that are not `Unpin`.
     /// Returns whether it was there.
     ///
     /// ```
@@ -370,20 +503,31 @@ impl<St, Si> Multiplexer<St, Si> {
     ///
     /// # Panics
     ///
-    /// When a task's waker or the drop of the stream or sink panics. The rest is done all the same.
+    /// If a task's waker or the drop of the stream or sink panics. The rest is done all the same.
     pub fn discard_stream(&self, stream: StreamId) -> bool {
         self.registry().remove(stream).is_some()
     }
 
-    /// Removes a pair if it is in `channel`, and drops it:
-    /// [`remove_stream_from`](Self::remove_stream_from), also for streams that are not `Unpin`. Returns whether it was
-    /// there.
+    /// Removes a pair if it is in `channel`, and drops it. As [`remove_stream_from`](Self::remove_stream_from), but also for
+    /// streams that are not `Unpin`. Returns whether it was there.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::without_sinks();
+    /// multiplexer.add_channel(1)?;
+    /// let id = multiplexer.add_stream(stream::once(async { 5 }), 1)?;
+    /// assert!(!multiplexer.discard_stream_from(id, 2));
+    /// assert!(multiplexer.discard_stream_from(id, 1));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     pub fn discard_stream_from(&self, stream: StreamId, channel: ChannelId) -> bool {
         self.registry().remove_from(stream, channel).is_some()
     }
 
-    /// Runs `f` with a stream, where it is. The stream is taken out as for a poll: no lock is held, and `f` may call
-    /// the multiplexer. It has a turn afterwards, so it may have been changed in any way.
+    /// Calls `f` with a stream, in place. No lock is held, so `f` may call the multiplexer. The stream gets a turn
+    /// afterwards, so `f` may change it in any way.
     ///
     /// ```
     /// use futures::{executor::block_on, stream};
@@ -400,11 +544,11 @@ impl<St, Si> Multiplexer<St, Si> {
     /// # Errors
     ///
     /// [`UnknownStream`](MultiplexerError::UnknownStream); [`Busy`](MultiplexerError::Busy) if the stream is being
-    /// polled at this moment; [`Ended`](MultiplexerError::Ended). `f` does not run then.
+    /// polled at this moment; [`Ended`](MultiplexerError::Ended). `f` is not called then.
     ///
     /// # Panics
     ///
-    /// When `f` panics. The pair is removed, as by a panic of the stream's poll.
+    /// If `f` panics. The pair is removed, as after a panic in the stream's poll.
     pub fn with_stream<R>(
         &self,
         stream: StreamId,
@@ -413,8 +557,8 @@ impl<St, Si> Multiplexer<St, Si> {
         self.registry().with_stream(stream, f)
     }
 
-    /// Runs `f` with the sink of a stream, where it is. The sink is taken out as for a poll: no lock is held, and `f` may
-    /// call the multiplexer. Senders that wait for the sink look again afterwards.
+    /// Calls `f` with the sink of a stream, in place. No lock is held, so `f` may call the multiplexer. Senders that wait for
+    /// the sink try again afterwards.
     ///
     /// ```
     /// use futures::{channel::mpsc, stream};
@@ -431,11 +575,11 @@ impl<St, Si> Multiplexer<St, Si> {
     /// # Errors
     ///
     /// [`UnknownStream`](MultiplexerError::UnknownStream), also for a stream without a sink;
-    /// [`Busy`](MultiplexerError::Busy) if the sink is being polled at this moment. `f` does not run then.
+    /// [`Busy`](MultiplexerError::Busy) if the sink is being polled at this moment. `f` is not called then.
     ///
     /// # Panics
     ///
-    /// When `f` panics. The pair is removed, as by a panic of the sink's poll.
+    /// If `f` panics. The pair is removed, as after a panic in the sink's poll.
     pub fn with_sink<R>(
         &self,
         stream: StreamId,
@@ -444,7 +588,18 @@ impl<St, Si> Multiplexer<St, Si> {
         self.registry().with_sink(stream, f)
     }
 
-    /// The channel a stream is in.
+    /// Returns the channel that a stream is in. `None` if there is no stream with this id.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::without_sinks();
+    /// multiplexer.add_channel(1)?;
+    /// let id = multiplexer.add_stream(stream::pending::<()>(), 1)?;
+    /// assert_eq!(multiplexer.channel_of(id), Some(1));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     #[must_use]
     pub fn channel_of(&self, stream: StreamId) -> Option<ChannelId> {
         self.registry().channel_of(stream)
@@ -457,20 +612,49 @@ impl<St, Si> Multiplexer<St, Si> {
         self.registry().close();
     }
 
-    /// Gives back memory that was needed for more streams, departures and waiting tasks than there are now.
+    /// Gives back memory that a burst of streams, departures or waiting tasks has needed.
     ///
-    /// What is left is in proportion to the streams that are there, but for 24 bytes for each id: up to the youngest
-    /// stream's place, which later streams use again.
+    /// What stays is in proportion to the streams that are there, except for 24 bytes for each place of an id, up to the
+    /// last one in use; later streams use these places again.
     ///
-    /// Cost: a walk through all streams; others wait for that of one channel at the longest (some 80 ns for each of its
-    /// streams). Every stream is polled once more, for its place in its channel is another one. A channel in which a
-    /// stream is being polled at this moment, or was moved in and waits behind departures, gives back only what is behind
-    /// its last stream.
+    /// Cost: a walk through all streams. Other threads wait for the walk through at most one channel, some 80 ns for each of
+    /// its streams. Every stream is polled once more, because its place in its channel is a new one. A channel in which a
+    /// stream is being polled at this moment, or waits behind departures after a move, gives back only what is behind its
+    /// last stream.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::without_sinks();
+    /// multiplexer.add_channel(1)?;
+    /// for _ in 0..1_000 {
+    ///     multiplexer.add_stream(stream::pending::<()>(), 1)?;
+    /// }
+    /// for id in multiplexer.channel_streams(1).unwrap_or_default() {
+    ///     multiplexer.remove_stream(id);
+    /// }
+    /// multiplexer.shrink_to_fit();
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     pub fn shrink_to_fit(&self) {
         self.registry().shrink_to_fit();
     }
 
-    /// Whether [`close`](Self::close) was called.
+    /// Whether the multiplexer was [closed](Self::close).
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::without_sinks();
+    /// # multiplexer.add_channel(1)?;
+    /// # multiplexer.add_stream(stream::pending::<()>(), 1)?;
+    /// assert!(!multiplexer.is_closed());
+    /// multiplexer.close();
+    /// assert!(multiplexer.is_closed());
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.registry().is_closed()
@@ -483,8 +667,17 @@ impl<St, Si> Multiplexer<St, Si> {
 
 /// Streams without sinks.
 impl<St> Multiplexer<St> {
-    /// Makes a multiplexer without channels, for streams without sinks: `new()`, where nothing else would say what
-    /// `Si` is.
+    /// Creates a multiplexer without channels, for streams without sinks. It is `new()` with `Si = ()`.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::without_sinks();
+    /// multiplexer.add_channel(1)?;
+    /// multiplexer.add_stream(stream::iter([5]), 1)?;
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     #[must_use]
     pub fn without_sinks() -> Self {
         Self::new()

@@ -16,17 +16,29 @@ pub struct ChannelOptions {
 }
 
 impl ChannelOptions {
-    /// The options of a channel that [`Multiplexer::add_channel`](crate::Multiplexer::add_channel) makes.
+    /// Returns the options of a channel that [`Multiplexer::add_channel`](crate::Multiplexer::add_channel) adds.
+    ///
+    /// ```
+    /// use stream_multiplexer::ChannelOptions;
+    ///
+    /// assert_eq!(ChannelOptions::new(), ChannelOptions::default());
+    /// ```
     pub fn new() -> Self {
         Self { half_close: false, report_departures: true, max_streams: None }
     }
 
     /// Whether a pair stays when its stream ends in this channel. Off by default.
     ///
-    /// A peer that has shut down its writing side may still wait for an answer. So the pair stays in the channel
-    /// and can be sent to, until it is [removed](crate::Multiplexer::remove_stream) or
-    /// [closed](crate::Multiplexer::close_stream), or the last handle is gone. Removing it hands back the stream,
-    /// too. A stream without a sink does not stay.
+    /// A peer that has shut down its writing side may still wait for an answer. With this option the pair stays in the
+    /// channel and can be sent to, until it is [removed](crate::Multiplexer::remove_stream) or
+    /// [closed](crate::Multiplexer::close_stream), or the last handle is dropped. Removing it returns the stream,
+    /// too. A stream without a sink does not stay. The [guide](crate::guide::connections#half-closed-peers) has a program.
+    ///
+    /// ```
+    /// use stream_multiplexer::ChannelOptions;
+    ///
+    /// let options = ChannelOptions::new().half_close(true);
+    /// ```
     pub fn half_close(mut self, keep_pair: bool) -> Self {
         self.half_close = keep_pair;
         self
@@ -34,9 +46,15 @@ impl ChannelOptions {
 
     /// Whether the channel reports that a stream was moved or removed. On by default.
     ///
-    /// A departure that nobody receives takes 32 bytes until somebody does. Turn this off for a channel that
-    /// nobody receives from, or where nobody needs to know. The end of a stream,
-    /// [`Ended`](crate::StreamEvent::Ended), is reported all the same: it is received in place of an item.
+    /// A departure takes 32 bytes until it is received. Turn this off for a channel that nobody receives from, or in which
+    /// nobody needs to know. The end of a stream, [`Ended`](crate::StreamEvent::Ended), is reported all the same: it is
+    /// received in place of an item.
+    ///
+    /// ```
+    /// use stream_multiplexer::ChannelOptions;
+    ///
+    /// let options = ChannelOptions::new().report_departures(false);
+    /// ```
     pub fn report_departures(mut self, report: bool) -> Self {
         self.report_departures = report;
         self

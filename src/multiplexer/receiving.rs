@@ -10,11 +10,11 @@ use futures_core::Stream;
 
 /// Receiving.
 impl<St: Stream, Si> Multiplexer<St, Si> {
-    /// The next event of a channel: the stream, and an item or `None` when the stream left this channel.
+    /// Waits for the next event of a channel: the stream, and an item, or `None` if the stream left this channel.
     ///
-    /// Resolves to `Result<(StreamId, Option<St::Item>), MultiplexerError>`. Whether a stream ended, was
-    /// moved or was removed is told by a [`receiver`](Self::receiver), which also looks up the channel once
-    /// and not for each event.
+    /// Resolves to `Result<(StreamId, Option<St::Item>), MultiplexerError>`. A [`receiver`](Self::receiver) also reports
+    /// why a stream left, and looks up the channel once instead of for each event. To receive from several channels use a
+    /// [`select`](Self::select).
     ///
     /// # Errors
     ///
@@ -23,12 +23,12 @@ impl<St: Stream, Si> Multiplexer<St, Si> {
     ///
     /// # Panics
     ///
-    /// When a stream's poll panics. Its pair is removed; everything else goes on. Also when polled again after
+    /// If a stream's poll panics. Its pair is removed; everything else goes on. Also if it is polled again after
     /// completion.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, it has taken nothing, so nothing is lost.
+    /// It takes nothing before it completes, so dropping it loses nothing.
     ///
     /// # One channel first
     ///
@@ -57,27 +57,48 @@ impl<St: Stream, Si> Multiplexer<St, Si> {
         Recv::new(self.registry(), channel)
     }
 
-    /// The next event of a channel, if there is one at once.
+    /// Returns the next event of a channel, if there is one now. It does not wait, and does not register a waker.
     ///
-    /// It does not wait: whoever finds nothing and goes to sleep elsewhere is not woken by this channel. To
-    /// wait for several channels and favour one see [`recv`](Self::recv).
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::{Multiplexer, TryRecvError};
+    ///
+    /// let multiplexer = Multiplexer::without_sinks();
+    /// multiplexer.add_channel(1)?;
+    /// assert_eq!(multiplexer.try_recv(1), Err(TryRecvError::Empty));
+    /// let id = multiplexer.add_stream(stream::iter([5]), 1)?;
+    /// assert_eq!(multiplexer.try_recv(1), Ok((id, Some(5))));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`Empty`](TryRecvError::Empty) if this call found nothing. There may be more: one call polls a bounded
-    /// number of streams ([`ChannelReceiver`] says how many), and a stream may say that it has nothing when
-    /// its task has run for long enough, as tokio's do; let the executor run (`yield_now`) and ask again.
+    /// [`Empty`](TryRecvError::Empty) if this call found nothing. That need not mean that no stream has an item: one
+    /// call polls a bounded number of streams ([`ChannelReceiver`] says how many), and tokio's streams return `Pending`
+    /// once their task has used up its cooperative budget. Let the executor run (`yield_now`) and try again.
     /// [`UnknownChannel`](TryRecvError::UnknownChannel) and [`Closed`](TryRecvError::Closed) as for
     /// [`recv`](Self::recv).
     ///
     /// # Panics
     ///
-    /// When a stream's poll panics. Its pair is removed; everything else goes on.
+    /// If a stream's poll panics. Its pair is removed; everything else goes on.
     pub fn try_recv(&self, channel: ChannelId) -> Result<(StreamId, Option<St::Item>), TryRecvError> {
         try_recv(self.registry(), channel)
     }
 
-    /// A receiver for a channel: a [`Stream`] of its events.
+    /// Creates a receiver for a channel: a [`Stream`] of its events.
+    ///
+    /// ```
+    /// use futures::{StreamExt, executor::block_on, stream};
+    /// use stream_multiplexer::{Multiplexer, StreamEvent};
+    ///
+    /// let multiplexer = Multiplexer::without_sinks();
+    /// multiplexer.add_channel(1)?;
+    /// let id = multiplexer.add_stream(stream::iter([5]), 1)?;
+    /// let mut receiver = multiplexer.receiver(1)?;
+    /// assert_eq!(block_on(receiver.next()), Some((id, StreamEvent::Item(5))));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     ///
     /// # Errors
     ///
