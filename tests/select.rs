@@ -951,6 +951,7 @@ mod panics {
         [1, 7, 1].into_iter().for_each(|number| streams[0].1.push(number));
         let mut buffer = Vec::new();
         assert_eq!(select.recv_many(&mut buffer, 9).now_or_never(), Some(2));
+        select.yield_every(NEVER);
         assert!(catch_unwind(AssertUnwindSafe(|| poll(&mut select))).is_err());
         assert_eq!(item(poll(&mut select)), (0, 1));
         let stats = select.stats();

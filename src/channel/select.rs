@@ -479,6 +479,9 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
     /// ```
     pub fn yield_every(&mut self, events: Option<NonZeroU32>) -> &mut Self {
         self.pace = Pace::new(events);
+        if self.panic.is_some() {
+            self.pace.end();
+        }
         self
     }
 
