@@ -316,12 +316,12 @@ impl<St, Si> Multiplexer<St, Si> {
         self.registry().is_channel_closed(channel)
     }
 
-    /// Waits until a channel is closed and no stream is in it that could still bring something.
+    /// Waits until a channel is closed and all streams in it have ended or left.
     ///
-    /// Resolves to `Result<(), MultiplexerError>`. Streams end only while somebody receives from them, and those that are
-    /// [paused](Self::pause_stream) not before they are resumed. Pairs that
-    /// [stay](ChannelOptions::half_close) after the end of their stream are not waited for, nor are departures that
-    /// nobody has received. The removal of the channel counts as its end.
+    /// Resolves to `Result<(), MultiplexerError>`. Streams end only while somebody receives from them, and
+    /// [paused](Self::pause_stream) ones not before they are resumed. It does not wait for pairs that
+    /// [stay](ChannelOptions::half_close) after the end of their stream, nor for departures to be received. It also
+    /// completes when the channel is removed.
     ///
     /// ```
     /// use futures::{executor::block_on, future::join, stream};
@@ -605,9 +605,22 @@ impl<St, Si> Multiplexer<St, Si> {
         self.registry().channel_of(stream)
     }
 
-    /// Closes the multiplexer and all its channels: no more channels and streams are admitted, and no stream is
-    /// moved to another channel. Those that are there go on and may be sent to. A receiver ends when its channel is
-    /// empty; see also [`drained`](Self::drained), and [`shutdown`](Self::shutdown) to end those that are left.
+    /// Closes the multiplexer and all its channels. It admits no more channels and streams, and moves no stream to
+    /// another channel. The streams that are there go on and can be sent to. A receiver ends when its channel is empty. See
+    /// also [`drained`](Self::drained), and [`shutdown`](Self::shutdown) to end the streams that are left.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::without_sinks();
+    /// multiplexer.add_channel(1)?;
+    /// multiplexer.add_stream(stream::pending::<()>(), 1)?;
+    /// multiplexer.close();
+    /// assert!(multiplexer.is_closed());
+    /// assert!(multiplexer.add_stream(stream::pending(), 1).is_err());
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     pub fn close(&self) {
         self.registry().close();
     }
