@@ -97,6 +97,16 @@ impl<St, Si> ChannelReceiver<St, Si> {
     }
 
     /// The channel it receives from.
+    ///
+    /// ```
+    /// use futures::stream::Pending;
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::<Pending<()>>::without_sinks();
+    /// multiplexer.add_channel(7)?;
+    /// assert_eq!(multiplexer.receiver(7)?.channel_id(), 7);
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     #[must_use]
     pub fn channel_id(&self) -> ChannelId {
         self.channel.id()
@@ -172,6 +182,20 @@ impl<St: Stream, Si> ChannelReceiver<St, Si> {
     ///
     /// - `Pending`: there is nothing now; the task is woken when there is.
     /// - `Ready(n)`: `n` were appended. 0 when the receiver has ended, or `limit` is 0.
+    ///
+    /// ```
+    /// use futures::{executor::block_on, stream};
+    /// use std::future::poll_fn;
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::without_sinks();
+    /// multiplexer.add_channel(1)?;
+    /// multiplexer.add_stream(stream::iter(0..10), 1)?;
+    /// let mut receiver = multiplexer.receiver(1)?;
+    /// let mut events = Vec::new();
+    /// assert_eq!(block_on(poll_fn(|cx| receiver.poll_recv_many(cx, &mut events, 4))), 4);
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     ///
     /// # Panics
     ///
