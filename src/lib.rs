@@ -1,8 +1,7 @@
 //! Group many streams into channels, and receive from each channel independently.
 //!
-//! A server holds many connections. Each is a [`Stream`](futures_core::Stream) (what the peer sends) and a
-//! [`Sink`](futures_sink::Sink) (what the server sends back), and they fall into classes: authenticated and not, paying
-//! and free. A [`Multiplexer`] holds the connections of each class in a **channel**. One task receives from all of them,
+//! A server holds many connections. Each is a [`Stream`][stream] (what the peer sends) and a [`Sink`][sink] (what the
+//! server sends back), and they fall into classes: authenticated and not, paying and free. A [`Multiplexer`] holds the connections of each class in a **channel**. One task receives from all of them,
 //! without a task, a queue or a lock per connection. It favours a class by its priority or weight, and applies
 //! backpressure to a class by not receiving from it.
 //!
@@ -34,6 +33,7 @@
 //!     let multiplexer = Multiplexer::new();
 //!     multiplexer.add_channel(GUESTS)?;
 //!     multiplexer.add_channel(MEMBERS)?;
+//!     let disconnect = |id| drop(multiplexer.remove_stream(id));
 //!     let mut events = multiplexer.select();
 //!     events.add(MEMBERS, Share::new())?; // members first,
 //!     events.add(GUESTS, Share::new().priority(1))?; // then guests, and guests never starve
@@ -52,13 +52,13 @@
 //!             Some((channel, id, event)) = events.next() => match event {
 //!                 StreamEvent::Item(Ok(line)) if channel == MEMBERS => {
 //!                     // It waits for nobody. A member that does not read is disconnected.
-//!                     multiplexer.try_send_to(MEMBERS, line, |id, _| drop(multiplexer.remove_stream(id)))?;
+//!                     multiplexer.try_send_to(MEMBERS, line, |id, _| disconnect(id))?;
 //!                 }
 //!                 StreamEvent::Item(Ok(line)) if line == "LOGIN" => {
 //!                     let _ = multiplexer.change_stream_channel(id, MEMBERS);
 //!                 }
 //!                 StreamEvent::Item(Ok(_)) => drop(multiplexer.try_send(id, "say LOGIN")),
-//!                 StreamEvent::Item(Err(_)) | StreamEvent::SinkFailed => drop(multiplexer.remove_stream(id)),
+//!                 StreamEvent::Item(Err(_)) | StreamEvent::SinkFailed => disconnect(id),
 //!                 _ => {} // it has left this channel
 //!             }
 //!         }
@@ -181,6 +181,9 @@
 //!
 //! `blocking`, off by default and not on wasm, adds methods that block a thread with a deadline, for a `main` that is
 //! not async: `Multiplexer::wait_closed`, `wait_drained` and `wait_all_drained`. It depends on event-listener.
+//!
+//! [stream]: https://docs.rs/futures-core/latest/futures_core/stream/trait.Stream.html
+//! [sink]: https://docs.rs/futures-sink/latest/futures_sink/trait.Sink.html
 
 #![forbid(unsafe_code)]
 

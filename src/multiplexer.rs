@@ -377,7 +377,7 @@ impl<St, Si> Multiplexer<St, Si> {
 
     /// Adds a stream without a sink to a channel. Otherwise as [`add_stream_pair`](Self::add_stream_pair).
     ///
-    /// What is received from but is no [`Stream`] has an adapter, as a rule: for tokio's channels that is
+    /// What is received from but is no `Stream` has an adapter, as a rule: for tokio's channels that is
     /// `tokio_stream::wrappers::ReceiverStream`.
     ///
     /// ```

@@ -60,7 +60,7 @@ pub(crate) type SelectEvent<T> = (ChannelId, StreamId, StreamEvent<T>);
 
 /// Receives from several channels, by priority and weight, and flushes what sends left unflushed.
 ///
-/// Made by [`Multiplexer::select`](crate::Multiplexer::select). It is a [`Stream`] of `(ChannelId, StreamId,
+/// Made by [`Multiplexer::select`](crate::Multiplexer::select). It is a `Stream` of `(ChannelId, StreamId,
 /// StreamEvent)`. Channels come and go, and their [`Share`]s change, at any time. It counts as a
 /// [`ChannelReceiver`](crate::ChannelReceiver) of each of its channels: there may be other receivers and selects of the
 /// same channel, and each event goes to one of them.

@@ -15,12 +15,12 @@ mod recv_many;
 pub use iter::{IntoIter, Iter, IterMut};
 pub use recv_many::RecvMany;
 
-/// A set of streams, polled as one, fairly. Each has a key, as in a [`slab`].
+/// A set of streams, polled as one, fairly. Each has a key, as in a [`slab`](https://docs.rs/slab).
 ///
 /// **Keys are reused**: once a stream has ended or was removed, a later [`insert`](Self::insert) may return
 /// its key. For keys of your own there is [`StreamMap`](crate::StreamMap).
 ///
-/// As a [`Stream`] it yields `(key, Some(item))`. When a stream has ended, the slab drops it and yields `(key, None)`,
+/// As a `Stream` it yields `(key, Some(item))`. When a stream has ended, the slab drops it and yields `(key, None)`,
 /// once. An empty slab yields `None`. It may be filled and polled again.
 ///
 /// ```

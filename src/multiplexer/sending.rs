@@ -337,7 +337,7 @@ impl<St, Si> Multiplexer<St, Si> {
         Flusher::new(self.registry())
     }
 
-    /// A [`Sink`] for one stream.
+    /// A `Sink` for one stream.
     ///
     /// # Errors
     ///

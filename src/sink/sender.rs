@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
-/// A [`Sink`] for one stream. Returned by [`Multiplexer::sender`](crate::Multiplexer::sender).
+/// A `Sink` for one stream. Returned by [`Multiplexer::sender`](crate::Multiplexer::sender).
 ///
 /// One stream may have several senders. A sender does not keep the stream or the multiplexer alive: once the pair is
 /// gone, it fails with [`SendError::UnknownStream`].
