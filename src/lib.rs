@@ -1,9 +1,9 @@
 //! Group many streams into channels, and receive from each channel independently.
 //!
 //! A server holds many connections. Each is a [`Stream`][stream] (what the peer sends) and a [`Sink`][sink] (what the
-//! server sends back), and they fall into classes: authenticated and not, paying and free. A [`Multiplexer`] holds the connections of each class in a **channel**. One task receives from all of them,
-//! without a task, a queue or a lock per connection. It favours a class by its priority or weight, and applies
-//! backpressure to a class by not receiving from it.
+//! server sends back), and they fall into classes: authenticated and not, paying and free. A [`Multiplexer`] holds the
+//! connections of each class in a **channel**. One task receives from all of them, without a task, a queue or a lock per
+//! connection. It favours a class by its priority or weight, and applies backpressure to a class by not receiving from it.
 //!
 //! ```text
 //!   connections            channels                      your task
