@@ -25,6 +25,7 @@ use crate::sync::{Mutex, MutexGuard};
 use crate::unwind::afterwards;
 use crate::wait_list::crowd::Crowd;
 use crate::wait_list::{WaitList, Waiter};
+use std::mem;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -115,15 +116,6 @@ impl Wake for Senders {
     }
 }
 
-/// What came of trying to take the sink.
-enum Taken<'a, Si> {
-    Sink(SinkTurn<'a, Si>),
-    /// It is being polled by someone else.
-    Busy,
-    /// It is not there any more, or has failed.
-    Gone(Truth),
-}
-
 /// Polling it.
 impl<Si> SinkSlot<Si> {
     pub(crate) fn new(id: StreamId, sink: Si, flushes: Arc<FlushSet<Self>>) -> Arc<Self> {
@@ -137,20 +129,6 @@ impl<Si> SinkSlot<Si> {
     /// Whose sink it is.
     pub(crate) fn id(&self) -> StreamId {
         self.id
-    }
-
-    /// Takes the sink for one poll.
-    #[inline]
-    fn take(&self) -> Taken<'_, Si> {
-        let mut state = self.state.lock();
-        let truth = state.truth;
-        if truth.phase >= Phase::Failed {
-            return Taken::Gone(truth);
-        }
-        match state.sink.take() {
-            Some(sink) => Taken::Sink(SinkTurn { slot: self, truth, sink: Some(sink) }),
-            None => Taken::Busy,
-        }
     }
 
     /// Leaves a waker for when the sink is back. If it is back already the task looks again.
@@ -212,16 +190,20 @@ impl<Si> SinkSlot<Si> {
         &self,
         poll: impl FnOnce(&mut Truth, Option<(&mut Si, &mut Context<'_>)>) -> R,
     ) -> Option<R> {
-        match self.take() {
-            Taken::Sink(mut turn) => {
-                let sink = turn.sink.as_mut().expect("taken just now");
-                let polled = poll(&mut turn.truth, Some((sink, &mut Context::from_waker(&self.waker))));
-                turn.finish();
-                Some(polled)
-            }
-            Taken::Gone(mut truth) => Some(poll(&mut truth, None)),
-            Taken::Busy => None,
+        let mut state = self.state.lock();
+        let mut truth = state.truth;
+        if truth.phase >= Phase::Failed {
+            drop(state);
+            return Some(poll(&mut truth, None));
         }
+        let sink = state.sink.take();
+        drop(state);
+        // From here on it stays in one place: moves of what was just written cost as much as a lock.
+        let mut turn = SinkTurn { slot: self, truth, sink };
+        let sink = turn.sink.as_mut()?;
+        let polled = poll(&mut turn.truth, Some((sink, &mut Context::from_waker(&self.waker))));
+        turn.finish();
+        Some(polled)
     }
 
     /// Runs `f` with the sink, taken out as for a poll, also if it has failed. Whoever waits for it looks again, for `f`
@@ -286,7 +268,7 @@ impl<Si> SinkSlot<Si> {
         let mut state = self.state.lock();
         state.truth.phase.advance(phase);
         let (sink, missed) = if state.truth.phase.is_last() {
-            (state.sink.take(), std::mem::take(&mut state.missed))
+            (state.sink.take(), mem::take(&mut state.missed))
         } else {
             (None, false)
         };
@@ -377,35 +359,50 @@ struct SinkTurn<'a, Si> {
 
 impl<Si> SinkTurn<'_, Si> {
     /// Puts the sink back, or drops it if it is to go.
-    #[inline]
-    fn finish(mut self) {
-        let slot = self.slot;
-        let sink = self.sink.take().expect("it was not lost");
-        let Truth { phase, unflushed, is_flushed_next, asked } = self.truth;
+    // Always, and by reference: see `try_with`.
+    #[inline(always)]
+    fn finish(&mut self) {
+        let (slot, truth) = (self.slot, self.truth);
         let mut state = slot.state.lock();
         debug_assert!(state.sink.is_none(), "it was taken out");
+        let has_place = state.place.is_some();
+        let needs_place = truth.unflushed && !truth.is_flushed_next;
+        let is_as_before = state.truth.phase == truth.phase && truth.phase < Phase::Failed;
+        if is_as_before && !state.missed && if has_place { truth.unflushed } else { !needs_place } {
+            state.sink = self.sink.take();
+            state.truth.unflushed = truth.unflushed;
+            state.truth.asked = truth.asked;
+        } else if let Some(sink) = self.sink.take() {
+            slot.finish_with(state, sink, truth);
+        }
+    }
+}
+
+impl<Si> SinkSlot<Si> {
+    /// Puts a sink back, or drops it if it is to go. Something has changed since it was taken, for itself or for others.
+    #[cold]
+    fn finish_with(&self, mut state: MutexGuard<'_, State<Si>>, sink: Si, truth: Truth) {
+        let Truth { phase, unflushed, is_flushed_next, asked } = truth;
         let fails = state.truth.phase.advance(phase) && phase == Phase::Failed;
         state.truth.unflushed = unflushed;
         state.truth.asked = asked;
-        let missed = std::mem::take(&mut state.missed);
+        let missed = mem::take(&mut state.missed);
         if fails || state.truth.phase.is_last() {
-            slot.finish_last(state, sink, missed);
+            self.finish_last(state, sink, missed);
             return;
         }
         state.sink = Some(sink);
-        let told = missed.then(|| afterwards(|| slot.senders.0.wake_missed()));
+        let told = missed.then(|| afterwards(|| self.senders.0.wake_missed()));
         if unflushed && !is_flushed_next {
-            slot.give_place(state);
+            self.give_place(state);
         } else if !unflushed && state.place.is_some() {
-            slot.flushed(state);
+            self.flushed(state);
         } else {
             drop(state);
         }
         drop(told);
     }
-}
 
-impl<Si> SinkSlot<Si> {
     /// What was unflushed is flushed.
     #[cold]
     fn flushed(&self, mut state: MutexGuard<'_, State<Si>>) {

@@ -52,12 +52,8 @@ pub(crate) fn to_many<St, Si: Sink<T> + Unpin, T: Clone>(
             return batch.finish();
         }
         registry.sinks(names.iter().flatten().copied(), &mut sinks);
-        for (id, sink) in names.into_iter().flatten().zip(&mut sinks) {
-            match sink.take() {
-                Some(sink) => batch.offer(&sink, &mut refused),
-                None => batch.unknown(id, &mut refused),
-            }
-        }
+        let found = names.iter().flatten().zip(&mut sinks).map(|(id, sink)| (*id, sink.take()));
+        batch.offer(found, &mut refused);
     }
 }
 
@@ -74,9 +70,8 @@ pub(crate) fn to_channel<St, Si: Sink<T> + Unpin, T: Clone>(
     let mut from = Some(0);
     while let Some(key) = from {
         from = registry.channel_sinks(&channel, key, &mut sinks);
-        for sink in sinks.iter_mut().filter_map(Option::take) {
-            batch.offer(&sink, &mut refused);
-        }
+        let found = sinks.iter_mut().filter_map(Option::take).map(|sink| (sink.id(), Some(sink)));
+        batch.offer(found, &mut refused);
     }
     Ok(batch.finish())
 }
@@ -93,20 +88,21 @@ struct Batch<'a, St, Si, T> {
 impl<St, Si: Sink<T> + Unpin, T: Clone> Batch<'_, St, Si, T> {
     fn offer(
         &mut self,
-        sink: &Arc<SinkSlot<Si>>,
+        sinks: impl Iterator<Item = (StreamId, Option<Arc<SinkSlot<Si>>>)>,
         mut refused: impl FnMut(StreamId, TrySendError<T, Si::Error>),
     ) {
         let Self { registry, item, sent, steps } = self;
-        steps.take(|| match offer(registry, sink, (*item).clone(), Flush::AtOnce) {
-            Ok(()) => *sent += 1,
-            Err(error) => refused(sink.id(), error),
+        steps.for_each(sinks, |(id, sink)| {
+            let item = (*item).clone();
+            let offered = match sink {
+                Some(sink) => offer(registry, &sink, item, Flush::AtOnce),
+                None => Err(TrySendError::Unknown(item)),
+            };
+            match offered {
+                Ok(()) => *sent += 1,
+                Err(error) => refused(id, error),
+            }
         });
-    }
-
-    #[cold]
-    fn unknown(&mut self, id: StreamId, mut refused: impl FnMut(StreamId, TrySendError<T, Si::Error>)) {
-        let item = self.item;
-        self.steps.take(|| refused(id, TrySendError::Unknown(item.clone())));
     }
 }
 
