@@ -191,15 +191,17 @@ impl<Si> SinkSlot<Si> {
         poll: impl FnOnce(&mut Truth, Option<(&mut Si, &mut Context<'_>)>) -> R,
     ) -> Option<R> {
         let mut state = self.state.lock();
-        let mut truth = state.truth;
-        if truth.phase >= Phase::Failed {
+        if state.truth.phase >= Phase::Failed {
+            let mut truth = state.truth;
             drop(state);
             return Some(poll(&mut truth, None));
         }
-        let sink = state.sink.take();
+        // Field by field, and it stays in one place until it is put back: a processor stalls where a whole is read of
+        // which the parts were written just before.
+        let Truth { phase, unflushed, is_flushed_next, asked } = state.truth;
+        let truth = Truth { phase, unflushed, is_flushed_next, asked };
+        let mut turn = SinkTurn { slot: self, truth, sink: state.sink.take() };
         drop(state);
-        // From here on it stays in one place: moves of what was just written cost as much as a lock.
-        let mut turn = SinkTurn { slot: self, truth, sink };
         let sink = turn.sink.as_mut()?;
         let polled = poll(&mut turn.truth, Some((sink, &mut Context::from_waker(&self.waker))));
         turn.finish();
@@ -362,18 +364,18 @@ impl<Si> SinkTurn<'_, Si> {
     // Always, and by reference: see `try_with`.
     #[inline(always)]
     fn finish(&mut self) {
-        let (slot, truth) = (self.slot, self.truth);
+        let Self { slot, truth, sink } = self;
         let mut state = slot.state.lock();
         debug_assert!(state.sink.is_none(), "it was taken out");
         let has_place = state.place.is_some();
         let needs_place = truth.unflushed && !truth.is_flushed_next;
         let is_as_before = state.truth.phase == truth.phase && truth.phase < Phase::Failed;
         if is_as_before && !state.missed && if has_place { truth.unflushed } else { !needs_place } {
-            state.sink = self.sink.take();
+            state.sink = sink.take();
             state.truth.unflushed = truth.unflushed;
             state.truth.asked = truth.asked;
-        } else if let Some(sink) = self.sink.take() {
-            slot.finish_with(state, sink, truth);
+        } else if let Some(sink) = sink.take() {
+            slot.finish_with(state, sink, *truth);
         }
     }
 }
