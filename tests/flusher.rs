@@ -14,6 +14,7 @@ use std::thread;
 use stream_multiplexer::{
     ChannelOptions, Flusher, Multiplexer, MultiplexerError, SendError, StreamId, TrySendError,
 };
+use support::hooked::{Hooked, Hooks, Moment};
 use support::{
     Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, finishes, gate, pipe, poll, poll_future, poll_with,
 };
@@ -63,9 +64,12 @@ mod a_flusher {
         let (wakes, waker) = Wakes::new();
         settle(&mut flusher, &waker);
         let peer = unflushed(&multiplexer);
-        assert_eq!(wakes.take(), 1, "there is something to drive");
-        settle(&mut flusher, &waker);
-        wakes.take();
+        assert_eq!(
+            peer.gate.take_polls(),
+            3,
+            "is it ready, a flush, and another after it was noted who waits"
+        );
+        assert_eq!(wakes.take(), 0, "there is nothing to do before the sink wakes");
         peer.gate.set_flushes(true);
         assert_eq!(wakes.take(), 1, "the sink woke");
         assert_eq!(poll_with(&mut flusher, &waker), Pending);
@@ -73,6 +77,66 @@ mod a_flusher {
         peer.gate.take_polls();
         settle(&mut flusher, &waker);
         assert_eq!((peer.gate.take_polls(), wakes.take()), (0, 0), "it has nothing more to do");
+    }
+
+    /// As all tokio sockets do when the task's budget is used up. If that wake came before the flusher was noted as who
+    /// waits, it has a turn.
+    #[test]
+    fn is_woken_for_a_sink_that_wakes_itself_as_it_is_flushed() {
+        let multiplexer = Multiplexer::new();
+        multiplexer.add_channel(CHANNEL).unwrap();
+        let (gate, inner) = gate(9);
+        let hooks = Hooks::default();
+        let sink = Hooked { inner, hooks: hooks.clone() };
+        let id = multiplexer.add_stream_pair(sink, pipe::<u32>().1, CHANNEL).unwrap();
+        let mut flusher = multiplexer.flusher::<u32>();
+        let (wakes, waker) = Wakes::new();
+        assert_eq!(poll_with(&mut flusher, &waker), Pending);
+        gate.set_flushes(false);
+        let (first, second) = (gate.clone(), hooks.clone());
+        hooks.on(Moment::Flush, move || second.on(Moment::Flush, move || first.make_room(0)));
+        assert_eq!(multiplexer.try_send(id, 1), Ok(()));
+        assert_eq!((gate.take_polls(), wakes.take()), (3, 1), "it woke in its second flush");
+        assert_eq!(poll_with(&mut flusher, &waker), Pending);
+        assert_eq!(gate.take_polls(), 1);
+        gate.set_flushes(true);
+        assert_eq!(wakes.take(), 1);
+        assert_eq!(poll_with(&mut flusher, &waker), Pending);
+        assert_eq!(gate.flushed(), 1);
+    }
+
+    #[test]
+    fn that_meets_a_wait_in_flight_is_not_woken_for_it() {
+        let multiplexer = pairs();
+        let mut flusher = multiplexer.flusher::<u32>();
+        let (wakes, waker) = Wakes::new();
+        settle(&mut flusher, &waker);
+        let peer = add(&multiplexer, 9);
+        peer.gate.set_flushes(false);
+        let mut send = multiplexer.send_one(peer.id, 1);
+        assert_eq!(poll_future(&mut send, Waker::noop()), Pending);
+        assert_eq!((peer.gate.take_polls(), wakes.take()), (2, 0), "it waits beside the send");
+        drop(send);
+        peer.gate.set_flushes(true);
+        assert_eq!(wakes.take(), 1);
+        settle(&mut flusher, &waker);
+        assert_eq!(peer.gate.flushed(), 1);
+    }
+
+    #[test]
+    fn has_a_turn_for_what_no_flush_was_tried_for() {
+        let multiplexer = pairs();
+        let mut flusher = multiplexer.flusher::<u32>();
+        let (wakes, waker) = Wakes::new();
+        let peer = add(&multiplexer, 1);
+        let mut sender = multiplexer.sender(peer.id).unwrap();
+        sender.feed(1).now_or_never().unwrap().unwrap();
+        settle(&mut flusher, &waker);
+        // It finds no room, and something unflushed whose sender promised a flush.
+        assert_eq!(multiplexer.send_one(peer.id, 2).now_or_never(), None);
+        assert_eq!(wakes.take(), 1);
+        settle(&mut flusher, &waker);
+        assert_eq!(peer.gate.flushed(), 1);
     }
 
     #[test]

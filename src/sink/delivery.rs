@@ -151,9 +151,16 @@ pub(crate) fn poll_flush<Si: Sink<T> + Unpin, T>(
     if !truth.unflushed {
         return Poll::Ready(Ok(()));
     }
-    let flushed = ready!(Pin::new(sink).poll_flush(cx));
-    truth.unflushed = false;
-    Poll::Ready(flushed.map_err(|error| fail(truth, error)))
+    match Pin::new(sink).poll_flush(cx) {
+        Poll::Ready(flushed) => {
+            truth.unflushed = false;
+            Poll::Ready(flushed.map_err(|error| fail(truth, error)))
+        }
+        Poll::Pending => {
+            truth.flush_waits = true;
+            Poll::Pending
+        }
+    }
 }
 
 /// A sink that has failed is not polled again. The caller tells the error.

@@ -4,8 +4,8 @@ use crate::engine::patience::Patience;
 use crate::id::StreamId;
 use crate::registry::Registry;
 use crate::sink::delivery::{poll_flush, remove_if_over};
-use crate::sink::flush_set::{Entry, Turn};
-use crate::sink::slot::{SinkSlot, leave};
+use crate::sink::flush_set::{Entry, FlushSet, Polled, Turn};
+use crate::sink::slot::{Notes, SinkSlot, leave};
 use crate::unwind::{afterwards, on_panic};
 use crate::wait_list::Waiter;
 use futures_core::Stream;
@@ -94,25 +94,27 @@ impl<St, Si, T> Flusher<St, Si, T> {
 
 impl<St, Si: Sink<T> + Unpin, T> Flusher<St, Si, T> {
     /// Flushes a sink that was taken out of its place.
+    #[inline]
     fn flush(
         &self,
         key: usize,
         entry: Entry<SinkSlot<Si>>,
         patience: &mut Patience,
     ) -> Option<(StreamId, Si::Error)> {
-        let mut out = Out { registry: &self.registry, key, entry: Some(entry), patience, again: true };
-        let entry = out.entry.as_mut().expect("put in above");
-        let Entry { sink, waiter, waker } = entry;
+        let notes = Notes { entry: Some(key), ..Notes::default() };
+        let flushes = self.registry.flushes();
+        let mut out = Out { flushes, key, entry: Some(entry), patience, notes: &notes, is_done: false };
+        let Entry { sink, waiter, waker } = out.entry.as_mut().expect("put in above");
         let id = sink.id();
         let lost = on_panic(|| remove_if_over(&self.registry, id, sink));
         let cx = &mut Context::from_waker(waker);
-        let flushed = sink.poll_with(Some((cx, waiter)), |truth, sink| match sink {
+        let flushed = sink.poll_noting(&notes, Some((cx, waiter)), |truth, sink| match sink {
             Some((sink, cx)) => poll_flush(truth, sink, cx),
             // Its place is over.
             None => Poll::Ready(Ok(())),
         });
         lost.defuse();
-        out.again = false;
+        out.is_done = true;
         drop(out);
         match flushed {
             Poll::Ready(Err(error)) => Some((id, error)),
@@ -132,9 +134,10 @@ impl<St, Si: Sink<T> + Unpin, T> Stream for Flusher<St, Si, T> {
         if this.terminated {
             return Poll::Ready(None);
         }
+        let flushes = this.registry.flushes();
         let mut patience = Patience::default();
         loop {
-            match this.registry.flushes().next_turn(&mut patience) {
+            match flushes.next_turn(&mut patience) {
                 Turn::Poll(key, entry) => {
                     let failure = this.flush(key, entry, &mut patience);
                     if failure.is_some() {
@@ -142,12 +145,11 @@ impl<St, Si: Sink<T> + Unpin, T> Stream for Flusher<St, Si, T> {
                     }
                 }
                 Turn::Idle(epoch) => {
-                    // Looked at after the epoch: whoever makes it so wakes us.
-                    if this.registry.is_over() {
+                    if flushes.has_ended() {
                         this.terminated = true;
                         return Poll::Ready(None);
                     }
-                    if this.registry.flushes().tasks().wait(&mut this.waiter, epoch, cx.waker().clone()) {
+                    if flushes.tasks().wait(&mut this.waiter, epoch, cx.waker().clone()) {
                         return Poll::Pending;
                     }
                 }
@@ -181,23 +183,32 @@ impl<St, Si, T> fmt::Debug for Flusher<St, Si, T> {
 }
 
 /// An entry that was taken out. It is put back, whatever panics.
-struct Out<'a, St, Si> {
-    registry: &'a Registry<St, Si>,
+struct Out<'a, Si> {
+    flushes: &'a FlushSet<SinkSlot<Si>>,
     key: usize,
     entry: Option<Entry<SinkSlot<Si>>>,
     patience: &'a mut Patience,
-    /// Whether it is to have a turn at once: its poll did not come to an end.
-    again: bool,
+    notes: &'a Notes,
+    /// Whether its poll came to an end.
+    is_done: bool,
 }
 
-impl<St, Si> Drop for Out<'_, St, Si> {
+impl<Si> Drop for Out<'_, Si> {
+    #[inline]
     fn drop(&mut self) {
         let Some(entry) = self.entry.take() else { return };
-        let flushes = self.registry.flushes();
-        let (over, wake) = flushes.put_back(self.key, entry, self.again, self.patience);
+        let polled = match self.is_done {
+            _ if self.notes.is_over.get() => Polled::Over,
+            true => Polled::Done,
+            false => Polled::Again,
+        };
+        let (over, wake) = self.flushes.put_back(self.key, entry, polled, self.patience);
+        if over.is_none() && !wake {
+            return;
+        }
         let drivers_woken = afterwards(|| {
             if wake {
-                flushes.wake();
+                self.flushes.wake();
             }
         });
         drop(afterwards(|| leave(over)));

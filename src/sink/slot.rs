@@ -25,6 +25,7 @@ use crate::sync::{Mutex, MutexGuard};
 use crate::unwind::afterwards;
 use crate::wait_list::crowd::Crowd;
 use crate::wait_list::{WaitList, Waiter};
+use std::cell::Cell;
 use std::mem;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
@@ -58,9 +59,25 @@ pub(crate) struct Truth {
     pub(crate) unflushed: bool,
     /// Whoever polls it now is the one to flush it, and has said so: it need not go to the set.
     pub(crate) is_flushed_next: bool,
+    /// In this poll a flush was tried, and is not complete.
+    pub(crate) flush_waits: bool,
+    /// It has a place in the set, as this poll began.
+    pub(crate) has_place: bool,
     /// Changes whenever it is asked whether it is ready, and whenever it is given something. So who was told that it is
     /// ready, and finds the same number, knows that nobody came between.
     pub(crate) asked: u64,
+}
+
+/// What whoever polls a sink tells the slot besides, and is told.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    /// The epoch of the senders' list before this poll, if it was read. If a flush waits then its place in the set need
+    /// have no turn: it waits for the wake that comes after this epoch.
+    pub(crate) epoch: Cell<Option<usize>>,
+    /// The key of the entry that was taken out of the set for this poll.
+    pub(crate) entry: Option<usize>,
+    /// The place of that entry is over.
+    pub(crate) is_over: Cell<bool>,
 }
 
 /// What may still be done with a sink.
@@ -121,7 +138,14 @@ impl<Si> SinkSlot<Si> {
     pub(crate) fn new(id: StreamId, sink: Si, flushes: Arc<FlushSet<Self>>) -> Arc<Self> {
         let senders = Arc::new(Senders(WaitList::new()));
         let waker = Waker::from(Arc::clone(&senders));
-        let truth = Truth { phase: Phase::Open, unflushed: false, is_flushed_next: false, asked: 0 };
+        let truth = Truth {
+            phase: Phase::Open,
+            unflushed: false,
+            is_flushed_next: false,
+            flush_waits: false,
+            has_place: false,
+            asked: 0,
+        };
         let state = Mutex::new(State { sink: Some(sink), truth, missed: false, place: None });
         Arc::new_cyclic(|this| Self { id, state, senders, waker, flushes, this: Weak::clone(this) })
     }
@@ -155,16 +179,28 @@ impl<Si> SinkSlot<Si> {
     /// it was.
     ///
     /// Cost: two lock pairs and what `poll` does; one more and a waker's clone to wait. If something was left
-    /// unflushed, and if it is not any more, one more.
+    /// unflushed, and if it is not any more, two more.
     #[inline]
     pub(crate) fn poll_with<R>(
         &self,
         waiting: Option<(&mut Context<'_>, &mut Waiter)>,
         poll: impl FnOnce(&mut Truth, Option<(&mut Si, &mut Context<'_>)>) -> Poll<R>,
     ) -> Poll<R> {
+        self.poll_noting(&Notes::default(), waiting, poll)
+    }
+
+    /// [`poll_with`](Self::poll_with), with notes.
+    #[inline]
+    pub(crate) fn poll_noting<R>(
+        &self,
+        notes: &Notes,
+        waiting: Option<(&mut Context<'_>, &mut Waiter)>,
+        poll: impl FnOnce(&mut Truth, Option<(&mut Si, &mut Context<'_>)>) -> Poll<R>,
+    ) -> Poll<R> {
         // The list is in memory of its own: who does not wait need not fetch it.
         let epoch = waiting.as_ref().map(|_| self.senders.0.epoch());
-        let Some(polled) = self.try_with(poll) else {
+        notes.epoch.set(epoch);
+        let Some(polled) = self.try_noting(notes, poll) else {
             if let Some((cx, waiter)) = waiting {
                 self.miss(waiter, cx.waker().clone());
             }
@@ -186,8 +222,9 @@ impl<Si> SinkSlot<Si> {
     /// Polls the sink with `poll`, as [`poll_with`](Self::poll_with), and waits for nothing. `None` if it is being
     /// polled.
     #[inline]
-    pub(crate) fn try_with<R>(
+    pub(crate) fn try_noting<R>(
         &self,
+        notes: &Notes,
         poll: impl FnOnce(&mut Truth, Option<(&mut Si, &mut Context<'_>)>) -> R,
     ) -> Option<R> {
         let mut state = self.state.lock();
@@ -198,9 +235,10 @@ impl<Si> SinkSlot<Si> {
         }
         // Field by field, and it stays in one place until it is put back: a processor stalls where a whole is read of
         // which the parts were written just before.
-        let Truth { phase, unflushed, is_flushed_next, asked } = state.truth;
-        let truth = Truth { phase, unflushed, is_flushed_next, asked };
-        let mut turn = SinkTurn { slot: self, truth, sink: state.sink.take() };
+        let Truth { phase, unflushed, asked, .. } = state.truth;
+        let has_place = state.place.is_some();
+        let truth = Truth { phase, unflushed, is_flushed_next: false, flush_waits: false, has_place, asked };
+        let mut turn = SinkTurn { slot: self, truth, sink: state.sink.take(), notes };
         drop(state);
         let sink = turn.sink.as_mut()?;
         let polled = poll(&mut turn.truth, Some((sink, &mut Context::from_waker(&self.waker))));
@@ -216,7 +254,8 @@ impl<Si> SinkSlot<Si> {
         let truth = state.truth;
         let sink = state.sink.take()?;
         drop(state);
-        let mut turn = SinkTurn { slot: self, truth, sink: Some(sink) };
+        let notes = &Notes::default();
+        let mut turn = SinkTurn { slot: self, truth, sink: Some(sink), notes };
         let result = f(turn.sink.as_mut().expect("taken just now"));
         turn.truth.asked += 1;
         turn.truth.unflushed = truth.phase < Phase::Failed;
@@ -224,6 +263,11 @@ impl<Si> SinkSlot<Si> {
         turn.finish();
         drop(others_woken);
         Some(result)
+    }
+
+    /// For notes, if a place in the set would wait from now on.
+    pub(crate) fn epoch_for_place(&self) -> Option<usize> {
+        self.flushes.is_driven().then(|| self.senders.0.epoch())
     }
 
     /// Waits until the slot is in another phase than `Open`.
@@ -310,7 +354,7 @@ impl<Si> SinkSlot<Si> {
         let state = self.state.lock();
         // If it is being polled, whoever does so sees to that.
         if state.sink.is_some() && state.truth.unflushed {
-            self.give_place(state);
+            self.give_place(state, None);
         }
     }
 
@@ -322,13 +366,18 @@ impl<Si> SinkSlot<Si> {
         leave(entry);
     }
 
-    /// Gives it a place among those to be flushed, if it has none, and unlocks it.
+    /// Gives it a place among those to be flushed, if it has none, and unlocks it. The place waits for the sink if a
+    /// flush has waited since that epoch; else it has a turn.
     #[cold]
-    fn give_place(&self, mut state: MutexGuard<'_, State<Si>>) {
+    fn give_place(&self, mut state: MutexGuard<'_, State<Si>>, epoch: Option<usize>) {
         let wants = state.place.is_none() && state.truth.phase.is_driven() && self.flushes.is_driven();
         let Some(this) = wants.then(|| self.this.upgrade()).flatten() else { return };
         let mut wake = false;
-        if let Some((key, drivers_wait)) = self.flushes.insert(this) {
+        // The list's lock is the last in the order: nobody takes another one under it.
+        let waits = |waiter: &mut Waiter, waker: &Waker| {
+            epoch.is_some_and(|epoch| self.senders.0.wait(waiter, epoch, waker.clone()))
+        };
+        if let Some((key, drivers_wait)) = self.flushes.insert(this, waits) {
             state.place = Some(u32::try_from(key).expect("there are not that many pairs"));
             wake = drivers_wait;
         }
@@ -357,6 +406,7 @@ struct SinkTurn<'a, Si> {
     slot: &'a SinkSlot<Si>,
     truth: Truth,
     sink: Option<Si>,
+    notes: &'a Notes,
 }
 
 impl<Si> SinkTurn<'_, Si> {
@@ -364,7 +414,7 @@ impl<Si> SinkTurn<'_, Si> {
     // Always, and by reference: see `try_with`.
     #[inline(always)]
     fn finish(&mut self) {
-        let Self { slot, truth, sink } = self;
+        let Self { slot, truth, sink, notes } = self;
         let mut state = slot.state.lock();
         debug_assert!(state.sink.is_none(), "it was taken out");
         let has_place = state.place.is_some();
@@ -375,16 +425,16 @@ impl<Si> SinkTurn<'_, Si> {
             state.truth.unflushed = truth.unflushed;
             state.truth.asked = truth.asked;
         } else if let Some(sink) = sink.take() {
-            slot.finish_with(state, sink, *truth);
+            slot.finish_with(state, sink, *truth, notes);
         }
     }
 }
 
 impl<Si> SinkSlot<Si> {
     /// Puts a sink back, or drops it if it is to go. Something has changed since it was taken, for itself or for others.
-    #[cold]
-    fn finish_with(&self, mut state: MutexGuard<'_, State<Si>>, sink: Si, truth: Truth) {
-        let Truth { phase, unflushed, is_flushed_next, asked } = truth;
+    #[inline(never)]
+    fn finish_with(&self, mut state: MutexGuard<'_, State<Si>>, sink: Si, truth: Truth, notes: &Notes) {
+        let Truth { phase, unflushed, is_flushed_next, flush_waits, asked, .. } = truth;
         let fails = state.truth.phase.advance(phase) && phase == Phase::Failed;
         state.truth.unflushed = unflushed;
         state.truth.asked = asked;
@@ -396,9 +446,9 @@ impl<Si> SinkSlot<Si> {
         state.sink = Some(sink);
         let told = missed.then(|| afterwards(|| self.senders.0.wake_missed()));
         if unflushed && !is_flushed_next {
-            self.give_place(state);
+            self.give_place(state, notes.epoch.get().filter(|_| flush_waits));
         } else if !unflushed && state.place.is_some() {
-            self.flushed(state);
+            self.flushed(state, notes);
         } else {
             drop(state);
         }
@@ -406,11 +456,17 @@ impl<Si> SinkSlot<Si> {
     }
 
     /// What was unflushed is flushed.
-    #[cold]
-    fn flushed(&self, mut state: MutexGuard<'_, State<Si>>) {
-        let entry = self.take_place(&mut state);
-        drop(state);
-        leave(entry);
+    #[inline]
+    fn flushed(&self, mut state: MutexGuard<'_, State<Si>>, notes: &Notes) {
+        if state.place.map(|key| key as usize) == notes.entry {
+            // It is out, and not put back. Nobody else knows the place from here on.
+            state.place = None;
+            notes.is_over.set(true);
+        } else {
+            let entry = self.take_place(&mut state);
+            drop(state);
+            leave(entry);
+        }
     }
 
     /// The last poll: the sink has failed and stays, or is to go.

@@ -4,11 +4,11 @@ use crate::error::{MultiplexerError, TrySendError};
 use crate::id::{ChannelId, StreamId};
 use crate::registry::{LOOKUP, Registry};
 use crate::sink::delivery::{poll_flush, poll_ready, remove_if_over, start_send};
-use crate::sink::slot::{Phase, SinkSlot};
+use crate::sink::slot::{Notes, Phase, SinkSlot, Truth};
 use crate::unwind::{Steps, on_panic};
 use futures_sink::Sink;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 /// Whether what a sink took is flushed at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,13 +117,14 @@ impl<St, Si, T> Batch<'_, St, Si, T> {
 #[inline]
 fn offer<St, Si: Sink<T> + Unpin, T>(
     registry: &Registry<St, Si>,
-    sink: &SinkSlot<Si>,
+    slot: &SinkSlot<Si>,
     item: T,
     flush: Flush,
 ) -> Tried<Si, T> {
     let mut item = Some(item);
-    let lost = on_panic(|| remove_if_over(registry, sink.id(), sink));
-    let tried = sink.try_with(|truth, sink| {
+    let lost = on_panic(|| remove_if_over(registry, slot.id(), slot));
+    let notes = &Notes::default();
+    let tried = slot.try_noting(notes, |truth, sink| {
         let Some((sink, cx)) = sink else { return Err(gone(&mut item, truth.phase)) };
         if truth.phase != Phase::Open {
             return Err(gone(&mut item, truth.phase));
@@ -137,8 +138,7 @@ fn offer<St, Si: Sink<T> + Unpin, T>(
         let flushed = given.and_then(|()| match flush {
             Flush::AtOnce => match poll_flush(truth, sink, cx) {
                 Poll::Ready(flushed) => flushed,
-                // It goes to those who are to be flushed.
-                Poll::Pending => Ok(()),
+                Poll::Pending => flush_once_more(slot, notes, truth, sink, cx),
             },
             Flush::Later => Ok(()),
         });
@@ -146,6 +146,30 @@ fn offer<St, Si: Sink<T> + Unpin, T>(
     });
     lost.defuse();
     tried.unwrap_or_else(|| Err(TrySendError::Busy(item.take().expect("put in above"))))
+}
+
+/// A flush was tried, and is not complete: the sink goes to those who are to be flushed, if somebody drives them. It is
+/// asked once more, after the epoch, so that it need have no turn there before it wakes: that would wake their driver,
+/// which asks it the same.
+#[cold]
+fn flush_once_more<Si: Sink<T> + Unpin, T>(
+    slot: &SinkSlot<Si>,
+    notes: &Notes,
+    truth: &mut Truth,
+    sink: &mut Si,
+    cx: &mut Context<'_>,
+) -> Result<(), Si::Error> {
+    if truth.has_place {
+        return Ok(());
+    }
+    notes.epoch.set(slot.epoch_for_place());
+    if notes.epoch.get().is_none() {
+        return Ok(());
+    }
+    match poll_flush(truth, sink, cx) {
+        Poll::Ready(flushed) => flushed,
+        Poll::Pending => Ok(()),
+    }
 }
 
 /// Why a sink that is gone, or about to go, does not take an item.
