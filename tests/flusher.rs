@@ -253,6 +253,23 @@ mod a_flusher {
                 }
                 end(&multiplexer, &peer);
                 assert!(peer.gate.is_dropped(), "though nobody polled the flusher since");
+                // The same while its sink is being closed, or was to be.
+                for is_dropped in [true, false] {
+                    let _ = multiplexer.add_channel(CHANNEL);
+                    let peer = unflushed(&multiplexer);
+                    peer.gate.set_closes(false);
+                    let mut close = multiplexer.close_sink::<u32>(peer.id);
+                    assert_eq!(poll_future(&mut close, Waker::noop()), Pending);
+                    if is_dropped {
+                        drop(close);
+                        end(&multiplexer, &peer);
+                    } else {
+                        end(&multiplexer, &peer);
+                        assert!(poll_future(&mut close, Waker::noop()).is_ready() || !peer.gate.is_dropped());
+                        drop(close);
+                    }
+                    assert!(peer.gate.is_dropped(), "it is nobody's");
+                }
             }
         }
     }

@@ -47,8 +47,17 @@ struct State<Si> {
     truth: Truth,
     /// Whether there are such as missed it. None while the sink is here.
     missed: bool,
+    /// The pair is not there any more. Then it has no place: whoever has a send or a close in flight drives that himself.
+    has_left: bool,
     /// Its place in the set of those to be flushed. Given and taken under this lock.
     place: Option<u32>,
+}
+
+impl<Si> State<Si> {
+    /// Whether what is unflushed is the multiplexer's business.
+    fn is_driven(&self) -> bool {
+        !self.has_left && matches!(self.truth.phase, Phase::Open | Phase::Closing)
+    }
 }
 
 /// What is known of a sink. Whoever polls the sink keeps it true.
@@ -111,12 +120,6 @@ impl Phase {
     fn is_last(self) -> bool {
         matches!(self, Self::Closed | Self::Gone)
     }
-
-    /// Whether what is unflushed is still the multiplexer's business. Not when the pair is gone: whoever has a send in
-    /// flight then drives that himself.
-    fn is_driven(self) -> bool {
-        matches!(self, Self::Open | Self::Closing)
-    }
 }
 
 /// Those who wait for the sink.
@@ -146,7 +149,8 @@ impl<Si> SinkSlot<Si> {
             has_place: false,
             asked: 0,
         };
-        let state = Mutex::new(State { sink: Some(sink), truth, missed: false, place: None });
+        let state =
+            Mutex::new(State { sink: Some(sink), truth, missed: false, has_left: false, place: None });
         Arc::new_cyclic(|this| Self { id, state, senders, waker, flushes, this: Weak::clone(this) })
     }
 
@@ -313,12 +317,13 @@ impl<Si> SinkSlot<Si> {
     pub(crate) fn advance(&self, phase: Phase) -> Option<Si> {
         let mut state = self.state.lock();
         state.truth.phase.advance(phase);
+        state.has_left |= matches!(phase, Phase::Ending | Phase::Gone);
         let (sink, missed) = if state.truth.phase.is_last() {
             (state.sink.take(), mem::take(&mut state.missed))
         } else {
             (None, false)
         };
-        let entry = if state.truth.phase.is_driven() { None } else { self.take_place(&mut state) };
+        let entry = if state.is_driven() { None } else { self.take_place(&mut state) };
         drop(state);
         let entry_left = afterwards(|| leave(entry));
         let back = afterwards(|| {
@@ -370,7 +375,7 @@ impl<Si> SinkSlot<Si> {
     /// flush has waited since that epoch; else it has a turn.
     #[cold]
     fn give_place(&self, mut state: MutexGuard<'_, State<Si>>, epoch: Option<usize>) {
-        let wants = state.place.is_none() && state.truth.phase.is_driven() && self.flushes.is_driven();
+        let wants = state.place.is_none() && state.is_driven() && self.flushes.is_driven();
         let Some(this) = wants.then(|| self.this.upgrade()).flatten() else { return };
         let mut wake = false;
         // The list's lock is the last in the order: nobody takes another one under it.

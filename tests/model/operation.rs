@@ -94,6 +94,32 @@ pub(crate) enum Operation {
     TryRecv {
         channel: usize,
     },
+    TrySend {
+        stream: usize,
+    },
+    TryFeed {
+        stream: usize,
+    },
+    TrySendTo {
+        channel: usize,
+    },
+    /// From now on the stream's sink does so. It wakes.
+    SetSink {
+        stream: usize,
+        is_ready: bool,
+        flushes: bool,
+    },
+    /// The next poll of the stream's sink fails. It wakes.
+    FailSink {
+        stream: usize,
+    },
+    /// Polls `close_sink` once and drops it.
+    CloseSink {
+        stream: usize,
+    },
+    /// Polls the flusher once, which is made if there is none.
+    Flush,
+    DropFlusher,
 }
 
 /// What a stream does, once.
@@ -168,6 +194,17 @@ impl Operation {
             35..=36 => Self::TryRecv { channel: channel(first) },
             37 => Self::Wake { stream: first },
             47..=48 => Self::Shrink { channel: channel(first) },
+            49..=50 => Self::TrySend { stream: first },
+            51 => Self::TryFeed { stream: first },
+            52 if first < 128 => Self::TrySendTo { channel: channel(first) },
+            52 if first < 144 => Self::DropFlusher,
+            52..=53 => Self::Flush,
+            54..=55 => {
+                let how = operand();
+                Self::SetSink { stream: first, is_ready: how % 4 != 0, flushes: how / 4 % 2 == 0 }
+            }
+            56 if operand() < 128 => Self::CloseSink { stream: first },
+            56 => Self::FailSink { stream: first },
             _ => Self::Receive { receiver: first },
         }
     }

@@ -105,6 +105,8 @@ struct StreamAccount {
     polled: Option<Polled>,
     /// It ended in this half-closing channel, where its pair is kept.
     kept_in: Option<usize>,
+    /// Then its pair is kept for nothing.
+    is_sink_closed: bool,
     /// It came, was woken or had an item, and was not polled since.
     is_ready: bool,
     /// From its last poll, in this stay.
@@ -332,9 +334,21 @@ impl Oracle {
         (0..self.streams.len()).filter(|stream| self.has_pair(*stream)).count()
     }
 
+    /// How many pairs have a sink that was not closed.
+    pub(crate) fn open_sinks(&self) -> usize {
+        let has_sink = |stream: &usize| self.has_pair(*stream) && !self.streams[*stream].is_sink_closed;
+        (0..self.streams.len()).filter(has_sink).count()
+    }
+
     /// Whether its pair is kept after its end.
     pub(crate) fn is_kept(&self, stream: usize) -> bool {
         self.streams[stream].kept_in.is_some()
+    }
+
+    /// Its sink was closed: who was kept for that leaves.
+    pub(crate) fn sink_closed(&mut self, stream: usize) {
+        self.streams[stream].is_sink_closed = true;
+        self.lose(stream);
     }
 
     pub(crate) fn lose(&mut self, stream: usize) {
@@ -485,7 +499,8 @@ impl Oracle {
     fn finish(&mut self, stream: usize, owed: Option<Departure>) {
         let Some(stay) = self.streams[stream].stay.take() else { return };
         let ended = owed != Some(Departure::Removed);
-        let is_kept = ended && self.channels[stay.channel].half_close;
+        let half_close = self.channels[stay.channel].half_close && !self.streams[stream].is_sink_closed;
+        let is_kept = ended && half_close;
         self.streams[stream].kept_in = is_kept.then_some(stay.channel);
         if let Some(departure) = owed {
             self.owe(stay.channel, stream, departure);
@@ -495,6 +510,10 @@ impl Oracle {
     /// Something is done that may happen in the middle of a call.
     pub(crate) fn disturb(&mut self) {
         self.calls.iter_mut().for_each(|call| call.is_disturbed = true);
+    }
+
+    pub(crate) fn is_in_call(&self) -> bool {
+        !self.calls.is_empty()
     }
 
     pub(crate) fn begin_call(&mut self, channel: usize, is_single: bool) {
