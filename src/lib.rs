@@ -231,9 +231,13 @@
 //! | waking who sleeps | 0 | 1 | 0 | 0 |
 //! | move to another channel | 0 | 3 | 0 | 0 |
 //! | send to one stream, `try_send` | 0 | 3 | 0 | 0 |
+//! | `try_send_to`, per sink | 0 | 2, and 2 for 32 sinks | 0 | 0 |
+//! | leaving something unflushed, when a [`Flusher`] is there | 0 | 2 | 0 | 0 |
+//! | flushing a sink that was woken, `Flusher` | 0 | 5 | 1 | 0 |
 //!
 //! Read-modify-writes are those of the ready set: at most so many, for what is marked already is not marked
-//! again. Reference counts come on top: one for each waker that is cloned, two for a send, four for a move.
+//! again. Reference counts come on top: one for each waker that is cloned, two for each sink that is sent to, four for a
+//! move.
 //! Allocations are 0 once the slabs have grown to the number of members, or of departures that wait to be
 //! received. Tests count all of this.
 //!

@@ -60,9 +60,11 @@ use std::task::{Context, Poll};
 ///
 /// # Cost
 ///
-/// A sink that was woken: four lock pairs and its own poll; it does not matter how many others wait. Nothing is
-/// allocated per item or wake. Memory: a place of some 60 bytes and a waker for each sink that has something unflushed
-/// at one time. Without a flusher nothing of this is kept.
+/// A sink that was woken: five lock pairs, one atomic read-modify-write, and its own poll; it does not matter how many
+/// others wait. Going to sleep and being woken: three lock pairs and two read-modify-writes. A sink that a send left
+/// unflushed in vain does not wake the flusher's task, but waits for its own wake. Nothing is allocated per item or
+/// wake. Memory: a place of some 60 bytes and a waker for each sink that has something unflushed at one time. Without a
+/// flusher nothing of this is kept.
 ///
 /// # Yielding
 ///

@@ -13,11 +13,22 @@
 //! note wakes them: them alone, for the others know already that the sink is not ready. (If each return woke
 //! them all, senders on several threads would keep each other awake.)
 //!
+//! # Why not one waker for stream and sink
+//!
+//! A transport that keeps one waker for both halves would lose no wakes then. But such a waker would have to wake both:
+//! each time the peer says something, one more lock pair for the senders, and each time it takes something a poll of the
+//! stream in vain. And the stream's waker is another one in each channel, while senders wait at the sink wherever its
+//! stream is.
+//!
 //! # What is unflushed
 //!
 //! The slot knows whether something was handed over since the last complete flush: see [`Truth`]. So whoever flushes
 //! knows what there is to flush, whoever sent it. What a poll leaves unflushed goes to the [`FlushSet`], if somebody
 //! drives that; and it leaves the set in the same step in which a flush is complete, or the pair is gone.
+//!
+//! Its place there need have no turn before the sink wakes, if a flush was in vain since the epoch was read: then the
+//! place's waker goes to the `WaitList` at once, in the step that gives the place. If the list refuses, the sink woke
+//! meanwhile, and the place has a turn.
 
 use crate::id::StreamId;
 use crate::sink::flush_set::{Entry, FlushSet};
