@@ -55,8 +55,8 @@ impl Sending {
             Workload::All => (0..rounds).for_each(|_| scene.send_to_all()),
             Workload::Sparse | Workload::Burst => {
                 let woken = if self.workload == Workload::Sparse { 1 } else { self.sinks };
-                scene.shut_all();
                 let mut flusher = scene.multiplexer.flusher();
+                scene.shut_all();
                 (0..rounds).for_each(|_| scene.flush(&mut flusher, woken));
             }
         }
