@@ -1,53 +1,22 @@
 //! What is left unflushed: who knows of it, and who drives it.
 
+#[path = "support/pairs.rs"]
+mod pairs;
 mod support;
 
 use futures::executor::block_on;
 use futures::stream::FusedStream;
 use futures::{FutureExt, SinkExt, StreamExt};
+use pairs::{CHANNEL, Pairs, Peer, add, hooked, pairs, unflushed};
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::task::Poll::{Pending, Ready};
 use std::task::Waker;
 use std::thread;
-use stream_multiplexer::{
-    ChannelOptions, Flusher, Multiplexer, MultiplexerError, SendError, StreamId, TrySendError,
-};
-use support::hooked::{Hooked, Hooks, Moment};
-use support::{
-    Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, finishes, gate, pipe, poll, poll_future, poll_with,
-};
-
-type Pairs = Multiplexer<Pipe<u32>, Gate<u32>>;
-
-const CHANNEL: usize = 1;
-
-struct Peer {
-    id: StreamId,
-    gate: Gatekeeper<u32>,
-    feed: Feed<u32>,
-}
-
-fn pairs() -> Pairs {
-    let multiplexer = Multiplexer::new();
-    multiplexer.add_channel(CHANNEL).unwrap();
-    multiplexer
-}
-
-fn add(multiplexer: &Pairs, room: usize) -> Peer {
-    let (gate, sink) = gate(room);
-    let (feed, stream) = pipe();
-    Peer { id: multiplexer.add_stream_pair(sink, stream, CHANNEL).unwrap(), gate, feed }
-}
-
-/// A pair whose sink does not flush, and has one item.
-fn unflushed(multiplexer: &Pairs) -> Peer {
-    let peer = add(multiplexer, 9);
-    peer.gate.set_flushes(false);
-    multiplexer.try_send(peer.id, 1).unwrap();
-    peer
-}
+use stream_multiplexer::{ChannelOptions, Flusher, Multiplexer, MultiplexerError, SendError, TrySendError};
+use support::hooked::Moment;
+use support::{Broken, Gate, Pipe, Wakes, finishes, poll, poll_future, poll_with};
 
 /// Polls a flusher until it waits.
 fn settle(flusher: &mut Flusher<Pipe<u32>, Gate<u32>, u32>, waker: &Waker) {
@@ -83,12 +52,7 @@ mod a_flusher {
     /// waits, it has a turn.
     #[test]
     fn is_woken_for_a_sink_that_wakes_itself_as_it_is_flushed() {
-        let multiplexer = Multiplexer::new();
-        multiplexer.add_channel(CHANNEL).unwrap();
-        let (gate, inner) = gate(9);
-        let hooks = Hooks::default();
-        let sink = Hooked { inner, hooks: hooks.clone() };
-        let id = multiplexer.add_stream_pair(sink, pipe::<u32>().1, CHANNEL).unwrap();
+        let (multiplexer, id, gate, hooks) = hooked();
         let mut flusher = multiplexer.flusher::<u32>();
         let (wakes, waker) = Wakes::new();
         assert_eq!(poll_with(&mut flusher, &waker), Pending);
