@@ -1,39 +1,19 @@
 //! Sending without waiting.
 
+#[path = "support/pairs.rs"]
+mod pairs;
 mod support;
 
 use futures::channel::mpsc;
 use futures::{FutureExt, Sink, SinkExt, StreamExt, stream};
+use pairs::{CHANNEL, Pairs, Peer, add, hooked, pairs};
 use std::pin::Pin;
 use std::sync::{Arc, Barrier};
 use std::task::{Context, Poll};
 use std::thread;
-use stream_multiplexer::{Multiplexer, SendError, StreamId, TrySendError};
-use support::hooked::{Hooked, Hooks, Moment};
-use support::{Broken, Feed, Gate, Gatekeeper, Pipe, finishes, gate, pipe};
-
-type Pairs = Multiplexer<Pipe<u32>, Gate<u32>>;
-type HookedPairs = Multiplexer<Pipe<u32>, Hooked<Gate<u32>>>;
-
-const CHANNEL: usize = 1;
-
-struct Peer {
-    id: StreamId,
-    gate: Gatekeeper<u32>,
-    feed: Feed<u32>,
-}
-
-fn pairs() -> Pairs {
-    let multiplexer = Multiplexer::new();
-    multiplexer.add_channel(CHANNEL).unwrap();
-    multiplexer
-}
-
-fn add(multiplexer: &Pairs, room: usize) -> Peer {
-    let (gate, sink) = gate(room);
-    let (feed, stream) = pipe();
-    Peer { id: multiplexer.add_stream_pair(sink, stream, CHANNEL).unwrap(), gate, feed }
-}
+use stream_multiplexer::{Multiplexer, SendError, TrySendError};
+use support::hooked::Moment;
+use support::{Broken, finishes, pipe};
 
 mod to_one {
     use super::*;
@@ -108,17 +88,6 @@ mod to_one {
         assert_eq!(multiplexer.try_send(peer.id, 1), Err(failed));
         assert_eq!(failed.into_item(), Some(1));
         assert_eq!(multiplexer.try_send(peer.id, 2), Err(TrySendError::Closed(2)), "told once");
-    }
-
-    /// A pair whose sink has hooks.
-    fn hooked() -> (HookedPairs, StreamId, Gatekeeper<u32>, Hooks) {
-        let multiplexer = Multiplexer::new();
-        multiplexer.add_channel(CHANNEL).unwrap();
-        let (gate, inner) = gate(9);
-        let hooks = Hooks::default();
-        let sink = Hooked { inner, hooks: hooks.clone() };
-        let id = multiplexer.add_stream_pair(sink, pipe().1, CHANNEL).unwrap();
-        (multiplexer, id, gate, hooks)
     }
 
     #[test]
