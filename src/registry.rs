@@ -4,8 +4,9 @@
 //! what the registry says, from the moment a call returns; if the stream is being polled at that moment it
 //! comes there when the poll returns ([`Control::arrive`](crate::channel::Control::arrive)).
 //!
-//! **Lock order**: the registry's, then a channel's or a sink's, then that of the set of sinks to be flushed. No
-//! foreign code runs under any of them: what is to be dropped or woken is carried out of the lock.
+//! **Lock order**: the registry's, then a channel's or a sink's, then that of the set of sinks to be flushed, then that
+//! of a list of those who wait. No foreign code runs under any of them: what is to be dropped or woken is carried out of
+//! the lock.
 
 mod control;
 mod flushing;

@@ -6,7 +6,7 @@
 //!
 //! **Each unflushed sink is here once.** The sink's own slot knows its place here. The place is given and taken under
 //! the *sink's* lock, in one step with what it depends on: that something is unflushed, and that somebody drives this
-//! set. Lock order: a sink's, then this one.
+//! set. Lock order: a sink's, then this one, then the list's in which the sink's senders wait.
 //!
 //! A place that is taken away while its entry is out is marked, and the entry finds that when it is put back:
 //!
