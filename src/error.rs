@@ -224,8 +224,10 @@ pub enum TrySendError<T, E> {
     /// The sink said that it is not ready; this is never said for another reason. Most often too much waits for the peer
     /// already. (Halves of `StreamExt::split` share a lock: its sink says so, too, while another thread polls its stream.)
     Full(T),
-    /// The sink is being polled at this very moment, by another thread or further up in this one. Try again, or
-    /// await [`send_one`](crate::Multiplexer::send_one), which comes as soon as the sink is back.
+    /// The sink is being polled at this very moment, by another thread or further up in this one. The sink does not have
+    /// the item. Await [`send_one`](crate::Multiplexer::send_one), which is woken as soon as the sink is back; or try
+    /// again, if a `try_send` of another thread is all that it can be. (Two threads that do nothing but send to one stream
+    /// get this for half of their items. Let one thread send to it then, and hand that the items.)
     Busy(T),
     /// The stream's sink is being closed, was closed, or has failed before.
     Closed(T),

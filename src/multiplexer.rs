@@ -357,6 +357,15 @@ impl<St, Si> Multiplexer<St, Si> {
     /// stream and two for the sink. What a pair leaves behind in a channel that nobody receives from is its departure,
     /// 32 bytes, unless the channel [does not report it](ChannelOptions::report_departures).
     ///
+    /// # Two wakers
+    ///
+    /// The stream and the sink are polled with different wakers, and maybe by two threads at a time, as the halves of any
+    /// connection are that was split. So a transport must keep two wakers: that of the last poll of its stream, and that
+    /// of the last poll of its sink. (All who send to one sink poll it with the same waker.) The sockets of tokio and of
+    /// async-io do, and channels, and tokio-tungstenite. A transport that keeps the last waker alone, whichever half was
+    /// polled, loses the wakes of the other half, which then stalls for ever: a stream of yamux 0.14.0 does, when it is
+    /// read and written by different tasks. Put such a transport behind a task of its own and two channels.
+    ///
     /// # Errors
     ///
     /// [`UnknownChannel`](MultiplexerError::UnknownChannel); [`Closed`](MultiplexerError::Closed) after

@@ -366,7 +366,7 @@ impl<St> StreamSlab<St> {
         self.untold = None;
         let was_empty = self.is_empty();
         let mut steps = Steps::default();
-        steps.drop_all((0..self.members.end()).filter_map(|key| self.take(key)));
+        steps.for_each((0..self.members.end()).filter_map(|key| self.take(key)), drop);
         if !was_empty {
             steps.take(|| self.wake());
         }
@@ -478,7 +478,7 @@ impl<St> Drop for StreamSlab<St> {
         let mut steps = Steps::default();
         // Members' wakers may live on, and would keep the task.
         steps.take(|| self.members.tasks().leave(&mut self.waiter));
-        steps.drop_all(members.into_iter().map(|(_, member)| member.stream));
+        steps.for_each(members.into_iter().map(|(_, member)| member.stream), drop);
         steps.finish();
     }
 }

@@ -175,14 +175,16 @@ impl<St, Si> Multiplexer<St, Si> {
 
     /// Sends an item to one stream, if its sink takes it now. It does not wait.
     ///
-    /// The sink is asked whether it is ready, is given the item, and is flushed by one poll. What that leaves unflushed
+    /// The sink is asked whether it is ready, is given the item, and is flushed by one poll (by two, if the first is in
+    /// vain and there is a flusher that does not wait for this sink yet). What that leaves unflushed
     /// lies in the sink's own buffer, and a [`flusher`](Self::flusher) passes it on when the peer takes it. So nothing
     /// is buffered here: how much may wait for one peer is set on the sink, by tokio-util's
     /// `Framed::set_backpressure_boundary` or `SinkExt::buffer`, and beyond that it is [`Full`](TrySendError::Full).
     ///
     /// What one caller sends to one stream, by this and in any other way, arrives in the order of its calls.
     ///
-    /// Cost: three lock pairs beyond the sink's own polls, one more if something is left unflushed. Allocates nothing.
+    /// Cost: three lock pairs and two reference counts beyond the sink's own polls; two more lock pairs to put the sink
+    /// among those that a flusher waits for. Allocates nothing, unless the flusher waits for more sinks than ever before.
     ///
     /// ```
     /// use futures::{channel::mpsc, stream};
@@ -250,7 +252,8 @@ impl<St, Si> Multiplexer<St, Si> {
     /// Sends clones of an item to many streams, to each by [`try_send`](Self::try_send). Returns how many sinks have it;
     /// `refused` is told of the others, with no lock held.
     ///
-    /// Cost: as `try_send`, but one lock pair looks up 32 ids, and a clone of the item for each. Allocates nothing.
+    /// Cost: per sink two lock pairs, two reference counts and a clone of the item beyond the sink's own polls, and one
+    /// lock pair for 32 ids. Allocates as `try_send`.
     ///
     /// ```
     /// # use futures::{channel::mpsc, stream};
@@ -286,7 +289,8 @@ impl<St, Si> Multiplexer<St, Si> {
     /// Whoever is in the channel from the beginning of the call to its end is sent to once. Who comes or leaves
     /// meanwhile may be sent to or not, and who leaves and comes back even twice.
     ///
-    /// Cost: as `try_send`, but two lock pairs look up 32 streams, and a clone of the item for each. Allocates nothing.
+    /// Cost: per sink two lock pairs, two reference counts and a clone of the item beyond the sink's own polls, and two
+    /// lock pairs for 32 streams. Allocates as `try_send`.
     ///
     /// ```
     /// # use futures::{channel::mpsc, stream};

@@ -60,9 +60,11 @@ use std::task::{Context, Poll};
 ///
 /// # Cost
 ///
-/// A sink that was woken: four lock pairs and its own poll; it does not matter how many others wait. Nothing is
-/// allocated per item or wake. Memory: a place of some 60 bytes and a waker for each sink that has something unflushed
-/// at one time. Without a flusher nothing of this is kept.
+/// A sink that was woken: five lock pairs, one atomic read-modify-write, and its own poll; it does not matter how many
+/// others wait. Going to sleep and being woken: three lock pairs and two read-modify-writes. A sink that a send left
+/// unflushed in vain does not wake the flusher's task, but waits for its own wake. Nothing is allocated per item or
+/// wake. Memory: a place of some 60 bytes and a waker for each sink that has something unflushed at one time. Without a
+/// flusher nothing of this is kept.
 ///
 /// # Yielding
 ///
@@ -103,13 +105,14 @@ impl<St, Si: Sink<T> + Unpin, T> Stream for Flusher<St, Si, T> {
         if this.terminated {
             return Poll::Ready(None);
         }
-        if this.registry.flushes().how().is_none() {
-            // There may be such beside it who do not know.
-            this.registry.flushes().learn(flush_unnamed::<Si, T>);
+        let flushes = this.registry.flushes();
+        // There may be such beside it who do not know.
+        if flushes.how().is_none() && flushes.learn(flush_unnamed::<Si, T>) {
+            flushes.wake();
         }
         let mut patience = Patience::default();
         loop {
-            match this.registry.flushes().next_turn(&mut patience) {
+            match flushes.next_turn(&mut patience) {
                 Turn::Poll(key, entry) => {
                     let id = entry.sink.id();
                     let flushed = take_turn(&this.registry, key, entry, &mut patience, flush::<Si, T>);
@@ -118,12 +121,11 @@ impl<St, Si: Sink<T> + Unpin, T> Stream for Flusher<St, Si, T> {
                     }
                 }
                 Turn::Idle(epoch) => {
-                    // Looked at after the epoch: whoever makes it so wakes us.
-                    if this.registry.is_over() {
+                    if flushes.has_ended() {
                         this.terminated = true;
                         return Poll::Ready(None);
                     }
-                    if this.registry.flushes().tasks().wait(&mut this.waiter, epoch, cx.waker().clone()) {
+                    if flushes.tasks().wait(&mut this.waiter, epoch, cx.waker().clone()) {
                         return Poll::Pending;
                     }
                 }

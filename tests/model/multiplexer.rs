@@ -2,7 +2,9 @@
 
 use super::operation::{CHANNELS, Operation};
 use super::oracle::{Counts, Departure, Event, Oracle, Received};
+use super::outlet::{Account, Outlet};
 use super::script::{Script, World, perform_on_stream, receive};
+use super::sending::Outlets;
 use super::task::Task;
 use futures::Stream;
 use std::cell::RefCell;
@@ -32,8 +34,10 @@ pub(crate) fn run(operations: &[Operation]) {
     for operation in operations {
         world.perform(operation);
         world.check_what_is_kept();
+        world.check_sinks();
     }
     world.receive_the_rest();
+    world.flush_the_rest();
     world.check_places();
     world.resume_all();
     world.receive_the_rest();
@@ -41,41 +45,40 @@ pub(crate) fn run(operations: &[Operation]) {
     world.remove_all();
 }
 
-struct Channels {
-    oracle: Rc<RefCell<Oracle>>,
-    multiplexer: Pairs,
+pub(super) struct Channels {
+    pub(super) oracle: Rc<RefCell<Oracle>>,
+    pub(super) multiplexer: Pairs,
     /// By the numbers of their streams.
     ids: RefCell<BTreeMap<usize, StreamId>>,
     /// Each is borrowed while it polls.
     receivers: [RefCell<Option<Receiver>>; 4],
     select: RefCell<Selected>,
-    sink: Sink,
+    pub(super) outlets: Outlets,
+    /// Counts the sinks that were not dropped.
+    sinks: Rc<()>,
     this: Weak<Self>,
 }
 
-type Pairs = Multiplexer<Script, Sink>;
-
-/// Counts those that were not dropped.
-type Sink = Rc<()>;
+type Pairs = Multiplexer<Script, Outlet>;
 
 struct Receiver {
-    receiver: ChannelReceiver<Script, Sink>,
+    receiver: ChannelReceiver<Script, Outlet>,
     channel: usize,
     task: Task,
 }
 
 /// A select, and which channels are in it; it may not know of all that have ended.
 struct Selected {
-    select: ChannelSelect<Script, Sink>,
+    select: ChannelSelect<Script, Outlet>,
     channels: Vec<usize>,
     task: Task,
 }
 
 impl Selected {
-    fn new(multiplexer: &Multiplexer<Script, Sink>) -> Self {
+    fn new(multiplexer: &Pairs) -> Self {
         let mut select = multiplexer.select();
         // Each yield has its reason in the streams.
-        select.yield_every(None).starvation_bound(NonZeroU32::new(3));
+        select.yield_every(None).starvation_bound(NonZeroU32::new(3)).drive_flushes(false);
         Self { select, channels: Vec::new(), task: Task::default() }
     }
 }
@@ -95,7 +98,8 @@ impl Channels {
             multiplexer,
             ids: RefCell::default(),
             receivers: Default::default(),
-            sink: Sink::default(),
+            outlets: Outlets::default(),
+            sinks: Rc::default(),
             this: Weak::clone(this),
         })
     }
@@ -175,11 +179,12 @@ impl Channels {
             | Operation::Wake { .. }
             | Operation::WakeStale { .. }
             | Operation::Trick { .. } => unreachable!("performed on streams"),
+            _ => unreachable!("performed on sinks"),
         }
     }
 
     /// A stream that was added, if there is any.
-    fn with_id(&self, stream: usize, perform: impl FnOnce(usize, StreamId)) {
+    pub(super) fn with_id(&self, stream: usize, perform: impl FnOnce(usize, StreamId)) {
         let stream = self.oracle.borrow().pick(stream);
         let id = stream.and_then(|stream| self.ids.borrow().get(&stream).copied());
         if let (Some(stream), Some(id)) = (stream, id) {
@@ -201,7 +206,7 @@ impl Channels {
         }
     }
 
-    fn stream(&self, id: StreamId) -> usize {
+    pub(super) fn stream(&self, id: StreamId) -> usize {
         let ids = self.ids.borrow();
         let (stream, _) = ids.iter().find(|(_, other)| **other == id).expect("an id that was given out");
         *stream
@@ -227,8 +232,10 @@ impl Channels {
         let removed = pairs.as_ref().map(|pairs| pairs.iter().map(|pair| self.stream(pair.id)).collect());
         assert_eq!(removed, members, "who was in it, the oldest first");
         for pair in pairs.into_iter().flatten() {
-            let is_polled = self.oracle.borrow().is_polled(self.stream(pair.id));
-            assert_eq!((pair.stream.is_none(), pair.sink.is_some()), (is_polled, true));
+            let stream = self.stream(pair.id);
+            let is_polled = self.oracle.borrow().is_polled(stream);
+            let has_sink = !self.outlets.is_closed(stream);
+            assert_eq!((pair.stream.is_none(), pair.sink.is_some()), (is_polled, has_sink));
         }
     }
 
@@ -302,7 +309,10 @@ impl Channels {
             },
         };
         let full = place.map_or(Some(false), |place| self.oracle.borrow().is_full(place));
-        match self.multiplexer.add_stream_pair(Rc::clone(&self.sink), script, channel) {
+        let account = Rc::new(RefCell::new(Account::new()));
+        self.outlets.accounts.borrow_mut().insert(number, Rc::clone(&account));
+        let outlet = Outlet { account, count: Rc::clone(&self.sinks) };
+        match self.multiplexer.add_stream_pair(outlet, script, channel) {
             Ok(id) => {
                 assert_eq!(error, None);
                 assert_ne!(full, Some(true));
@@ -336,10 +346,11 @@ impl Channels {
         pair.into_iter().for_each(|pair| self.removed(stream, id, pair));
     }
 
-    fn removed(&self, stream: usize, id: StreamId, pair: StreamPair<Script, Sink>) {
+    fn removed(&self, stream: usize, id: StreamId, pair: StreamPair<Script, Outlet>) {
         let mut oracle = self.oracle.borrow_mut();
         let is_handed_back = !oracle.is_polled(stream);
-        assert_eq!((pair.id, pair.stream.is_some(), pair.sink.is_some()), (id, is_handed_back, true));
+        let has_sink = !self.outlets.is_closed(stream);
+        assert_eq!((pair.id, pair.stream.is_some(), pair.sink.is_some()), (id, is_handed_back, has_sink));
         if oracle.is_kept(stream) {
             oracle.lose(stream);
         } else {
@@ -477,7 +488,7 @@ impl Channels {
     /// When it sleeps it has asked all, and so knows who has ended.
     fn check_select(
         &self,
-        select: &ChannelSelect<Script, Sink>,
+        select: &ChannelSelect<Script, Outlet>,
         channels: &mut Vec<usize>,
         received: Received,
     ) {
@@ -615,6 +626,7 @@ impl Channels {
 /// Looking whether all is as it must be.
 impl Channels {
     fn check(&self) {
+        self.check_flusher();
         let oracle = self.oracle.borrow();
         assert_eq!(self.multiplexer.channels(), oracle.names());
         for channel in 0..=CHANNELS {
@@ -663,7 +675,7 @@ impl Channels {
     /// Nothing leaks. (In the middle of a poll there is more.)
     fn check_what_is_kept(&self) {
         let oracle = self.oracle.borrow();
-        assert_eq!(Rc::strong_count(&self.sink) - 1, oracle.pairs(), "sinks");
+        assert_eq!(Rc::strong_count(&self.sinks) - 1, oracle.open_sinks(), "sinks");
         assert_eq!(Rc::strong_count(&self.oracle) - 1, oracle.pairs(), "streams");
     }
 
@@ -711,13 +723,14 @@ impl Channels {
         ids.keys().for_each(|stream| self.perform(&Operation::Remove { stream: *stream }));
         self.check_what_is_kept();
         assert_eq!(self.oracle.borrow().pairs(), 0);
+        self.check_flusher();
     }
 }
 
 impl World for Channels {
     fn perform(&self, operation: &Operation) {
         self.oracle.borrow_mut().disturb();
-        if !perform_on_stream(&self.oracle, operation) {
+        if !perform_on_stream(&self.oracle, operation) && !self.perform_on_sinks(operation) {
             self.perform_on_channels(operation);
         }
         self.check();
