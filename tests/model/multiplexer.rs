@@ -7,8 +7,9 @@ use super::script::{Script, World, perform_on_stream, receive};
 use super::sending::Outlets;
 use super::task::Task;
 use futures::Stream;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::mem;
 use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
@@ -31,6 +32,8 @@ pub(crate) fn run(operations: &[Operation]) {
         world.perform(&Operation::AddReceiver { receiver: channel, channel });
         world.perform(&Operation::Select { channel, share: 0 });
     }
+    // Half of the runs begin without any who flushes.
+    world.perform(&Operation::DriveFlushes { drives: operations.len() % 2 == 0 });
     for operation in operations {
         world.perform(operation);
         world.check_what_is_kept();
@@ -54,10 +57,15 @@ pub(super) struct Channels {
     receivers: [RefCell<Option<Receiver>>; 4],
     select: RefCell<Selected>,
     pub(super) outlets: Outlets,
-    /// Counts the sinks that were not dropped.
-    sinks: Rc<()>,
+    /// Counts the sinks that were not dropped, and their flushes.
+    sinks: Rc<Cell<usize>>,
     this: Weak<Self>,
 }
+
+/// So many flushes since it last waited may make a select yield. (It is 64; some have nothing to do.)
+const FLUSHES_IN_A_ROW: usize = 32;
+
+type SelectEvent = (usize, StreamId, StreamEvent<u32>);
 
 type Pairs = Multiplexer<Script, Outlet>;
 
@@ -72,14 +80,17 @@ struct Selected {
     select: ChannelSelect<Script, Outlet>,
     channels: Vec<usize>,
     task: Task,
+    flushes: bool,
+    /// How many flushes there were when it last waited.
+    flushes_before: usize,
 }
 
 impl Selected {
     fn new(multiplexer: &Pairs) -> Self {
         let mut select = multiplexer.select();
         // Each yield has its reason in the streams.
-        select.yield_every(None).starvation_bound(NonZeroU32::new(3)).drive_flushes(false);
-        Self { select, channels: Vec::new(), task: Task::default() }
+        select.yield_every(None).starvation_bound(NonZeroU32::new(3));
+        Self { select, channels: Vec::new(), task: Task::default(), flushes: true, flushes_before: 0 }
     }
 }
 
@@ -171,6 +182,10 @@ impl Channels {
             Operation::ReceiveManySelected { limit } => {
                 self.with_select(|selected| self.receive_many_selected(selected, limit));
             }
+            Operation::DriveFlushes { drives } => self.with_select(|selected| {
+                selected.select.drive_flushes(drives);
+                selected.flushes = drives;
+            }),
             Operation::DropSelect => {
                 self.with_select(|selected| *selected = Selected::new(&self.multiplexer));
             }
@@ -440,24 +455,25 @@ impl Channels {
         selected.channels.retain(|other| Some(*other) != place);
     }
 
-    fn receive_selected(&self, Selected { select, channels, task }: &mut Selected) -> Received {
+    fn receive_selected(&self, selected: &mut Selected) -> Received {
+        let Selected { select, channels, task, .. } = selected;
         let waker = task.unpark();
         let mut events = Vec::new();
         self.oracle.borrow_mut().begin_call_of(channels.clone(), true);
         let received = receive(|| match Pin::new(&mut *select).poll_next(&mut Context::from_waker(&waker)) {
             Poll::Ready(Some(event)) => {
-                events.push(self.selected_event(event));
+                events.push(event);
                 Received::Events
             }
             Poll::Ready(None) => Received::End,
             Poll::Pending => Received::Nothing { woken: task.park() },
         });
-        self.oracle.borrow_mut().end_call(&events, received);
-        self.check_select(select, channels, received);
+        self.end_selected(selected, events, received);
         received
     }
 
-    fn receive_many_selected(&self, Selected { select, channels, task }: &mut Selected, limit: usize) {
+    fn receive_many_selected(&self, selected: &mut Selected, limit: usize) {
+        let Selected { select, channels, task, .. } = selected;
         let waker = task.unpark();
         let mut buffer = Vec::new();
         self.oracle.borrow_mut().begin_call_of(channels.clone(), false);
@@ -473,31 +489,52 @@ impl Channels {
             }
         });
         assert!(buffer.len() <= limit);
-        let events: Vec<_> = buffer.into_iter().map(|event| self.selected_event(event)).collect();
-        self.oracle.borrow_mut().end_call(&events, received);
-        self.check_select(select, channels, received);
+        self.end_selected(selected, buffer, received);
     }
 
-    fn selected_event(&self, (channel, id, event): (usize, StreamId, StreamEvent<u32>)) -> Event {
-        match self.event(id, event) {
+    /// A call of a select is over.
+    fn end_selected(&self, selected: &mut Selected, events: Vec<SelectEvent>, received: Received) {
+        let events: Vec<_> = events.into_iter().filter_map(|event| self.selected_event(event)).collect();
+        if let Received::Nothing { woken } = received {
+            let before = mem::replace(&mut selected.flushes_before, self.sinks.get());
+            if woken && selected.flushes && self.sinks.get() - before >= FLUSHES_IN_A_ROW {
+                self.oracle.borrow_mut().disturb();
+            }
+        }
+        self.oracle.borrow_mut().end_call(&events, received);
+        self.check_select(selected, received);
+    }
+
+    /// `None` if that is of a sink.
+    fn selected_event(&self, (channel, id, event): SelectEvent) -> Option<Event> {
+        if event == StreamEvent::SinkFailed {
+            let stream = self.stream(id);
+            let oracle = self.oracle.borrow();
+            assert!(oracle.is_disturbed() || oracle.channel_of(stream) == Some(channel));
+            self.outlets.told(stream);
+            return None;
+        }
+        Some(match self.event(id, event) {
             Event::Left { stream, why, .. } => Event::Left { stream, why, from: Some(channel) },
             item => item,
-        }
+        })
     }
 
     /// When it sleeps it has asked all, and so knows who has ended.
-    fn check_select(
-        &self,
-        select: &ChannelSelect<Script, Outlet>,
-        channels: &mut Vec<usize>,
-        received: Received,
-    ) {
+    fn check_select(&self, selected: &mut Selected, received: Received) {
+        let Selected { select, channels, flushes, .. } = selected;
         let oracle = self.oracle.borrow();
         if let Received::Nothing { woken: false } | Received::End = received {
             channels.retain(|channel| !oracle.has_ended(*channel) || oracle.is_uncertain(*channel));
         }
         match received {
-            Received::Nothing { woken: false } => assert!(select.len() >= channels.len()),
+            Received::Nothing { woken: false } => {
+                assert!(select.len() >= channels.len());
+                assert!(
+                    !*flushes || !self.has_something_to_flush(),
+                    "it sleeps, and there is something to flush"
+                );
+            }
             Received::End => assert!(select.is_empty()),
             _ => {}
         }
@@ -606,7 +643,7 @@ impl Channels {
             StreamEvent::Ended => Some(Departure::Ended),
             StreamEvent::Moved(channel) => Some(Departure::Moved(channel)),
             StreamEvent::Removed => Some(Departure::Removed),
-            StreamEvent::SinkFailed => unreachable!("these sinks take nothing"),
+            StreamEvent::SinkFailed => unreachable!("a select reports it, which drives them"),
         };
         match self.event_without_reason(id, event.item()) {
             Event::Left { stream, from, .. } => Event::Left { stream, why, from },
@@ -648,10 +685,11 @@ impl Channels {
     }
 
     /// A select that sleeps is woken when one of its channels has something, or all have ended.
-    fn check_select_wakes(&self, oracle: &Oracle) {
-        if let Ok(Selected { channels, task, .. }) = self.select.try_borrow().as_deref() {
+    pub(super) fn check_select_wakes(&self, oracle: &Oracle) {
+        if let Ok(Selected { channels, task, flushes, .. }) = self.select.try_borrow().as_deref() {
             let has_something = channels.iter().any(|channel| oracle.has_something(*channel));
-            task.check(has_something || oracle.have_ended(channels));
+            let is_to_flush = *flushes && self.has_something_to_flush();
+            task.check(has_something || is_to_flush || oracle.have_ended(channels));
         }
     }
 

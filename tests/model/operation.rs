@@ -131,7 +131,11 @@ pub(crate) enum Operation {
     ReceiveManySelected {
         limit: usize,
     },
-    /// Another takes its place.
+    /// From now on the select flushes, or not.
+    DriveFlushes {
+        drives: bool,
+    },
+    /// Another takes its place, which flushes.
     DropSelect,
     TrySend {
         stream: usize,
@@ -251,6 +255,7 @@ impl Operation {
             60 if first < 128 => Self::ReceiveManySelected { limit: first % 5 },
             60 if first >= 240 => Self::DropSelect,
             61 if first < 64 => Self::ChangeSelectTask,
+            61 if first >= 128 => Self::DriveFlushes { drives: first % 2 == 0 },
             62..=63 => Self::TrySend { stream: first },
             64 => Self::TryFeed { stream: first },
             65 if first < 128 => Self::TrySendTo { channel: channel(first) },

@@ -628,6 +628,11 @@ impl Oracle {
         self.calls.iter_mut().for_each(|call| call.is_disturbed = true);
     }
 
+    /// Whether something else was done in the middle of the innermost call.
+    pub(crate) fn is_disturbed(&self) -> bool {
+        self.calls.last().is_some_and(|call| call.is_disturbed)
+    }
+
     pub(crate) fn is_in_call(&self) -> bool {
         !self.calls.is_empty()
     }

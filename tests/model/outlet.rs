@@ -1,7 +1,7 @@
 //! The sinks of the model, and what they were given.
 
 use futures::Sink;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -132,8 +132,8 @@ impl Account {
 /// A sink that does as its account says.
 pub(crate) struct Outlet {
     pub(crate) account: Rc<RefCell<Account>>,
-    /// Counts those that were not dropped.
-    pub(crate) count: Rc<()>,
+    /// Counts those that were not dropped, and their flushes.
+    pub(crate) count: Rc<Cell<usize>>,
 }
 
 impl Sink<u32> for Outlet {
@@ -156,6 +156,7 @@ impl Sink<u32> for Outlet {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         let mut account = self.account.borrow_mut();
         assert!(!account.is_flushed(), "there is nothing to flush");
+        self.count.set(self.count.get() + 1);
         let flushes = account.flushes;
         let flushed = account.poll(cx, flushes);
         if let Poll::Ready(Ok(())) = flushed {

@@ -30,6 +30,11 @@ impl Outlets {
         self.account(stream).borrow().is_closed()
     }
 
+    /// A call said that it has failed.
+    pub(crate) fn told(&self, stream: usize) {
+        self.account(stream).borrow_mut().told();
+    }
+
     fn account(&self, stream: usize) -> Rc<RefCell<Account>> {
         Rc::clone(&self.accounts.borrow()[&stream])
     }
@@ -171,7 +176,7 @@ impl Channels {
         let waker = task.unpark();
         match Pin::new(flusher).poll_next(&mut Context::from_waker(&waker)) {
             Poll::Ready(Some((id, Broken))) => {
-                self.outlets.account(self.stream(id)).borrow_mut().told();
+                self.outlets.told(self.stream(id));
                 false
             }
             Poll::Ready(None) => {
@@ -187,7 +192,7 @@ impl Channels {
         oracle.is_closed() && oracle.pairs() == 0
     }
 
-    fn has_something_to_flush(&self) -> bool {
+    pub(super) fn has_something_to_flush(&self) -> bool {
         let oracle = self.oracle.borrow();
         let accounts = self.outlets.accounts.borrow();
         accounts
@@ -215,6 +220,7 @@ impl Channels {
         for stream in &streams {
             self.change_sink(*stream, |account| (account.is_ready, account.flushes) = (true, true));
             self.check_flusher();
+            self.check_select_wakes(&self.oracle.borrow());
         }
         let polls = 2 * streams.len() + 8;
         assert!((0..polls).any(|_| self.flush()), "the flusher does not come to rest");

@@ -1,7 +1,7 @@
 //! Counts instructions, with this very program under callgrind.
 
 use crate::cases::{self, Case, Counted, SIZES};
-use peers::table::three_digits;
+use peers::text::three_digits;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;

@@ -1,7 +1,7 @@
 //! What is counted.
 
 use peers::peer::columns;
-use peers::table::{aligned, thousands};
+use peers::text::{aligned, thousands};
 use peers::workload::{Column, Workload};
 
 /// The workloads whose counts do not depend on luck, and not on how large a member is.
