@@ -1,4 +1,4 @@
-//! What an item costs: `StreamSlab` and `ChannelReceiver`, by the number of members and by how they are
+//! What an item costs: `StreamSlab`, `ChannelReceiver` and `ChannelSelect`, by the number of members and by how they are
 //! ready.
 //!
 //! Each benchmark checks that what was pushed is what came out.
@@ -14,13 +14,15 @@ use std::hint::black_box;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use stream_multiplexer::{ChannelReceiver, Multiplexer, StreamEvent, StreamId, StreamSlab};
+use stream_multiplexer::{
+    ChannelReceiver, ChannelSelect, Multiplexer, Share, StreamEvent, StreamId, StreamSlab,
+};
 
 const SIZES: [usize; 6] = [1, 10, 100, 1_000, 10_000, 100_000];
 const CHANNEL: usize = 0;
 const OTHER: usize = 1;
 
-/// One of the two columns.
+/// One of the columns.
 trait Set<const SIZE: usize> {
     const NAME: &'static str;
     type Key: Copy;
@@ -84,6 +86,74 @@ impl<const SIZE: usize> Set<SIZE> for Channel<SIZE> {
     }
 }
 
+/// A channel in a select, beside `IDLE` others of lower priority, of which each has an idle member.
+struct Select<const IDLE: usize> {
+    multiplexer: Multiplexer<Member<0>>,
+    select: ChannelSelect<Member<0>, ()>,
+}
+
+impl<const IDLE: usize> Set<0> for Select<IDLE> {
+    const NAME: &'static str = match IDLE {
+        0 => "ChannelSelect",
+        15 => "ChannelSelect, 15 idle channels",
+        1_000 => "ChannelSelect, 1,000 idle channels",
+        _ => panic!("it has no name"),
+    };
+    type Key = StreamId;
+
+    fn new() -> Self {
+        let multiplexer = Multiplexer::new();
+        let mut select = multiplexer.select();
+        select.yield_every(None);
+        for channel in 0..=IDLE {
+            multiplexer.add_channel(channel).unwrap();
+            let share = Share::new().priority(u32::from(channel != CHANNEL));
+            select.add(channel, share).unwrap();
+            if channel != CHANNEL {
+                multiplexer.add_stream(Member::new(&Rc::default()), channel).unwrap();
+            }
+        }
+        Self { multiplexer, select }
+    }
+
+    fn insert(&mut self, member: Member<0>) -> StreamId {
+        self.multiplexer.add_stream(member, CHANNEL).unwrap()
+    }
+
+    fn remove(&mut self, key: StreamId) {
+        black_box(self.multiplexer.remove_stream(key));
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<u64>> {
+        let event = Pin::new(&mut self.select).poll_next(cx);
+        event.map(|event| event.map(|(_, _, event)| u64::from(matches!(event, StreamEvent::Item(_)))))
+    }
+}
+
+/// Four channels of a member each, all of them always ready.
+fn select_all_ready(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("select: four channels are always ready");
+    for (name, step) in [("equal weights", 0), ("four priorities", 1)] {
+        let multiplexer = Multiplexer::without_sinks();
+        let mut select = multiplexer.select();
+        select.yield_every(None);
+        for channel in 0..4_u32 {
+            let slot = Rc::<Slot>::default();
+            slot.push(u64::MAX);
+            multiplexer.add_channel(channel as usize).unwrap();
+            multiplexer.add_stream(Member::<0>::new(&slot), channel as usize).unwrap();
+            select.add(channel as usize, Share::new().priority(channel * step)).unwrap();
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| assert!(Pin::new(&mut select).poll_next(&mut cx).is_ready()));
+        });
+        let turns = select.stats().channels.iter().map(|channel| channel.turns).collect::<Vec<_>>();
+        assert!(step == 1 || turns.iter().max().unwrap() - turns.iter().min().unwrap() <= 1, "{turns:?}");
+    }
+    group.finish();
+}
+
 /// A set, its members' slots and their keys. All members are idle.
 struct Filled<S: Set<SIZE>, const SIZE: usize> {
     set: S,
@@ -105,9 +175,9 @@ impl<S: Set<SIZE>, const SIZE: usize> Filled<S, SIZE> {
     fn drain(&mut self) -> u64 {
         let mut cx = Context::from_waker(Waker::noop());
         let mut items = 0;
-        // It yields after some polls in vain, and sleeps only when nothing is left.
+        // It yields after some polls in vain, and sleeps only when nothing is left. A select has other members, too.
         let mut in_vain = 0;
-        while in_vain <= self.slots.len() / 64 + 2 {
+        while in_vain <= self.slots.len() / 64 + 20 {
             match self.set.poll(&mut cx) {
                 Poll::Ready(Some(item)) => (items, in_vain) = (items + item, 0),
                 Poll::Ready(None) => return items,
@@ -260,12 +330,20 @@ criterion_group!(
     benches,
     dense::<Slab<0>, 0>,
     dense::<Channel<0>, 0>,
+    dense::<Select<0>, 0>,
+    dense::<Select<15>, 0>,
+    dense::<Select<1_000>, 0>,
+    select_all_ready,
     dense::<Slab<1016>, 1016>,
     dense::<Channel<1016>, 1016>,
     sparse::<Slab<0>>,
     sparse::<Channel<0>>,
+    sparse::<Select<0>>,
+    sparse::<Select<1_000>>,
     parked::<Slab<0>>,
     parked::<Channel<0>>,
+    parked::<Select<0>>,
+    parked::<Select<1_000>>,
     burst::<Slab<0>>,
     burst::<Channel<0>>,
     churn::<Slab<0>>,

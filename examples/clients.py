@@ -18,7 +18,8 @@ import socket
 import sys
 import time
 
-# All lines together are more than what the buffers of the kernel take for one that does not read.
+# All lines together are more than what the buffers of the kernel take for one that does not read, and they are more
+# than the 1,024 that the server keeps for it.
 PADDING = "." * 1500
 
 

@@ -16,23 +16,30 @@
 pub(crate) mod departures;
 pub(crate) mod drained;
 pub(crate) mod member;
+pub(crate) mod pace;
 pub(crate) mod receiver;
 pub(crate) mod recv;
+pub(crate) mod schedule;
+pub(crate) mod select;
+pub(crate) mod share;
 pub(crate) mod slots;
 pub(crate) mod turns;
 
 pub use drained::Drained;
 pub use receiver::{ChannelReceiver, RecvMany};
 pub use recv::Recv;
+pub use select::{ChannelSelect, SelectMany, SelectStats, ShareStats};
+pub use share::Share;
 
 use crate::channel::departures::{Panic, Spent};
 use crate::channel::member::BoxedMember;
-use crate::channel::slots::{Absent, Phase, Slot, State, Surplus, Taken, Wake, Which};
+use crate::channel::slots::{Absent, Left, Phase, Slot, State, Surplus, Taken, Wake, Which};
 use crate::engine::rotation::Rotation;
 use crate::event::Departure;
 use crate::id::{ChannelId, StreamId};
 use crate::options::ChannelOptions;
 use crate::signal::Signal;
+use crate::stats::ChannelStats;
 use crate::sync::Mutex;
 use crate::unwind::afterwards;
 use crate::wait_list::WaitList;
@@ -83,6 +90,17 @@ impl<St> Channel<St> {
 
     pub(crate) fn len(&self) -> usize {
         self.state.lock().len()
+    }
+
+    /// Whether no more streams fit in; see [`State::is_full`]. Exact for who holds the registry's lock: nobody else adds
+    /// streams, and no departure comes without one leaving.
+    pub(crate) fn is_full(&self, max_streams: usize) -> bool {
+        self.state.lock().is_full(max_streams)
+    }
+
+    /// What is and was here; see [`State::stats`].
+    pub(crate) fn stats(&self) -> ChannelStats {
+        self.state.lock().stats()
     }
 
     pub(crate) fn is_removed(&self) -> bool {
@@ -143,17 +161,17 @@ impl<St> Channel<St> {
 
     /// Gives a new stream a slot, ready.
     pub(crate) fn seat(&self, member: BoxedMember<St>) -> (usize, Wake) {
-        self.state.lock().seat(member, false)
+        self.state.lock().seat(member)
     }
 
     /// Gives a slot to a stream that was moved here.
-    pub(crate) fn seat_moved(&self, member: BoxedMember<St>) -> (usize, Wake) {
-        self.state.lock().seat(member, true)
+    pub(crate) fn seat_moved(&self, member: BoxedMember<St>, paused: bool) -> (usize, Wake) {
+        self.state.lock().seat_moved(member, paused)
     }
 
     /// Gives a slot to a stream that is being polled elsewhere.
-    pub(crate) fn expect(&self, pair: usize) -> usize {
-        self.state.lock().expect(pair)
+    pub(crate) fn expect(&self, pair: usize, paused: bool) -> usize {
+        self.state.lock().expect(pair, paused)
     }
 
     /// The expected stream comes.
@@ -162,12 +180,7 @@ impl<St> Channel<St> {
     }
 
     /// Ends the stay of a stream by a move or removal, and takes the stream out if it is here.
-    pub(crate) fn depart(
-        &self,
-        key: usize,
-        id: StreamId,
-        departure: Departure,
-    ) -> Result<(Option<BoxedMember<St>>, Wake), Absent> {
+    pub(crate) fn depart(&self, key: usize, id: StreamId, departure: Departure) -> Result<Left<St>, Absent> {
         self.state.lock().depart(key, id, departure)
     }
 
@@ -210,6 +223,41 @@ impl<St> Channel<St> {
             Ok(wake) => self.wake(wake),
             Err(panic) => drop(panic),
         }
+    }
+
+    /// Whether the stream in slot `key` is paused.
+    pub(crate) fn is_stream_paused(&self, key: usize) -> bool {
+        self.state.lock().is_paused(key)
+    }
+
+    /// The stream in slot `key` has no turns from now on.
+    pub(crate) fn pause_stream(&self, key: usize) -> Result<(), Absent> {
+        self.state.lock().pause(key)
+    }
+
+    /// The stream in slot `key` has turns again.
+    pub(crate) fn resume_stream(&self, key: usize) -> Result<Wake, Absent> {
+        self.state.lock().resume(key)
+    }
+
+    /// Whether nothing is received from here until that is resumed.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.state.lock().phase().is_paused()
+    }
+
+    /// Nothing is received from here, from now on.
+    pub(crate) fn pause(&self) {
+        self.state.lock().pause_turns();
+    }
+
+    /// It is received from again.
+    pub(crate) fn resume(&self) -> Wake {
+        self.state.lock().resume_turns()
+    }
+
+    /// Resumes all that is paused here, the channel and its streams.
+    pub(crate) fn resume_all(&self) -> Wake {
+        self.state.lock().resume_all()
     }
 
     /// Admits nobody from now on, and ends when it is empty.

@@ -2,6 +2,8 @@
 //! `tests/no_alloc.rs`.)
 
 use crate::channel::receiver::ChannelReceiver;
+use crate::channel::select::ChannelSelect;
+use crate::channel::share::Share;
 use crate::engine::stream_slab::StreamSlab;
 use crate::id::StreamId;
 use crate::multiplexer::Multiplexer;
@@ -12,6 +14,7 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
+use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -80,6 +83,27 @@ impl Set for ChannelReceiver<Hand, ()> {
     }
 }
 
+/// Of a channel among sixteen, of which the others are idle.
+impl Set for ChannelSelect<Hand, ()> {
+    fn of(members: &[Hand]) -> Self {
+        let multiplexer = Multiplexer::new();
+        let mut select = multiplexer.select();
+        select.yield_every(None);
+        for channel in 0..16 {
+            multiplexer.add_channel(channel).unwrap();
+            select.add(channel, Share::new()).unwrap();
+        }
+        // The others are not asked any more.
+        assert!(poll(&mut select).is_pending());
+        for member in members {
+            multiplexer.add_stream(member.clone(), 7).unwrap();
+        }
+        // Else the others end.
+        mem::forget(multiplexer);
+        select
+    }
+}
+
 fn poll<S: Stream + Unpin>(stream: &mut S) -> Poll<Option<S::Item>> {
     Pin::new(stream).poll_next(&mut Context::from_waker(Waker::noop()))
 }
@@ -104,6 +128,7 @@ fn all_polls(members: &[Hand]) -> usize {
 fn dense<S: Set>() -> [usize; 3] {
     let members: Vec<_> = (0..10).map(|_| Hand::with_items(1_000)).collect();
     let mut set = S::of(&members);
+    assert!(poll(&mut set).is_ready());
     let before = all_polls(&members);
     let ((), [locks, updates]) = uses(|| (0..100).for_each(|_| assert!(poll(&mut set).is_ready())));
     [all_polls(&members) - before, locks, updates]
@@ -113,6 +138,7 @@ fn dense<S: Set>() -> [usize; 3] {
 fn an_item_of_an_always_ready_member() {
     assert_eq!(dense::<StreamSlab<_>>(), [100, 0, 0]);
     assert_eq!(dense::<ChannelReceiver<_, _>>(), [100, 200, 0]);
+    assert_eq!(dense::<ChannelSelect<_, _>>(), [100, 200, 0]);
 }
 
 /// Many members, all idle; one is woken and its item taken, then the next. What ten of these took: lock pairs
@@ -145,6 +171,7 @@ fn a_wake_and_the_item_of_a_member_that_was_idle() {
     for members in [13, 1_000, 100_000] {
         assert_eq!(sparse::<StreamSlab<_>>(members), ([0, 10], [20, 0, 10]));
         assert_eq!(sparse::<ChannelReceiver<_, _>>(members), ([0, 10], [20, 30, 10]));
+        assert_eq!(sparse::<ChannelSelect<_, _>>(members), ([0, 10], [20, 30, 10]));
     }
 }
 
@@ -155,6 +182,7 @@ fn together<S: Set>(members: usize) -> [usize; 4] {
     let mut set = S::of(&members);
     let (_, last) = members.split_last_chunk::<3>().expect("there are three");
     settle(&mut set, &members);
+    assert!(poll(&mut set).is_pending(), "it sleeps");
     let [first, second, third] = last.each_ref().map(|member| uses(|| member.wake()).1[1]);
     let receive = || last.iter().for_each(|_| assert!(poll(&mut set).is_ready()));
     [first, second, third, uses(receive).1[1]]
@@ -165,6 +193,8 @@ fn a_wake_while_another_waits() {
     for (members, words) in [(3, 2), (1_664, 2), (1_667, 3), (59_008, 3), (59_011, 4)] {
         assert_eq!(together::<StreamSlab<_>>(members), [1, words, 1, words]);
         assert_eq!(together::<ChannelReceiver<_, _>>(members), [1, words, 1, words]);
+        // The first one wakes the channel as well.
+        assert_eq!(together::<ChannelSelect<_, _>>(members), [2, words, 1, words + 1]);
     }
 }
 
@@ -199,6 +229,24 @@ fn a_stale_wake_after_a_shrink() {
     }
 }
 
+/// What it takes to find nothing in a channel that was ready, and sleep.
+#[test]
+fn going_to_sleep_with_a_channel() {
+    let member = Hand::default();
+    let members = std::slice::from_ref(&member);
+    let (mut select, mut receiver) = (ChannelSelect::of(members), ChannelReceiver::of(members));
+    assert!(poll(&mut select).is_pending());
+    member.wake();
+    assert!(poll(&mut select).is_ready());
+    // The member is polled in vain first: two lock pairs.
+    let asleep = uses(|| assert!(poll(&mut select).is_pending())).1;
+    assert!(poll(&mut receiver).is_pending());
+    member.wake();
+    assert!(poll(&mut receiver).is_ready());
+    let alone = uses(|| assert!(poll(&mut receiver).is_pending())).1;
+    assert_eq!((asleep, alone), ([4, 2], [3, 1]));
+}
+
 /// What it takes to find nothing and sleep, then to be woken by a member.
 fn sleep<S: Set>() -> [[usize; 2]; 2] {
     let member = Hand::default();
@@ -216,6 +264,8 @@ fn sleep<S: Set>() -> [[usize; 2]; 2] {
 fn going_to_sleep_and_being_woken() {
     assert_eq!(sleep::<StreamSlab<_>>(), [[1, 1], [1, 1]]);
     assert_eq!(sleep::<ChannelReceiver<_, _>>(), [[2, 1], [1, 1]]);
+    // It sleeps already when it is polled once more: its channels are not asked.
+    assert_eq!(sleep::<ChannelSelect<_, _>>(), [[1, 1], [2, 2]]);
 }
 
 /// Lock pairs to wake so many tasks, and then to wake nobody.
@@ -236,6 +286,24 @@ fn waking_those_who_wait() {
 }
 
 #[test]
+fn pausing_and_looking() {
+    let multiplexer = Multiplexer::without_sinks();
+    multiplexer.add_channel(0).unwrap();
+    let id = multiplexer.add_stream(Hand::default(), 0).unwrap();
+    let calls: [fn(&Multiplexer<Hand>, StreamId); 5] = [
+        |multiplexer, id| multiplexer.pause_stream(id).unwrap(),
+        |multiplexer, _| multiplexer.pause_channel(0).unwrap(),
+        |multiplexer, id| assert_eq!(multiplexer.is_paused(id), Some(true)),
+        |multiplexer, id| multiplexer.resume_stream(id).unwrap(),
+        |multiplexer, _| assert!(multiplexer.stats(0).is_some()),
+    ];
+    for call in calls {
+        assert_eq!(uses(|| call(&multiplexer, id)).1, [2, 0]);
+    }
+    assert_eq!(uses(|| multiplexer.resume_channel(0).unwrap()).1, [3, 0], "it wakes the receivers");
+}
+
+#[test]
 fn moving_and_sending() {
     let multiplexer = Multiplexer::new();
     multiplexer.add_channel(0).unwrap();
@@ -243,6 +311,11 @@ fn moving_and_sending() {
     let (sink, _peer) = mpsc::unbounded::<u8>();
     let id = multiplexer.add_stream_pair(sink, Hand::default(), 0).unwrap();
     assert_eq!(uses(|| multiplexer.change_stream_channel(id, 1).unwrap()).1, [3, 0]);
+    multiplexer.set_max_streams(0, Some(9)).unwrap();
+    assert_eq!(uses(|| multiplexer.change_stream_channel(id, 0).unwrap()).1, [4, 0], "with a limit");
+    assert_eq!(uses(|| multiplexer.change_stream_channel(id, 1).unwrap()).1, [3, 0], "with none");
+    assert_eq!(uses(|| multiplexer.add_stream(Hand::default(), 0).unwrap()).1, [3, 0], "with a limit");
+    assert_eq!(uses(|| multiplexer.add_stream(Hand::default(), 1).unwrap()).1, [2, 0], "with none");
 
     let sent = uses(|| {
         let mut sending = multiplexer.send_one(id, 1);
@@ -250,7 +323,8 @@ fn moving_and_sending() {
     });
     assert!(matches!(sent, (Poll::Ready(Ok(())), [3, 0])), "{sent:?}");
     assert_eq!(uses(|| multiplexer.try_send(id, 1).unwrap()).1, [3, 0]);
-    assert_eq!(uses(|| multiplexer.try_feed(id, 1).unwrap()).1, [3, 0]);
+    // The first that leaves something unflushed says how sinks are flushed.
+    assert_eq!([(); 2].map(|()| uses(|| multiplexer.try_feed(id, 1).unwrap()).1), [[4, 0], [3, 0]]);
 }
 
 /// To so many sinks of a channel, and to as many by their ids.
@@ -331,6 +405,8 @@ fn the_flusher() {
         let mut flusher = multiplexer.flusher::<()>();
         // Each has a place of its own, and no turn.
         ids.iter().for_each(|id| multiplexer.try_send(*id, ()).unwrap());
+        // But for the first, which said how sinks are flushed.
+        assert!(poll(&mut flusher).is_pending());
         assert_eq!(uses(|| poll(&mut flusher)), (Poll::Pending, [2, 1]), "it goes to sleep");
         let at = sinks / 2;
         // The sink's list of those who wait, and the flusher's task.

@@ -3,7 +3,8 @@
 //! One rule: a call that names a channel or a stream which must be there returns a `Result`. The control plane has
 //! one error, [`MultiplexerError`]; a call that hands something back, or fails for reasons of its own, has its own.
 //! A question (`has_channel`, `channel_len`, `channel_of` …) and a removal answer as a map's do: by an `Option` or a
-//! `bool`.
+//! `bool`. (A question whose answer is an `Option` itself, `max_streams`, has its own `None`, and so a `Result` around
+//! it.) What is so already is no error: closing a closed channel, pausing a paused stream.
 
 use crate::id::{ChannelId, StreamId};
 use std::error::Error;
@@ -20,6 +21,8 @@ pub enum MultiplexerError {
     UnknownChannel(ChannelId),
     /// There is no stream with this id, or it is gone.
     UnknownStream(StreamId),
+    /// The channel has as many streams as it [admits](crate::ChannelOptions::max_streams).
+    ChannelFull(ChannelId),
     /// The multiplexer or the channel is closed: it admits no streams and channels, and a channel that is empty
     /// brings nothing any more.
     Closed,
@@ -35,6 +38,7 @@ impl fmt::Display for MultiplexerError {
             Self::DuplicateChannel(channel) => write!(f, "channel {channel} exists already"),
             Self::UnknownChannel(channel) => write!(f, "channel {channel} is unknown"),
             Self::UnknownStream(stream) => write!(f, "stream {stream} is unknown"),
+            Self::ChannelFull(channel) => write!(f, "channel {channel} is full"),
             Self::Closed => f.write_str("the multiplexer or the channel is closed"),
             Self::Ended(stream) => write!(f, "stream {stream} has ended"),
             Self::Busy(stream) => write!(f, "stream {stream} is being polled"),

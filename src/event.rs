@@ -2,9 +2,11 @@
 
 use crate::id::{ChannelId, StreamId};
 
-/// What a [`ChannelReceiver`](crate::ChannelReceiver) yields of one stream.
+/// What a [`ChannelReceiver`](crate::ChannelReceiver) or a [`ChannelSelect`](crate::ChannelSelect) yields of one stream.
 ///
-/// Every stay of a stream in a channel is told by any number of `Item`s and then exactly one of the others.
+/// Every stay of a stream in a channel yields any number of `Item`s, at most one `SinkFailed`, and then exactly one of
+/// the others. (In a [half-closing](crate::ChannelOptions::half_close) channel the sink outlives the stream, so there
+/// `SinkFailed` may come after `Ended`.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StreamEvent<T> {
     /// The stream yielded this. An error of the stream is an item like any other.
@@ -16,10 +18,14 @@ pub enum StreamEvent<T> {
     Moved(ChannelId),
     /// The pair was removed or closed, or it panicked.
     Removed,
+    /// The pair's sink failed when a [`ChannelSelect`](crate::ChannelSelect) flushed it, which is reported once, and by
+    /// nothing else. The stream has not left: the pair stays, and is received from, until it is removed. Nothing more is
+    /// sent to it.
+    SinkFailed,
 }
 
 impl<T> StreamEvent<T> {
-    /// The item, or `None` when the stream left the channel.
+    /// The item, or `None` when the stream left the channel, or its sink failed.
     ///
     /// ```
     /// use stream_multiplexer::StreamEvent;
@@ -31,7 +37,7 @@ impl<T> StreamEvent<T> {
     pub fn item(self) -> Option<T> {
         match self {
             Self::Item(item) => Some(item),
-            Self::Ended | Self::Moved(_) | Self::Removed => None,
+            Self::Ended | Self::Moved(_) | Self::Removed | Self::SinkFailed => None,
         }
     }
 }

@@ -14,8 +14,10 @@
 //! | handle items on several threads | [a pool of workers](streams#a-pool-of-workers) |
 //! | go on after a stream has panicked | [panics](streams#panics) |
 //! | come from another crate | [moving here](moving_here) |
+//! | know what it costs | [costs] |
 
 pub mod connections;
+pub mod costs;
 pub mod moving_here;
 pub mod slow_peers;
 pub mod streams;

@@ -3,12 +3,36 @@
 use std::fmt;
 use std::num::NonZeroU64;
 
-/// Names a channel. Chosen by the user.
+/// The name of a channel, chosen by the user.
+///
+/// ```
+/// use stream_multiplexer::{ChannelId, Multiplexer};
+///
+/// const GUESTS: ChannelId = 1;
+///
+/// let multiplexer = Multiplexer::<futures::stream::Pending<()>>::without_sinks();
+/// multiplexer.add_channel(GUESTS)?;
+/// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+/// ```
 pub type ChannelId = usize;
 
-/// Names a stream pair. Given out by a [`Multiplexer`](crate::Multiplexer) and never used twice by it.
+/// The name of a stream pair. A [`Multiplexer`](crate::Multiplexer) gives it out and never uses it again.
 ///
-/// Ids are ordered by age: a pair that was added later has a greater one.
+/// Ids are ordered by age: a pair that was added later has a greater id. The ids of two multiplexers are not related, and
+/// may compare equal.
+///
+/// ```
+/// use futures::stream;
+/// use stream_multiplexer::Multiplexer;
+///
+/// let multiplexer = Multiplexer::without_sinks();
+/// multiplexer.add_channel(1)?;
+/// let older = multiplexer.add_stream(stream::pending::<()>(), 1)?;
+/// let younger = multiplexer.add_stream(stream::pending::<()>(), 1)?;
+/// assert!(older < younger);
+/// assert_eq!(older.to_string(), "1");
+/// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId {
     /// Counts the pairs that were ever added, from 1 on. First, for the order.

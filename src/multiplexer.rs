@@ -2,6 +2,8 @@
 
 #[cfg(all(feature = "blocking", not(target_family = "wasm")))]
 mod blocking;
+mod limits;
+mod pausing;
 mod receiving;
 mod sending;
 
@@ -195,7 +197,8 @@ impl<St, Si> Multiplexer<St, Si> {
 
     /// Waits until a channel is closed and no stream is in it that could still bring something.
     ///
-    /// Resolves to `Result<(), MultiplexerError>`. Streams end only while somebody receives from them. Pairs that
+    /// Resolves to `Result<(), MultiplexerError>`. Streams end only while somebody receives from them, and those that are
+    /// [paused](Self::pause_stream) not before they are resumed. Pairs that
     /// [stay](ChannelOptions::half_close) after the end of their stream are not waited for, nor are departures that
     /// nobody has received. The removal of the channel counts as its end.
     ///
@@ -229,9 +232,9 @@ impl<St, Si> Multiplexer<St, Si> {
 
     /// Adds a pair to a channel. It can be received from and sent to when this returns.
     ///
-    /// Cost: two lock pairs; one allocation for the stream and two for the sink. What a pair leaves behind in a
-    /// channel that nobody receives from is its departure, 32 bytes, unless the channel
-    /// [does not report it](ChannelOptions::report_departures).
+    /// Cost: two lock pairs, three if the channel [has a limit](ChannelOptions::max_streams); one allocation for the
+    /// stream and two for the sink. What a pair leaves behind in a channel that nobody receives from is its departure,
+    /// 32 bytes, unless the channel [does not report it](ChannelOptions::report_departures).
     ///
     /// # Two wakers
     ///
@@ -245,7 +248,8 @@ impl<St, Si> Multiplexer<St, Si> {
     /// # Errors
     ///
     /// [`UnknownChannel`](MultiplexerError::UnknownChannel); [`Closed`](MultiplexerError::Closed) after
-    /// [`close`](Self::close) or [`close_channel`](Self::close_channel). The error holds the pair.
+    /// [`close`](Self::close) or [`close_channel`](Self::close_channel);
+    /// [`ChannelFull`](MultiplexerError::ChannelFull) if the channel admits no more. The error holds the pair.
     pub fn add_stream_pair(
         &self,
         sink: Si,
@@ -296,13 +300,14 @@ impl<St, Si> Multiplexer<St, Si> {
     /// [does not report them](ChannelOptions::report_departures). So keep receiving from a channel that many streams
     /// pass through.
     ///
-    /// Cost: three lock pairs. Allocates only when a channel has more streams, or more unread departures, than ever
-    /// before.
+    /// Cost: three lock pairs, four if the other channel [has a limit](ChannelOptions::max_streams). Allocates only when a
+    /// channel has more streams, or more unread departures, than ever before.
     ///
     /// # Errors
     ///
     /// [`UnknownStream`](MultiplexerError::UnknownStream); [`UnknownChannel`](MultiplexerError::UnknownChannel);
     /// [`Closed`](MultiplexerError::Closed) if the other channel is closed;
+    /// [`ChannelFull`](MultiplexerError::ChannelFull) if it admits no more;
     /// [`Ended`](MultiplexerError::Ended) if the stream has ended and only [stays](ChannelOptions::half_close). The
     /// stream stays where it was.
     pub fn change_stream_channel(
@@ -456,7 +461,7 @@ impl<St, Si> Multiplexer<St, Si> {
 
     /// Closes the multiplexer and all its channels: no more channels and streams are admitted, and no stream is
     /// moved to another channel. Those that are there go on and may be sent to. A receiver ends when its channel is
-    /// empty; see also [`drained`](Self::drained).
+    /// empty; see also [`drained`](Self::drained), and [`shutdown`](Self::shutdown) to end those that are left.
     pub fn close(&self) {
         self.registry().close();
     }

@@ -12,12 +12,13 @@
 pub struct ChannelOptions {
     pub(crate) half_close: bool,
     pub(crate) report_departures: bool,
+    pub(crate) max_streams: Option<usize>,
 }
 
 impl ChannelOptions {
     /// The options of a channel that [`Multiplexer::add_channel`](crate::Multiplexer::add_channel) makes.
     pub fn new() -> Self {
-        Self { half_close: false, report_departures: true }
+        Self { half_close: false, report_departures: true, max_streams: None }
     }
 
     /// Whether a pair stays when its stream ends in this channel. Off by default.
@@ -38,6 +39,42 @@ impl ChannelOptions {
     /// [`Ended`](crate::StreamEvent::Ended), is reported all the same: it is received in place of an item.
     pub fn report_departures(mut self, report: bool) -> Self {
         self.report_departures = report;
+        self
+    }
+
+    /// How many streams the channel admits. Unlimited by default;
+    /// [`Multiplexer::set_max_streams`](crate::Multiplexer::set_max_streams) changes it later.
+    ///
+    /// An addition or a move to a channel that has as many is refused:
+    /// [`ChannelFull`](crate::MultiplexerError::ChannelFull). Pairs that have ended and [stay](Self::half_close) count.
+    /// The place of a stream is free as soon as it was removed, was moved away or has ended, also if that was not
+    /// received yet. At 0 nothing is admitted.
+    ///
+    /// Departures that were not received count, too, up to as many as the limit: a channel is full when its streams and
+    /// its unread departures are twice the limit. So a channel that nobody receives from fills up, whatever passes
+    /// through it, and its memory is bounded. This is its backpressure. (Departures that are
+    /// [not reported](Self::report_departures) do not count.)
+    ///
+    /// Cost: one more lock pair for each addition and move to this channel; none without a limit.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::{ChannelOptions, Multiplexer, MultiplexerError};
+    ///
+    /// let multiplexer = Multiplexer::without_sinks();
+    /// multiplexer.add_channel_with(1, ChannelOptions::new().max_streams(1))?;
+    /// let first = multiplexer.add_stream(stream::pending::<()>(), 1)?;
+    ///
+    /// let refused = multiplexer.add_stream(stream::pending(), 1).unwrap_err();
+    /// assert_eq!(refused.reason(), MultiplexerError::ChannelFull(1));
+    /// let ((), stream) = refused.into_parts();
+    ///
+    /// multiplexer.remove_stream(first);
+    /// multiplexer.add_stream(stream, 1)?;
+    /// # Ok::<(), MultiplexerError>(())
+    /// ```
+    pub fn max_streams(mut self, limit: usize) -> Self {
+        self.max_streams = Some(limit);
         self
     }
 }

@@ -12,6 +12,7 @@ mod control;
 mod flushing;
 mod memory;
 mod pairs;
+mod pausing;
 mod reach;
 mod removed;
 
@@ -24,6 +25,7 @@ use crate::id::{ChannelId, StreamId};
 use crate::options::ChannelOptions;
 use crate::sink::flush_set::FlushSet;
 use crate::sink::slot::SinkSlot;
+use crate::stats::ChannelStats;
 use crate::sync::Mutex;
 use crate::threads::Threads;
 use crate::unwind::for_each;
@@ -109,6 +111,22 @@ struct Listed<St> {
     channel: Arc<Channel<St>>,
     /// Whether a stream may come. Kept here, too, for it is asked before a stream is boxed or leaves elsewhere.
     is_open: bool,
+    /// Of this channel's streams; likewise.
+    max_streams: Option<usize>,
+    /// How many additions and moves there were beyond that.
+    refused: u64,
+}
+
+impl<St> Listed<St> {
+    fn is_full(&self) -> bool {
+        self.max_streams.is_some_and(|limit| self.channel.is_full(limit))
+    }
+
+    /// Nobody more is admitted.
+    fn refuse(&mut self) -> MultiplexerError {
+        self.refused += 1;
+        MultiplexerError::ChannelFull(self.channel.id())
+    }
 }
 
 impl<St> Channels<St> {
@@ -117,10 +135,16 @@ impl<St> Channels<St> {
         Ok((key, &self.all[key]))
     }
 
-    /// A channel that a stream may come to.
-    fn find_open(&self, id: ChannelId) -> Result<(usize, &Arc<Channel<St>>), MultiplexerError> {
+    /// A channel that a stream may come to, if it is not full.
+    fn find_open(&mut self, id: ChannelId) -> Result<(usize, &mut Listed<St>), MultiplexerError> {
         let (key, listed) = self.find(id)?;
-        if self.is_open(listed) { Ok((key, &listed.channel)) } else { Err(MultiplexerError::Closed) }
+        if self.is_open(listed) { Ok((key, &mut self.all[key])) } else { Err(MultiplexerError::Closed) }
+    }
+
+    /// A channel that a new stream may come to. Exact until the registry's lock is released.
+    fn find_with_place(&mut self, id: ChannelId) -> Result<(usize, &Arc<Channel<St>>), MultiplexerError> {
+        let (key, listed) = self.find_open(id)?;
+        if listed.is_full() { Err(listed.refuse()) } else { Ok((key, &listed.channel)) }
     }
 
     fn is_open(&self, listed: &Listed<St>) -> bool {
@@ -161,7 +185,8 @@ impl<St, Si> Registry<St, Si> {
             Entry::Occupied(_) => Err(MultiplexerError::DuplicateChannel(id)),
             Entry::Vacant(vacant) => {
                 let channel = Arc::new(Channel::new(id, options));
-                vacant.insert(all.insert(Listed { channel, is_open: true }));
+                let max_streams = options.max_streams;
+                vacant.insert(all.insert(Listed { channel, is_open: true, max_streams, refused: 0 }));
                 Ok(())
             }
         }
@@ -248,6 +273,27 @@ impl<St, Si> Registry<St, Si> {
             batch.drain(..).for_each(&mut tell);
             drop(flushers_woken);
         }
+    }
+
+    pub(crate) fn max_streams(&self, id: ChannelId) -> Result<Option<usize>, MultiplexerError> {
+        self.state.lock().channels.find(id).map(|(_, listed)| listed.max_streams)
+    }
+
+    pub(crate) fn stats(&self, id: ChannelId) -> Option<ChannelStats> {
+        let state = self.state.lock();
+        let (_, listed) = state.channels.find(id).ok()?;
+        Some(ChannelStats { refused: listed.refused, ..listed.channel.stats() })
+    }
+
+    pub(crate) fn set_max_streams(
+        &self,
+        id: ChannelId,
+        limit: Option<usize>,
+    ) -> Result<(), MultiplexerError> {
+        let mut state = self.state.lock();
+        let (key, _) = state.channels.find(id)?;
+        state.channels.all[key].max_streams = limit;
+        Ok(())
     }
 
     /// Lets a channel admit nobody more, and end when it is empty.

@@ -1,14 +1,17 @@
 //! The sending half: a sink shared by all who send to it, one item to one or to many, and closing.
 
 pub(crate) mod close;
+pub(crate) mod closing;
 pub(crate) mod delivery;
 pub(crate) mod flush_set;
+pub(crate) mod flush_turn;
 pub(crate) mod flusher;
 pub(crate) mod many;
 pub(crate) mod one;
 pub(crate) mod sender;
 pub(crate) mod sender_closed;
 pub(crate) mod sent;
+pub(crate) mod shutdown;
 pub(crate) mod slot;
 pub(crate) mod try_send;
 
@@ -19,3 +22,4 @@ pub use one::SendOne;
 pub use sender::StreamSender;
 pub use sender_closed::SenderClosed;
 pub use sent::Sent;
+pub use shutdown::Shutdown;

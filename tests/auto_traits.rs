@@ -12,9 +12,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use stream_multiplexer::stream_slab::{IntoIter, Iter, IterMut, RecvMany as SlabRecvMany};
 use stream_multiplexer::{
-    AddStreamError, ChannelOptions, ChannelReceiver, CloseSink, CloseStream, Drained, Flusher, Multiplexer,
-    MultiplexerError, Recv, RecvMany, SendError, SendMany, SendOne, SenderClosed, Sent, StreamEvent,
-    StreamId, StreamPair, StreamSender, StreamSlab, TryRecvError, TrySendError,
+    AddStreamError, ChannelOptions, ChannelReceiver, ChannelSelect, ChannelStats, CloseSink, CloseStream,
+    Drained, Flusher, Multiplexer, MultiplexerError, Recv, RecvMany, SelectMany, SelectStats, SendError,
+    SendMany, SendOne, SenderClosed, Sent, Share, ShareStats, Shutdown, StreamEvent, StreamId, StreamMap,
+    StreamPair, StreamSender, StreamSlab, TryRecvError, TrySendError,
 };
 
 /// Whether a type has a trait, as a constant: the inherent one is preferred, and is there only if the bound
@@ -128,6 +129,11 @@ assert_auto_traits! {
     ChannelReceiver<Local, Out<()>> => false false true,
     ChannelReceiver<Free, Out<Rc<()>>> => false false true,
     ChannelReceiver<Pinned, Out<()>> => true true true,
+    ChannelSelect<Free, Out<()>> => true true true,
+    ChannelSelect<Unshared, Out<Cell<()>>> => true true true,
+    ChannelSelect<Local, Out<()>> => false false true,
+    ChannelSelect<Free, Out<Rc<()>>> => false false true,
+    ChannelSelect<Pinned, Out<()>> => true true true,
     Recv<'static, Free, Out<()>> => true true true,
     Recv<'static, Unshared, Out<Cell<()>>> => true true true,
     Recv<'static, Local, Out<()>> => false false true,
@@ -143,6 +149,10 @@ assert_auto_traits! {
     // It has the buffer, and so the items.
     RecvMany<'static, Unshared, Out<Cell<()>>> => true false true,
     RecvMany<'static, Local, Out<()>> => false false true,
+    SelectMany<'static, Free, Out<()>> => true true true,
+    SelectMany<'static, Pinned, Out<()>> => true true true,
+    SelectMany<'static, Unshared, Out<Cell<()>>> => true false true,
+    SelectMany<'static, Local, Out<()>> => false false true,
 }
 
 // What is sent is also what waits in the future; an error, what it tells.
@@ -179,6 +189,11 @@ assert_auto_traits! {
     CloseStream<'static, Free, Out<()>, Local> => true true true,
     CloseStream<'static, Local, Out<()>, Free> => false false true,
     CloseStream<'static, Free, Out<Rc<()>>, Free> => false false true,
+    Shutdown<'static, Free, Out<()>, Local> => true true true,
+    Shutdown<'static, Unshared, Out<Cell<()>>, Free> => true true true,
+    Shutdown<'static, Local, Out<()>, Free> => false false true,
+    Shutdown<'static, Free, Out<Rc<()>>, Free> => false false true,
+    Shutdown<'static, Free, Outlet<(), Rc<()>>, Free> => false false true,
 }
 
 // A slab owns its members, as a `Vec` does.
@@ -188,6 +203,9 @@ assert_auto_traits! {
     StreamSlab<Local> => false false true,
     StreamSlab<Pinned> => true true false,
     StreamSlab<Pin<Box<Pinned>>> => true true true,
+    StreamMap<u8, Free> => true true true,
+    StreamMap<u8, Unshared> => true false true,
+    StreamMap<Rc<u8>, Free> => false false true,
     Iter<'static, Free> => true true true,
     Iter<'static, Unshared> => false false true,
     IterMut<'static, Free> => true true true,
@@ -205,6 +223,10 @@ assert_auto_traits! {
 assert_auto_traits! {
     StreamId => true true true,
     ChannelOptions => true true true,
+    Share => true true true,
+    SelectStats => true true true,
+    ShareStats => true true true,
+    ChannelStats => true true true,
     MultiplexerError => true true true,
     TryRecvError => true true true,
     StreamEvent<Free> => true true true,
@@ -240,6 +262,10 @@ assert_unwind_safety! {
     ChannelReceiver<Free, Out<()>> => true true,
     ChannelReceiver<Changing, Out<Cell<()>>> => true true,
     ChannelReceiver<Opaque, Lent> => true true,
+    // What a cost looks at is the caller's own.
+    ChannelSelect<Free, Out<()>> => true true,
+    ChannelSelect<Changing, Out<Cell<()>>> => true true,
+    ChannelSelect<Opaque, Lent> => true true,
     Recv<'static, Free, Out<()>> => true true,
     Recv<'static, Changing, Out<Cell<()>>> => true true,
     Recv<'static, Opaque, Lent> => true true,
@@ -250,6 +276,9 @@ assert_unwind_safety! {
     CloseStream<'static, Changing, Out<Cell<()>>, Unshared> => true true,
     CloseSink<'static, Free, Out<()>, Free> => true true,
     CloseSink<'static, Changing, Out<Cell<()>>, Unshared> => true true,
+    Shutdown<'static, Free, Out<()>, Free> => true true,
+    Shutdown<'static, Changing, Out<Cell<()>>, Unshared> => true true,
+    Shutdown<'static, Free, Outlet<(), Cell<()>>, Free> => true false,
     SenderClosed<'static, Out<()>> => true true,
     SenderClosed<'static, Out<Cell<()>>> => true true,
     Flusher<Free, Out<()>, Free> => true true,
@@ -274,6 +303,8 @@ assert_unwind_safety! {
 assert_unwind_safety! {
     RecvMany<'static, Free, Out<()>> => false true,
     RecvMany<'static, Changing, Out<()>> => false false,
+    SelectMany<'static, Free, Out<()>> => false true,
+    SelectMany<'static, Changing, Out<()>> => false false,
     SlabRecvMany<'static, Free> => false true,
     IterMut<'static, Free> => false true,
     IterMut<'static, Changing> => false false,
@@ -285,6 +316,8 @@ assert_unwind_safety! {
     StreamSlab<Pinned> => true true,
     StreamSlab<Changing> => true false,
     StreamSlab<Lent> => false true,
+    StreamMap<u8, Free> => true true,
+    StreamMap<u8, Changing> => true false,
     StreamSlab<Opaque> => false false,
     Iter<'static, Free> => true true,
     Iter<'static, Changing> => false false,
@@ -296,6 +329,10 @@ assert_unwind_safety! {
 assert_unwind_safety! {
     StreamId => true true,
     ChannelOptions => true true,
+    Share => true true,
+    SelectStats => true true,
+    ShareStats => true true,
+    ChannelStats => true true,
     MultiplexerError => true true,
     TryRecvError => true true,
     StreamEvent<Free> => true true,

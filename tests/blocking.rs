@@ -166,6 +166,24 @@ mod until_a_channel_is_drained {
     }
 
     #[test]
+    fn also_for_what_is_paused() {
+        let multiplexer = multiplexer();
+        let (id, feed) = add(&multiplexer, A);
+        feed.end();
+        multiplexer.close_channel(A).unwrap();
+        multiplexer.pause_stream(id).unwrap();
+        assert_eq!(multiplexer.try_recv(A), Err(TryRecvError::Empty));
+        assert_eq!(multiplexer.wait_drained(A, Duration::ZERO), Ok(false));
+        multiplexer.resume_stream(id).unwrap();
+        multiplexer.pause_channel(A).unwrap();
+        assert_eq!(multiplexer.try_recv(A), Err(TryRecvError::Empty));
+        assert_eq!(multiplexer.wait_drained(A, Duration::ZERO), Ok(false));
+        multiplexer.resume_channel(A).unwrap();
+        assert_eq!(multiplexer.try_recv(A), Ok((id, None)));
+        assert_eq!(multiplexer.wait_drained(A, Duration::ZERO), Ok(true));
+    }
+
+    #[test]
     fn or_the_time_is_over_and_nothing_is_lost() {
         let multiplexer = multiplexer();
         assert_eq!(multiplexer.wait_drained(B, SOON), Ok(false), "it is empty, but open");

@@ -3,8 +3,11 @@
 mod support;
 
 use futures::FutureExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
 use stream_multiplexer::{ChannelOptions, Multiplexer, SendError, StreamId, TrySendError};
+use support::hooked::{Hooks, Moment};
+use support::raw_waker::hooked_waker;
 use support::{Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, gate, pipe, poll_future};
 
 type Pairs = Multiplexer<Pipe<u32>, Gate<u32>>;
@@ -100,8 +103,8 @@ fn a_pair_whose_sink_fails_stays() {
 fn a_pair_whose_sink_panics_is_removed() {
     let scene = scene(false);
     scene.gate.panic();
-    let close = std::panic::AssertUnwindSafe(|| scene.close());
-    assert!(std::panic::catch_unwind(close).is_err());
+    let close = AssertUnwindSafe(|| scene.close());
+    assert!(catch_unwind(close).is_err());
     assert_eq!(scene.multiplexer.channel_of(scene.id), None);
     assert!(scene.feed.is_dropped());
 }
@@ -111,4 +114,22 @@ fn an_unknown_one_is_told() {
     let scene = scene(false);
     scene.multiplexer.discard_stream(scene.id);
     assert_eq!(scene.close(), Some(Err(SendError::UnknownStream(scene.id))));
+}
+
+/// It is the task's, and the pair waits for its sink to be closed.
+#[test]
+fn a_waker_that_panics_costs_no_pair_whose_stream_has_ended() {
+    let scene = scene(true);
+    scene.feed.end();
+    assert_eq!(scene.recv(), Some(None));
+    scene.gate.set_closes(false);
+    let hooks = Hooks::default();
+    hooks.panic_on(Moment::Clone);
+    let waker = hooked_waker(&hooks);
+    let mut closing = scene.multiplexer.close_sink::<u32>(scene.id);
+    assert!(catch_unwind(AssertUnwindSafe(|| poll_future(&mut closing, &waker))).is_err());
+    assert_eq!(scene.multiplexer.channel_len(CHANNEL), Some(1));
+    scene.gate.set_closes(true);
+    assert_eq!(poll_future(&mut closing, &waker), Poll::Ready(Ok(())));
+    assert_eq!(scene.multiplexer.channel_len(CHANNEL), Some(0));
 }

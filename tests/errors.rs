@@ -91,6 +91,7 @@ fn each_says_what_happened() {
         (MultiplexerError::DuplicateChannel(3).to_string(), "channel 3 exists already"),
         (MultiplexerError::UnknownChannel(3).to_string(), "channel 3 is unknown"),
         (MultiplexerError::UnknownStream(id).to_string(), "stream 1 is unknown"),
+        (MultiplexerError::ChannelFull(3).to_string(), "channel 3 is full"),
         (MultiplexerError::Closed.to_string(), "the multiplexer or the channel is closed"),
         (MultiplexerError::Ended(id).to_string(), "stream 1 has ended"),
         (MultiplexerError::Busy(id).to_string(), "stream 1 is being polled"),

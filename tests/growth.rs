@@ -171,6 +171,29 @@ mod leaves {
     }
 
     #[test]
+    fn a_multiplexer_that_is_shut_down() {
+        assert_nothing(|| {
+            let multiplexer = multiplexer();
+            let keepers = [(); 3].map(|()| add(&multiplexer).2);
+            keepers[0].set_closes(false);
+            let mut shutdown = multiplexer.shutdown::<u32>();
+            assert!(poll_future(&mut shutdown, Waker::noop()).is_pending());
+            keepers[0].set_closes(true);
+            assert!(poll_future(&mut shutdown, Waker::noop()).is_ready());
+        });
+    }
+
+    #[test]
+    fn a_shutdown_that_is_dropped_half_way() {
+        let multiplexer = multiplexer();
+        let keepers = [(); 3].map(|()| add(&multiplexer).2);
+        keepers.iter().for_each(|keeper| keeper.set_closes(false));
+        assert_nothing(|| {
+            assert!(poll_future(&mut multiplexer.shutdown::<u32>(), Waker::noop()).is_pending());
+        });
+    }
+
+    #[test]
     fn a_member_of_a_slab() {
         let mut slab = StreamSlab::new();
         assert_nothing(|| {
@@ -306,6 +329,38 @@ mod polls {
             assert!(poll_future(&mut send, Waker::noop()).is_pending());
             let reached = keepers.iter().filter(|keeper| keeper.take_polls() > 0).count();
             assert_eq!(reached, 64);
+        }
+    }
+
+    /// A shutdown looks at a bounded number of sinks in one poll, and at each sink three times at the most: when its turn
+    /// comes, when it waits, and when it was woken.
+    #[test]
+    fn of_sinks_that_are_shut_down() {
+        for sinks in [1_000_usize, 100_000] {
+            let multiplexer = multiplexer();
+            let (_feeds, keepers): (Vec<_>, Vec<_>) =
+                (0..sinks).map(|_| add(&multiplexer)).map(|(_, feed, keeper)| (feed, keeper)).unzip();
+            // Every second one is slow.
+            keepers.iter().step_by(2).for_each(|keeper| keeper.set_closes(false));
+            let (wakes, waker) = support::Wakes::new();
+            let mut shutdown = multiplexer.shutdown::<u32>();
+            let mut rounds = 0;
+            let mut poll = || {
+                rounds += 1;
+                poll_future(&mut shutdown, &waker).map(|failures| assert_eq!(failures, []))
+            };
+            assert!(poll().is_pending());
+            assert_eq!(keepers.iter().map(Gatekeeper::take_polls).sum::<usize>(), 64);
+            while wakes.take() > 0 {
+                assert!(poll().is_pending());
+            }
+            keepers.iter().step_by(2).for_each(|keeper| keeper.set_closes(true));
+            while poll().is_pending() {
+                assert!(wakes.take() > 0);
+            }
+            let polls: usize = keepers.iter().map(Gatekeeper::take_polls).sum();
+            assert_eq!(polls, 2 * sinks - 64);
+            assert!(rounds <= 3 * sinks / 64, "{rounds}");
         }
     }
 

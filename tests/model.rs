@@ -67,7 +67,7 @@ fn every_operation_is_decoded() {
         _ => None,
     });
     assert_eq!(tricks.collect::<HashSet<_>>().len(), 5);
-    assert_eq!(operations.iter().map(discriminant).collect::<HashSet<_>>().len(), 31);
+    assert_eq!(operations.iter().map(discriminant).collect::<HashSet<_>>().len(), 43);
 }
 
 /// It was moved and came back before, and its slot is another one now.
@@ -90,4 +90,17 @@ fn nothing_is_told_of_a_stream_after_its_removal() {
     multiplexer.remove_stream(id);
     assert_eq!(poll(&mut receiver), Poll::Ready(Some((id, StreamEvent::Moved(2)))));
     assert_eq!(poll(&mut receiver), Poll::Ready(Some((id, StreamEvent::Removed))));
+}
+
+/// What random operations seldom hit: a select goes on with other channels.
+#[test]
+fn a_channel_of_a_select_is_removed_in_the_poll_of_its_stream() {
+    run_multiplexer(&[
+        Operation::InsertMany { channel: 0 },
+        Operation::Trick {
+            stream: 0,
+            trick: Trick::BeforeLook(vec![Operation::RemoveChannel { channel: 0 }]),
+        },
+        Operation::ReceiveManySelected { limit: 1 },
+    ]);
 }

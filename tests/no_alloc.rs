@@ -9,11 +9,14 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::hint::black_box;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use stream_multiplexer::{ChannelReceiver, Multiplexer, SendError, StreamEvent, StreamId, StreamSlab};
-use support::{Drain, Feed, Pipe, Wakes, pipe, poll, poll_future, poll_with};
+use stream_multiplexer::{
+    ChannelReceiver, ChannelSelect, Multiplexer, SendError, Share, StreamEvent, StreamId, StreamSlab,
+};
+use support::{Drain, Feed, Pipe, Wakes, gate, pipe, poll, poll_future, poll_with};
 
 /// The system's allocator; counts the allocations of each thread.
 struct Counting;
@@ -273,6 +276,77 @@ fn recv_many_into_a_buffer_with_room() {
     });
 }
 
+/// A hundred channels of five priorities: each wakes, is received from and sleeps; then all are ready at a time, with
+/// relief rounds and yields.
+#[test]
+fn waking_waiting_and_items_of_a_select() {
+    let multiplexer = Multiplexer::<_, Drain>::new();
+    let mut select = multiplexer.select();
+    select.starvation_bound(NonZeroU32::new(3)).cost(|item: &usize| *item as u64);
+    let feeds: Vec<_> = (0..100)
+        .map(|channel| {
+            let (feed, stream) = pipe();
+            multiplexer.add_channel(channel).unwrap();
+            multiplexer.add_stream_pair(Drain, stream, channel).unwrap();
+            let priority = u32::try_from(channel % 5).unwrap();
+            select.add(channel, Share::new().priority(priority).weight(priority + 1)).unwrap();
+            feed
+        })
+        .collect();
+    let (wakes, waker) = Wakes::new();
+    let drain = |select: &mut ChannelSelect<Pipe<usize>, Drain>| {
+        let mut events = 0;
+        loop {
+            match poll_with(select, &waker) {
+                Poll::Ready(event) => events += usize::from(event.is_some()),
+                Poll::Pending if wakes.take() == 0 => return events,
+                Poll::Pending => {}
+            }
+        }
+    };
+    drain(&mut select);
+    allocates_nothing_once_grown(|| {
+        for feed in &feeds {
+            feed.push(1);
+            assert_ne!(wakes.take(), 0);
+            assert_eq!(drain(&mut select), 1);
+        }
+        feeds.iter().for_each(|feed| (0..9).for_each(|item| feed.push(item)));
+        assert_eq!(drain(&mut select), 900);
+    });
+}
+
+#[test]
+fn what_a_select_flushes() {
+    let multiplexer = Multiplexer::new();
+    multiplexer.add_channel(CHANNEL).unwrap();
+    let gates: Vec<_> = (0..9)
+        .map(|_| {
+            let (keeper, sink) = gate(usize::MAX);
+            let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), CHANNEL).unwrap();
+            (id, keeper)
+        })
+        .collect();
+    let mut select = multiplexer.select();
+    select.add(CHANNEL, Share::new()).unwrap();
+    let (wakes, waker) = Wakes::new();
+    assert!(poll_with(&mut select, &waker).is_pending());
+    allocates_nothing_once_grown(|| {
+        for (id, keeper) in &gates {
+            keeper.set_flushes(false);
+            assert!(multiplexer.try_send(*id, ()).is_ok());
+        }
+        assert!(poll_with(&mut select, &waker).is_pending());
+        wakes.take();
+        for (_, keeper) in &gates {
+            keeper.set_flushes(true);
+        }
+        assert_eq!(wakes.take(), 1);
+        assert!(poll_with(&mut select, &waker).is_pending());
+        assert!(gates.iter().all(|(_, keeper)| keeper.flushed() != 0));
+    });
+}
+
 #[test]
 fn waking_waiting_and_items_of_a_receiver() {
     let Waiting { receivers: [mut receiver, _], feeds, ids, .. } = waiting();
@@ -364,6 +438,31 @@ fn moves_between_channels() {
         settle(&mut one, &task);
         multiplexer.change_stream_channel(id, CHANNEL).unwrap();
         assert_eq!(poll_with(&mut other, &task), Poll::Ready(Some((id, StreamEvent::Moved(CHANNEL)))));
+    });
+}
+
+#[test]
+fn pausing_resuming_and_moves_of_a_paused_stream() {
+    let Waiting { multiplexer, receivers: [mut one, mut other], feeds, ids } = waiting();
+    let task = tasks(1).remove(0);
+    let mut turn = 0;
+    allocates_nothing_once_grown(|| {
+        turn = (turn + 1) % MEMBERS;
+        let id = ids[turn];
+        multiplexer.pause_stream(id).unwrap();
+        feeds[turn].push(5);
+        settle(&mut one, &task);
+        multiplexer.change_stream_channel(id, OTHER).unwrap();
+        multiplexer.pause_channel(CHANNEL).unwrap();
+        settle(&mut one, &task);
+        multiplexer.resume_channel(CHANNEL).unwrap();
+        assert_eq!(poll_with(&mut one, &task), Poll::Ready(Some((id, StreamEvent::Moved(OTHER)))));
+        settle(&mut other, &task);
+        multiplexer.resume_stream(id).unwrap();
+        assert_eq!(poll_with(&mut other, &task), Poll::Ready(Some((id, StreamEvent::Item(5)))));
+        multiplexer.change_stream_channel(id, CHANNEL).unwrap();
+        assert_eq!(poll_with(&mut other, &task), Poll::Ready(Some((id, StreamEvent::Moved(CHANNEL)))));
+        black_box(multiplexer.stats(CHANNEL));
     });
 }
 
@@ -593,7 +692,7 @@ fn an_item_that_a_stream_sender_keeps() {
 
 /// The returned `Vec`, and nothing else.
 #[test]
-fn a_send_to_many_ready_sinks_allocates_once() {
+fn a_send_to_many_ready_slowallocates_once() {
     let (multiplexer, ids) = sinks([Drain; MEMBERS]);
     for count in [1, 2, 31, 32, 33, 64, 65, MEMBERS] {
         let mut sent = None;
@@ -683,8 +782,8 @@ impl Sink<usize> for Lazy {
         Poll::Pending
     }
 
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.poll_flush(cx)
     }
 }
 
@@ -727,5 +826,42 @@ fn what_is_left_unflushed_and_driven() {
             assert!(poll_with(&mut flusher, &tasks[turn % 7]).is_pending());
         }
         assert!(sinks.iter().all(|sink| sink.0.borrow().waker.is_none()), "all is flushed");
+    });
+}
+
+/// The list of all sinks, and for each that is slow a place with a waker.
+#[test]
+fn a_shutdown_that_begins_allocates_once_and_once_for_each_slow_sink() {
+    let begin = |pairs: usize| {
+        let (multiplexer, _) = sinks((0..pairs).map(|_| Lazy::default()));
+        let (wakes, waker) = Wakes::new();
+        multiplexer.close();
+        let mut shutdown = multiplexer.shutdown::<usize>();
+        allocations(|| {
+            assert!(poll_future(&mut shutdown, &waker).is_pending());
+            while wakes.take() > 0 {
+                assert!(poll_future(&mut shutdown, &waker).is_pending());
+            }
+        })
+    };
+    // Beyond that the slots double, and the set of wakes grows by a word for each 64.
+    let counts = [1_000, 2_000].map(begin);
+    assert!((1_000..1_040).contains(&counts[0]) && (2_000..2_060).contains(&counts[1]), "{counts:?}");
+}
+
+#[test]
+fn wakes_of_a_shutdown() {
+    let slow: Vec<_> = (0..MEMBERS).map(|_| Lazy::default()).collect();
+    let (multiplexer, _) = sinks(slow.clone());
+    let tasks = tasks(7);
+    let mut shutdown = multiplexer.shutdown::<usize>();
+    let mut turn = 0;
+    (0..MEMBERS / 32).for_each(|_| assert!(poll_future(&mut shutdown, &tasks[0]).is_pending()));
+    allocates_nothing_once_grown(|| {
+        turn += 1;
+        assert!(poll_future(&mut shutdown, &tasks[turn % 7]).is_pending());
+        // In vain.
+        let waker = slow[turn % MEMBERS].0.borrow_mut().waker.take();
+        waker.into_iter().for_each(Waker::wake);
     });
 }

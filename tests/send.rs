@@ -1627,6 +1627,7 @@ mod whatever_happens {
         SendOne(usize),
         SendByASender(usize),
         CloseStream(usize),
+        Shutdown,
         Poll(prop::sample::Index),
         Drop(prop::sample::Index),
         MakeRoom(usize, usize),
@@ -1639,7 +1640,7 @@ mod whatever_happens {
 
     fn step() -> impl Strategy<Value = Step> {
         let peer = 0..PEERS;
-        prop_oneof![
+        let frequent = prop_oneof![
             4 => prop::collection::vec(peer.clone(), 0..6).prop_map(Step::Send),
             3 => peer.clone().prop_map(Step::SendOne),
             3 => peer.clone().prop_map(Step::SendByASender),
@@ -1652,7 +1653,8 @@ mod whatever_happens {
             1 => peer.clone().prop_map(Step::Fail),
             1 => peer.clone().prop_map(Step::End),
             1 => peer.prop_map(Step::Remove),
-        ]
+        ];
+        prop_oneof![80 => frequent, 1 => Just(Step::Shutdown)]
     }
 
     /// A send or a closing under way, polled as a task of its own.
@@ -1737,6 +1739,9 @@ mod whatever_happens {
                 Step::CloseStream(peer) => self.start(vec![], |multiplexer, _, _| {
                     multiplexer.close_stream(peers[peer].id).map(|_| vec![])
                 }),
+                Step::Shutdown => {
+                    self.start(vec![], |multiplexer, _, _| multiplexer.shutdown::<u32>().map(|_| vec![]));
+                }
                 Step::Poll(_) | Step::Drop(_) if self.tasks.is_empty() => {}
                 Step::Poll(task) => {
                     let at = task.index(self.tasks.len());

@@ -52,6 +52,17 @@ fn a_send_beyond_what_one_poll_tries() {
 }
 
 #[test]
+fn a_send_that_was_ready_waits_for_nobody() {
+    for count in [1, 3] {
+        let (multiplexer, peers) = peers([1; 3]);
+        let mut send = multiplexer.send(peers[..count].iter().map(|peer| peer.id), 5);
+        assert!((&mut send).now_or_never().is_some_and(|sent| sent.is_ok() && sent.len() == count));
+        assert_eq!(send.pending().count(), 0);
+        assert!(send.into_sent().is_empty());
+    }
+}
+
+#[test]
 fn a_send_to_one_gives_back_what_the_sink_does_not_have() {
     let (multiplexer, [slow, unflushed, gone, broken]) = peers([0, 1, 1, 1]);
     unflushed.gate.set_flushes(false);

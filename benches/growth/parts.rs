@@ -94,7 +94,7 @@ impl Stream for Member {
     }
 }
 
-/// A sink: takes an item each time it is ready.
+/// A sink: takes an item each time it is ready, and closes when it is ready.
 pub(crate) struct Door(pub(crate) Arc<Control>);
 
 impl Sink<()> for Door {
@@ -113,8 +113,8 @@ impl Sink<()> for Door {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.0.poll(cx).map(Ok)
     }
 }
 

@@ -12,6 +12,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("n waiting senders dropped in random order, each", "O(log n)", drop_waiting),
         case("one wake of n senders that wait again in place, each", "O(log n)", wake_in_place),
         case("first poll of a `send` to n ready sinks", "bounded, then it yields", broadcast),
+        case("`shutdown` of n sinks that are not ready and then wake together, each", "O(1)", shut_down),
         Case {
             name: "n senders, their sink takes one item at a time: polls per item",
             unit: Unit::Polls,
@@ -52,6 +53,23 @@ fn wake_in_place(n: usize) -> f64 {
     let woken = time(|| sink.wake());
     assert!(tasks.polls() - before >= n);
     woken / n as f64
+}
+
+/// Should be O(1): each is polled when its turn comes, when it waits and when it was woken.
+fn shut_down(n: usize) -> f64 {
+    let multiplexer = multiplexer();
+    let sinks: Vec<_> = (0..n).map(|_| Control::ready(0)).collect();
+    for sink in &sinks {
+        add(&multiplexer, &Control::ready(0), sink, CHANNEL);
+    }
+    let mut shutdown = multiplexer.shutdown::<()>();
+    let took = time(|| {
+        // At most 64 in one poll, when their turn comes and when they wait.
+        (0..n / 32 + 2).for_each(|_| assert!(poll_future(&mut shutdown).is_pending()));
+        sinks.iter().for_each(|sink| sink.push());
+        while poll_future(&mut shutdown).is_pending() {}
+    });
+    took / n as f64
 }
 
 /// Should be bounded, as every other poll: the executor stands still meanwhile.

@@ -184,6 +184,24 @@ mod leaving {
         ann.hear_end();
     }
 
+    /// More than the kernel takes for it.
+    #[test]
+    fn who_stops_writing_still_gets_what_it_has_not_read_yet() {
+        const LINES: usize = 100;
+        let server = Server::start();
+        let [mut ann, mut bob] = ["ann", "bob"].map(|name| server.member(name));
+        let long = "x".repeat(LONGEST_LINE);
+        let heard = format!("bob: {long}");
+        for _ in 0..LINES {
+            bob.say(&long);
+            bob.hear(&heard);
+        }
+        ann.stream.shutdown(Shutdown::Write).unwrap();
+        server.wait_for_log("ann leaves");
+        (0..LINES).for_each(|_| ann.hear(&heard));
+        ann.hear_end();
+    }
+
     #[test]
     fn the_last_line_needs_no_end() {
         let server = Server::start();
@@ -261,28 +279,18 @@ mod slow_readers {
         const LINES: usize = 4_000;
         let server = Server::start();
         let line = "x".repeat(4_000);
-        let mut ann = server.member("ann");
-        let readers: Vec<_> = ["bob", "carl"].into_iter().map(|name| server.member(name)).collect();
-        let mut sending = ann.clone_stream();
+        let mut members = ["ann", "bob", "carl"].map(|name| server.member(name));
+        let mut sending = members[0].clone_stream();
         let paste = format!("{line}\n").repeat(LINES);
         let sender = thread::spawn(move || sending.write_all(paste.as_bytes()).unwrap());
         let heard = format!("ann: {line}");
-        let slowly = |member: Client| {
-            let heard = heard.clone();
-            thread::spawn(move || {
-                let mut member = member.in_small_bites();
-                (0..LINES).for_each(|_| member.hear(&heard));
-                member
-            })
-        };
-        let readers: Vec<_> = readers.into_iter().map(slowly).collect();
-        ann = join(slowly(ann));
-        join(sender);
-        let members: Vec<_> = readers.into_iter().map(join).collect();
-        ann.say("done");
-        for mut member in members {
-            member.hear("ann: done");
+        members = members.map(Client::in_small_bites);
+        for _ in 0..LINES {
+            members.iter_mut().for_each(|member| member.hear(&heard));
         }
+        join(sender);
+        members[0].say("done");
+        members.iter_mut().for_each(|member| member.hear("ann: done"));
     }
 }
 
@@ -304,15 +312,40 @@ mod interrupt {
         members[0].say(&said.join("\n"));
         server.signal("INT");
         server.signal("CONT");
-        for member in &mut members {
+        for mut member in members {
             said.iter().for_each(|number| member.hear(&format!("ann: {number}")));
             assert!(member.next().expect("good-bye").starts_with("BYE"));
             member.hear_end();
         }
         assert!(newcomer.next().expect("good-bye").starts_with("BYE"));
         newcomer.hear_end();
+        drop(newcomer);
         assert!(server.exit().success());
         assert!(TcpStream::connect(server.address).is_err());
+    }
+
+    /// A connection that is closed with something unread is reset, and what lies in the kernel is lost.
+    #[test]
+    fn who_talks_on_gets_what_it_has_not_read_yet() {
+        const LINES: usize = 100;
+        let mut server = Server::start();
+        let [mut ann, mut bob] = ["ann", "bob"].map(|name| server.member(name));
+        let long = "x".repeat(LONGEST_LINE);
+        let heard = format!("ann: {long}");
+        for _ in 0..LINES {
+            ann.say(&long);
+            ann.hear(&heard);
+        }
+        server.signal("INT");
+        assert!(ann.next().expect("good-bye").starts_with("BYE"));
+        for _ in 0..LINES {
+            bob.hear(&heard);
+            bob.say("I am still reading");
+        }
+        assert!(bob.next().expect("good-bye").starts_with("BYE"));
+        bob.hear_end();
+        drop((ann, bob));
+        assert!(server.exit().success());
     }
 
     #[test]
@@ -487,7 +520,7 @@ impl Client {
     /// Reads from now on with a system call for every few bytes.
     fn in_small_bites(self) -> Self {
         assert!(self.reader.buffer().is_empty());
-        let reader = BufReader::with_capacity(64, self.reader.into_inner());
+        let reader = BufReader::with_capacity(16, self.reader.into_inner());
         Self { stream: self.stream, reader }
     }
 

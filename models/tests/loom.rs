@@ -9,8 +9,8 @@ use loom::future::block_on;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use models::{
-    ChannelId, ChannelReceiver, Flusher, Multiplexer, SendError, StreamEvent, StreamId, StreamSlab,
-    TrySendError,
+    ChannelId, ChannelReceiver, ChannelSelect, Flusher, Multiplexer, SendError, Share, StreamEvent, StreamId,
+    StreamSlab, TrySendError,
 };
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -262,6 +262,192 @@ fn two_receivers_against_wakes() {
         for receiver in receivers {
             receiver.join().unwrap();
         }
+    });
+}
+
+/// A channel is resumed while a receiver finds it paused and goes to sleep; its member was woken before.
+#[test]
+fn resume_channel_against_sleep() {
+    loom::model(|| {
+        let (multiplexer, mut receiver, _, feed) = idle_channel();
+        multiplexer.pause_channel(1).unwrap();
+        feed.push();
+        let resumer = thread::spawn(move || {
+            multiplexer.resume_channel(1).unwrap();
+            multiplexer
+        });
+        assert!(is_item(block_on(next(&mut receiver))));
+        resumer.join().unwrap();
+    });
+}
+
+/// A channel is paused and resumed while a receiver parks and its member is woken.
+#[test]
+fn pause_channel_against_wake_and_park() {
+    loom::model(|| {
+        let (multiplexer, mut receiver, _, feed) = idle_channel();
+        let pauser = thread::spawn(move || {
+            multiplexer.pause_channel(1).unwrap();
+            feed.push();
+            multiplexer.resume_channel(1).unwrap();
+            multiplexer
+        });
+        assert!(is_item(block_on(next(&mut receiver))));
+        pauser.join().unwrap();
+    });
+}
+
+/// A stream is paused and resumed while it is woken, and polled or not. Paused it is not polled; its wake is not lost.
+#[test]
+fn pause_stream_against_wake_and_poll() {
+    loom::model(|| {
+        let (multiplexer, mut receiver, id, feed) = idle_channel();
+        let pauser = thread::spawn(move || {
+            multiplexer.pause_stream(id).unwrap();
+            multiplexer.resume_stream(id).unwrap();
+            multiplexer
+        });
+        feed.push();
+        assert!(is_item(block_on(next(&mut receiver))));
+        pauser.join().unwrap();
+    });
+}
+
+/// A stream is paused while another thread wakes it: its item comes before that, or when it is resumed.
+#[test]
+fn pause_stream_against_wake() {
+    loom::model(|| {
+        let (multiplexer, mut receiver, id, feed) = idle_channel();
+        let waker = thread::spawn(move || feed.push());
+        multiplexer.pause_stream(id).unwrap();
+        assert!(poll_once(&mut receiver).is_pending());
+        waker.join().unwrap();
+        assert!(poll_once(&mut receiver).is_pending());
+        multiplexer.resume_stream(id).unwrap();
+        assert!(is_item(block_on(next(&mut receiver))));
+    });
+}
+
+/// A stream that is paused is moved and resumed while it is polled, and comes to rest nowhere.
+#[test]
+fn pause_and_move_against_poll() {
+    loom::model(|| {
+        let (multiplexer, mut from, id, feed) = idle_channel();
+        multiplexer.add_channel(2).unwrap();
+        let mut to = multiplexer.receiver(2).unwrap();
+        feed.wake();
+        let mover = thread::spawn(move || {
+            multiplexer.pause_stream(id).unwrap();
+            multiplexer.change_stream_channel(id, 2).unwrap();
+            feed.items.store(1, Ordering::Relaxed);
+            multiplexer.resume_stream(id).unwrap();
+            multiplexer
+        });
+        let mut event = block_on(next(&mut from));
+        if is_item(event) {
+            event = block_on(next(&mut from));
+        } else {
+            assert!(is_item(block_on(next(&mut to))));
+        }
+        assert_eq!(event, Some((id, StreamEvent::Moved(2))));
+        mover.join().unwrap();
+    });
+}
+
+type Select = ChannelSelect<Member, ()>;
+
+/// A select of two channels, with an idle member each, that knows that they are idle.
+fn idle_select() -> (Mux, Select, [Feed; 2]) {
+    let multiplexer = Mux::new();
+    let mut select = multiplexer.select();
+    let feeds = [1, 2].map(|channel| {
+        multiplexer.add_channel(channel).unwrap();
+        let (feed, member) = member();
+        multiplexer.add_stream(member, channel).unwrap();
+        select.add(channel, Share::new()).unwrap();
+        feed
+    });
+    assert!(poll_once(&mut select).is_pending());
+    (multiplexer, select, feeds)
+}
+
+fn is_item_of(event: Option<(ChannelId, StreamId, StreamEvent<()>)>, expected: ChannelId) -> bool {
+    matches!(event, Some((channel, _, StreamEvent::Item(()))) if channel == expected)
+}
+
+/// A member wakes its channel while the select asks that, and parks.
+#[test]
+fn wake_against_a_select() {
+    loom::model(|| {
+        let (_multiplexer, mut select, [_, feed]) = idle_select();
+        let waker = thread::spawn(move || {
+            feed.wake();
+            feed.push();
+        });
+        assert!(is_item_of(block_on(next(&mut select)), 2));
+        waker.join().unwrap();
+    });
+}
+
+/// Both channels wake at a time.
+#[test]
+fn two_wakes_against_a_select() {
+    loom::model(|| {
+        let (_multiplexer, mut select, feeds) = idle_select();
+        let wakers = feeds.map(|feed| thread::spawn(move || feed.push()));
+        let first = block_on(next(&mut select));
+        let other = if is_item_of(first, 1) { 2 } else { 1 };
+        assert!(is_item_of(first, 3 - other));
+        assert!(is_item_of(block_on(next(&mut select)), other));
+        wakers.into_iter().for_each(|waker| waker.join().unwrap());
+    });
+}
+
+/// A channel wakes while the select lets go of it: what it has is there for the next receiver; and the other one, which
+/// has its slot next, loses nothing.
+#[test]
+fn wake_against_removal_from_a_select() {
+    loom::model(|| {
+        let (multiplexer, mut select, [gone, feed]) = idle_select();
+        let waker = thread::spawn(move || {
+            gone.push();
+            feed.push();
+        });
+        assert!(select.remove(1));
+        assert!(is_item_of(block_on(next(&mut select)), 2));
+        let mut receiver = multiplexer.receiver(1).unwrap();
+        assert!(is_item(block_on(next(&mut receiver))));
+        waker.join().unwrap();
+    });
+}
+
+/// A select and a receiver share a channel; two items come, and each gets one.
+#[test]
+fn a_select_and_a_receiver_share() {
+    loom::model(|| {
+        let (multiplexer, mut select, [feed, _]) = idle_select();
+        let mut receiver = multiplexer.receiver(1).unwrap();
+        let other = thread::spawn(move || assert!(is_item(block_on(next(&mut receiver)))));
+        feed.push();
+        feed.push();
+        assert!(is_item_of(block_on(next(&mut select)), 1));
+        other.join().unwrap();
+    });
+}
+
+/// The channels are removed from the multiplexer while the select asks them, and parks: it ends.
+#[test]
+fn removal_of_channels_against_a_select() {
+    loom::model(|| {
+        let (multiplexer, mut select, _feeds) = idle_select();
+        let remover = thread::spawn(move || {
+            drop(multiplexer.remove_channel(1));
+            drop(multiplexer.remove_channel(2));
+        });
+        while let Some(event) = block_on(next(&mut select)) {
+            panic!("{event:?}: removed channels report nothing");
+        }
+        remover.join().unwrap();
     });
 }
 
@@ -833,6 +1019,51 @@ fn drive(flusher: &mut Flusher<futures_pending::Pending, Valve, ()>, flushed: &A
         Poll::Ready(_) => panic!("it neither fails nor ends"),
         Poll::Pending => Poll::Pending,
     }));
+}
+
+/// Polls the select until the sink is flushed.
+fn drive_select(select: &mut ChannelSelect<futures_pending::Pending, Valve>, flushed: &AtomicUsize) {
+    block_on(poll_fn(|cx| match Pin::new(&mut *select).poll_next(cx) {
+        _ if flushed.load(Ordering::Relaxed) != 0 => Poll::Ready(()),
+        Poll::Ready(_) => panic!("it neither fails nor ends"),
+        Poll::Pending => Poll::Pending,
+    }));
+}
+
+/// One leaves something unflushed, the first in this multiplexer, while the select parks.
+#[test]
+fn try_feed_against_a_select() {
+    loom::model(|| {
+        let Valves { multiplexer, id, flushed, .. } = valve(1);
+        let mut select = multiplexer.select();
+        select.add(1, Share::new()).unwrap();
+        let sending = thread::spawn({
+            let multiplexer = multiplexer.clone();
+            move || assert!(multiplexer.try_feed(id, ()).is_ok())
+        });
+        drive_select(&mut select, &flushed);
+        sending.join().unwrap();
+    });
+}
+
+/// A sink waits that nobody knows how to flush, until another is sent to.
+#[test]
+fn the_first_send_against_a_select() {
+    loom::model(|| {
+        let Valves { multiplexer, id, flushed, .. } = valve(1);
+        let mut select = multiplexer.select();
+        select.add(1, Share::new()).unwrap();
+        multiplexer.with_sink(id, |_| ()).unwrap();
+        let [open, others] = [1, 0].map(|value| Arc::new(AtomicUsize::new(value)));
+        let sink = Valve { open, flushed: others, shared: Arc::default() };
+        let other = multiplexer.add_stream_pair(sink, futures_pending::Pending, 1).unwrap();
+        let sending = thread::spawn({
+            let multiplexer = multiplexer.clone();
+            move || assert!(multiplexer.try_feed(other, ()).is_ok())
+        });
+        drive_select(&mut select, &flushed);
+        sending.join().unwrap();
+    });
 }
 
 /// One leaves something unflushed while the flusher parks.

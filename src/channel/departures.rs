@@ -21,6 +21,7 @@ use crate::event::Departure;
 use crate::id::StreamId;
 use std::any::Any;
 use std::collections::VecDeque;
+use std::iter;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -70,6 +71,8 @@ pub(super) struct Departures {
     /// Whether moves and removals are reported.
     reported: bool,
     queue: VecDeque<Untold>,
+    /// The departures in the queue, and those that are held back and will be reported.
+    unread: usize,
     /// How many are to be reported before any turn.
     due: usize,
     /// How many behind these are the next batch.
@@ -96,6 +99,7 @@ impl Departures {
         Self {
             reported,
             queue: VecDeque::new(),
+            unread: 0,
             due: 0,
             marked: 0,
             mark: (0, 0),
@@ -111,11 +115,21 @@ impl Departures {
         self.queue.is_empty()
     }
 
+    /// How many departures happened and were not received.
+    pub(super) fn unread(&self) -> usize {
+        self.unread
+    }
+
     pub(super) fn push(&mut self, id: StreamId, departure: Departure, cursor: usize) {
-        // The end of a stream is always reported: it takes the place of an item.
-        if self.reported || departure == Departure::Ended {
+        if self.is_reported(departure) {
+            self.unread += 1;
             self.enqueue(Untold::Departed(id, departure), cursor);
         }
+    }
+
+    /// The end of a stream is always reported: it takes the place of an item.
+    fn is_reported(&self, departure: Departure) -> bool {
+        self.reported || departure == Departure::Ended
     }
 
     /// A panic goes before all else.
@@ -126,6 +140,11 @@ impl Departures {
 
     /// Lets a stream that was moved to slot `key` wait behind what is in the queue; `None` if it need not.
     pub(super) fn push_arrival(&mut self, id: StreamId, key: usize, cursor: usize) -> Option<Entry> {
+        // Where only ends are reported none is its own: a stream that has ended does not come back. So no arrivals pile up
+        // in such a channel, of streams that came and went.
+        if !self.reported {
+            return None;
+        }
         if self.queue.len() <= LOOKED_THROUGH {
             let is_of = |untold: &Untold| matches!(untold, Untold::Departed(of, _) if *of == id);
             if !self.queue.iter().any(is_of) {
@@ -191,6 +210,7 @@ impl Departures {
     pub(super) fn pop(&mut self, spent: &mut Spent) -> Untold {
         self.due -= 1;
         let untold = self.queue.pop_front().expect("as many are there as are due");
+        self.unread -= usize::from(matches!(untold, Untold::Departed(..)));
         if self.queue.is_empty() && self.queue.capacity() > ROOM_KEPT {
             spent.0 = mem::take(&mut self.queue);
         }
@@ -199,6 +219,7 @@ impl Departures {
 
     /// Holds back the departure of a stream that is being polled.
     pub(super) fn hold(&mut self, id: StreamId, departure: Departure) {
+        self.unread += usize::from(self.is_reported(departure));
         self.held.push(Held { id, first: departure, more: Vec::new() });
     }
 
@@ -207,16 +228,21 @@ impl Departures {
     ///
     /// Cost: a walk through the streams whose stay ended while they are polled, not through their departures.
     pub(super) fn hold_behind(&mut self, id: StreamId, departure: Departure) -> bool {
-        let held = self.held.iter_mut().find(|held| held.id == id);
-        held.map(|held| held.more.push(departure)).is_some()
+        let Some(at) = self.held.iter().position(|held| held.id == id) else { return false };
+        self.held[at].more.push(departure);
+        self.unread += usize::from(self.is_reported(departure));
+        true
     }
 
     /// The poll of a stream has returned: its departures are held back no more.
     pub(super) fn release(&mut self, id: StreamId, cursor: usize) {
         let Some(at) = self.held.iter().position(|held| held.id == id) else { return };
         let Held { first, more, .. } = self.held.remove(at);
-        self.push(id, first, cursor);
-        more.into_iter().for_each(|departure| self.push(id, departure, cursor));
+        for departure in iter::once(first).chain(more) {
+            // It was counted when it was held.
+            self.unread -= usize::from(self.is_reported(departure));
+            self.push(id, departure, cursor);
+        }
     }
 
     /// The cursor is somewhere else now: the batch that waits begins its round anew.
@@ -231,7 +257,7 @@ impl Departures {
 
     /// Gives back all, to be dropped with no lock held: nobody will receive it.
     pub(super) fn clear(&mut self) -> Spent {
-        (self.due, self.marked) = (0, 0);
+        (self.due, self.marked, self.unread) = (0, 0, 0);
         self.held.clear();
         Spent(mem::take(&mut self.queue))
     }

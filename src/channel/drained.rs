@@ -12,8 +12,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// Completes when a channel is closed and no stream is in it; from
-/// [`Multiplexer::drained`](crate::Multiplexer::drained).
+/// A future that completes when a channel is closed and no stream is in it. Returned by
+/// [`Multiplexer::drained`](crate::Multiplexer::drained), which has an example.
 #[must_use = "futures do nothing unless awaited"]
 pub struct Drained<'a, St, Si> {
     registry: &'a Registry<St, Si>,

@@ -1,6 +1,7 @@
 //! [`ChannelReceiver`]: a channel as a [`Stream`].
 
 use crate::channel::Channel;
+use crate::channel::pace::Pace;
 use crate::error::MultiplexerError;
 use crate::event::StreamEvent;
 use crate::id::{ChannelId, StreamId};
@@ -10,10 +11,11 @@ use crate::wait_list::Waiter;
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 mod recv_many;
 
@@ -21,7 +23,7 @@ pub use recv_many::RecvMany;
 
 /// How many events one poll of [`ChannelReceiver::recv_many`] takes at most, so that it comes to an end though a
 /// stream always has an item, or a million departures wait.
-const EVENTS_PER_POLL: usize = 4096;
+pub(crate) const EVENTS_PER_POLL: usize = 4096;
 
 /// Receives what the streams of one channel yield, and learns when they leave it.
 ///
@@ -80,6 +82,7 @@ pub struct ChannelReceiver<St, Si = ()> {
     registry: Arc<Registry<St, Si>>,
     channel: Arc<Channel<St>>,
     waiter: Waiter,
+    pace: Pace,
     terminated: bool,
 }
 
@@ -90,13 +93,39 @@ impl<St, Si> ChannelReceiver<St, Si> {
     ) -> Result<Self, MultiplexerError> {
         let channel = registry.attach(channel)?;
         let registry = Arc::clone(registry);
-        Ok(Self { registry, channel, waiter: Waiter::default(), terminated: false })
+        Ok(Self { registry, channel, waiter: Waiter::default(), pace: Pace::new(None), terminated: false })
     }
 
     /// The channel it receives from.
     #[must_use]
     pub fn channel_id(&self) -> ChannelId {
         self.channel.id()
+    }
+
+    /// After how many events in a row, with no `Pending` in between, it lets the executor run: it wakes its task and
+    /// returns `Pending` once. `None`, as at first: never. [`ChannelSelect::yield_every`](crate::ChannelSelect::yield_every)
+    /// says why and how well that does with which executor.
+    ///
+    /// Without it, a stream that always has an item, and takes no part in a cooperative budget, never lets the thread go:
+    /// a timeout around the loop does not fire.
+    ///
+    /// ```
+    /// # use futures::{FutureExt, StreamExt, stream};
+    /// # use std::num::NonZeroU32;
+    /// # use stream_multiplexer::Multiplexer;
+    /// # let multiplexer = Multiplexer::without_sinks();
+    /// # multiplexer.add_channel(1)?;
+    /// # multiplexer.add_stream(stream::repeat(()), 1)?;
+    /// let mut receiver = multiplexer.receiver(1)?;
+    /// receiver.yield_every(NonZeroU32::new(1));
+    /// assert!(receiver.next().now_or_never().is_some());
+    /// assert!(receiver.next().now_or_never().is_none(), "it yields");
+    /// assert!(receiver.next().now_or_never().is_some());
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
+    pub fn yield_every(&mut self, events: Option<NonZeroU32>) -> &mut Self {
+        self.pace = Pace::new(events);
+        self
     }
 }
 
@@ -156,8 +185,12 @@ impl<St: Stream, Si> ChannelReceiver<St, Si> {
         if limit == 0 {
             return Poll::Ready(0);
         }
+        if self.pace.is_over() && self.pace.rests() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let mut received = 0;
-        ready!(self.channel.poll_events(cx, &mut self.waiter, &*self.registry, |event| {
+        let polled = self.channel.poll_events(cx, &mut self.waiter, &*self.registry, |event| {
             buffer.push(event);
             received += 1;
             if received == limit.min(EVENTS_PER_POLL) {
@@ -165,7 +198,12 @@ impl<St: Stream, Si> ChannelReceiver<St, Si> {
             } else {
                 ControlFlow::Continue(())
             }
-        }));
+        });
+        if polled.is_pending() {
+            self.pace.begin();
+            return Poll::Pending;
+        }
+        self.pace.note(received);
         self.terminated = received == 0;
         Poll::Ready(received)
     }
@@ -176,9 +214,19 @@ impl<St: Stream, Si> Stream for ChannelReceiver<St, Si> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        let event = ready!(this.channel.poll_event(cx, &mut this.waiter, &*this.registry));
-        this.terminated = event.is_none();
-        Poll::Ready(event)
+        if this.pace.is_over() && this.pace.rests() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let polled = this.channel.poll_event(cx, &mut this.waiter, &*this.registry);
+        match &polled {
+            Poll::Ready(event) => {
+                this.terminated = event.is_none();
+                this.pace.note(1);
+            }
+            Poll::Pending => this.pace.begin(),
+        }
+        polled
     }
 }
 

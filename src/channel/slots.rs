@@ -7,9 +7,15 @@
 //! | `Present` | here | takes it, `Away` | vacant, and takes the stream |
 //! | `Queued` | here, but its arrival waits in the queue of departures | nothing | vacant, and takes the stream |
 //! | `Away` | being polled by a receiver of this channel | notes that it was woken | `Leaving` |
+//! | `Paused` | here, and has no turns; its arrival may wait in the queue | nothing | vacant, and takes the stream |
+//! | `PausedAway` | being polled by a receiver of this channel, and then `Paused` | nothing | `Leaving` |
 //! | `Leaving` | the same, but its stay here is over | nothing | |
 //! | `Expected` | being polled by a receiver of the channel it came from | nothing | vacant |
+//! | `PausedExpected` | the same, and then `Paused` | nothing | vacant |
 //! | `Ended` | over, and kept with its sink | nothing | vacant, and takes the stream |
+//!
+//! Pausing makes `Present` and `Queued` `Paused`, `Away` `PausedAway`, and `Expected` `PausedExpected`; resuming makes them
+//! what they were, with a turn to come, so that no wake is lost that nobody noted meanwhile.
 //!
 //! When the poll returns, `Away` becomes `Present` (or `Ended`), and `Leaving` vacant: only then is the departure
 //! there to be reported, after the item that this last poll may have brought. A member returned to a `Leaving` slot
@@ -17,6 +23,8 @@
 //! `Expected` slot of another channel, or nowhere. A slot is not vacant before the poll of its stream returned,
 //! so the receiver never finds another tenant in it.
 
+mod counts;
+mod pausing;
 mod stays;
 mod whole;
 
@@ -28,6 +36,7 @@ use crate::engine::bit_set::BitSet;
 use crate::engine::rotation::Rotation;
 use crate::event::Departure;
 use crate::id::StreamId;
+use counts::Counts;
 use slab::Slab;
 use std::mem;
 use std::ops::BitOr;
@@ -44,16 +53,24 @@ pub(super) struct State<St> {
     members: usize,
     /// Those that ended and are kept.
     ended: usize,
+    /// Those of the `members` that are paused.
+    paused: usize,
+    pub(super) counts: Counts,
     /// How many [`ChannelReceiver`](crate::ChannelReceiver)s there are.
     pub(super) receivers: usize,
     phase: Phase,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// In this order, so that one comparison tells those that have turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     Open,
     /// Admits nobody. Ends when it is empty.
     Closed,
+    /// `Open`, but nothing is received from it.
+    Paused,
+    /// `Closed`, but nothing is received from it.
+    PausedClosed,
     /// Has ended.
     Removed,
 }
@@ -71,14 +88,32 @@ pub(crate) enum Slot<St> {
         /// It was `Queued`, and is to be again; else 0.
         entry: Entry,
     },
+    Paused {
+        /// If it is `Queued` as well; else 0.
+        entry: Entry,
+        member: BoxedMember<St>,
+    },
+    PausedAway {
+        pair: usize,
+        /// As in `Away`.
+        entry: Entry,
+    },
     Leaving,
     Expected {
         pair: usize,
         /// A key of [`State::expected`]: short, so that the slot is not larger for it.
         waker: u32,
     },
+    /// As `Expected`.
+    PausedExpected {
+        pair: usize,
+        waker: u32,
+    },
     Ended(BoxedMember<St>),
 }
+
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Slot<()>>() == 16);
 
 /// How many turns that bring nothing are taken at one lock pair: of stale wakes, for example.
 const TURNS_IN_VAIN: usize = 64;
@@ -140,6 +175,14 @@ enum Vacated<St> {
     Expected(usize),
 }
 
+/// A stream whose stay was ended by a move or a removal.
+pub(crate) struct Left<St> {
+    /// `None` if it is being polled.
+    pub(crate) member: Option<BoxedMember<St>>,
+    pub(crate) is_paused: bool,
+    pub(crate) wake: Wake,
+}
+
 /// A stream that was taken out of its channel with its pair, by the pair's key in the registry. `None` if it is
 /// being polled.
 pub(crate) type Taken<St> = (usize, Option<BoxedMember<St>>);
@@ -150,7 +193,7 @@ impl<St> State<St> {
     /// is nobody's. `None` in all others: then ask [`next_turn`](Self::next_turn).
     #[inline]
     pub(super) fn next_poll(&mut self) -> Option<Next<St>> {
-        if self.phase == Phase::Removed || !self.departures.is_empty() {
+        if !self.phase.has_turns() || !self.departures.is_empty() {
             return None;
         }
         if let Some(key) = self.slots.next_turn() {
@@ -165,8 +208,8 @@ impl<St> State<St> {
     /// The next turn, or what is to be reported before it. `spent` is to be dropped with no lock held.
     #[inline(never)]
     pub(super) fn next_turn(&mut self, spent: &mut Spent) -> (Turn<St>, Wake) {
-        if self.phase == Phase::Removed {
-            return (Turn::Ended, Wake::NONE);
+        if !self.phase.has_turns() {
+            return (self.without_turns(), Wake::NONE);
         }
         let mut wake = Wake::NONE;
         for _ in 0..TURNS_IN_VAIN {
@@ -174,6 +217,7 @@ impl<St> State<St> {
                 match self.departures.pop(spent) {
                     // Who sleeps was woken when it was put there; but has the channel ended now?
                     Untold::Departed(id, departure) => {
+                        self.counts.told += 1;
                         return (Turn::Departed(id, departure), wake | self.wake_if_ended());
                     }
                     Untold::Panicked(panic) => {
@@ -214,21 +258,15 @@ impl<St> State<St> {
     #[inline(always)]
     fn take_turn(&mut self, key: usize) -> Option<BoxedMember<St>> {
         self.slots.clear_ready(key);
-        match self.slots.slots_mut().get_mut(key) {
-            Some(slot @ Slot::Present(_)) => {
-                let Slot::Present(member) = mem::replace(slot, Slot::Leaving) else {
-                    unreachable!("matched above")
-                };
-                *slot = Slot::Away { pair: member.id.key(), woken: false, entry: 0 };
-                return Some(member);
-            }
-            Some(Slot::Away { woken, .. }) => *woken = true,
-            // Made ready when its stream comes, or may have turns.
-            Some(Slot::Leaving | Slot::Expected { .. } | Slot::Queued { .. }) => {}
-            // A stale wake.
-            Some(Slot::Ended(_)) | None => {}
-        }
-        None
+        // It may be a stale wake's.
+        let slot = self.slots.slots_mut().get_mut(key)?;
+        let Slot::Present(member) = slot else {
+            slot.pass_over();
+            return None;
+        };
+        let away = Slot::Away { pair: member.id.key(), woken: false, entry: 0 };
+        let Slot::Present(member) = mem::replace(slot, away) else { unreachable!("matched above") };
+        Some(member)
     }
 
     /// Lets a stream have turns that waited in the queue, if it is still here for that.
@@ -241,6 +279,10 @@ impl<St> State<St> {
             }
             Slot::Away { pair, entry, .. } if entry == let_in => {
                 *slot = Slot::Away { pair, woken: true, entry: 0 };
+            }
+            Slot::Paused { entry, member } if entry == let_in => *slot = Slot::Paused { entry: 0, member },
+            Slot::PausedAway { pair, entry } if entry == let_in => {
+                *slot = Slot::PausedAway { pair, entry: 0 }
             }
             other => *slot = other,
         }
@@ -262,17 +304,27 @@ impl<St> State<St> {
         ready: bool,
     ) -> (Option<BoxedMember<St>>, Wake) {
         let slot = &mut self.slots.slots_mut()[key];
+        let Slot::Away { woken, entry: 0, .. } = *slot else { return self.put_back_elsewhere(key, member) };
+        *slot = Slot::Present(member);
+        if !(ready || woken) {
+            return (None, Wake::NONE);
+        }
+        self.slots.set_ready(key);
+        (None, self.wake())
+    }
+
+    /// Out of line, so that the frequent case is one comparison.
+    #[cold]
+    #[inline(never)]
+    fn put_back_elsewhere(&mut self, key: usize, member: BoxedMember<St>) -> (Option<BoxedMember<St>>, Wake) {
+        let slot = &mut self.slots.slots_mut()[key];
         match *slot {
-            Slot::Away { woken, entry: 0, .. } => {
-                *slot = Slot::Present(member);
-                if !(ready || woken) {
-                    return (None, Wake::NONE);
-                }
-                self.slots.set_ready(key);
-                (None, self.wake())
-            }
             Slot::Away { entry, .. } => {
                 *slot = Slot::Queued { entry, member };
+                (None, Wake::NONE)
+            }
+            Slot::PausedAway { entry, .. } => {
+                *slot = Slot::Paused { entry, member };
                 (None, Wake::NONE)
             }
             Slot::Leaving => {
@@ -290,6 +342,10 @@ impl<St> State<St> {
         let (member, entry) = match mem::replace(slot, Slot::Leaving) {
             Slot::Present(member) => (member, 0),
             Slot::Queued { entry, member } => (member, entry),
+            Slot::Paused { entry, member } => {
+                *slot = Slot::PausedAway { pair: member.id.key(), entry };
+                return Ok(member);
+            }
             other => {
                 let is_ended = matches!(other, Slot::Ended(_));
                 *slot = other;
@@ -298,6 +354,17 @@ impl<St> State<St> {
         };
         *slot = Slot::Away { pair: member.id.key(), woken: false, entry };
         Ok(member)
+    }
+}
+
+impl<St> Slot<St> {
+    /// It is its turn, and its stream is not to be polled. One that comes, may have turns again or is resumed is made ready
+    /// then; one that has ended was woken by a stale wake.
+    #[cold]
+    fn pass_over(&mut self) {
+        if let Self::Away { woken, .. } = self {
+            *woken = true;
+        }
     }
 }
 

@@ -83,7 +83,10 @@ impl<St: Stream> Channel<St> {
                 Poll::Pending => (false, false),
             };
             state = self.state.lock();
-            if !gave {
+            if gave {
+                state.counts.items += 1;
+            } else {
+                state.counts.in_vain += 1;
                 patience.note(state.was_woken(key));
             }
             let (orphan, wake) = state.put_back(key, member, gave);

@@ -189,6 +189,12 @@ impl ReadySet {
         self.cursor = cursor;
     }
 
+    /// Whether any key was woken and that was not absorbed yet.
+    #[inline]
+    pub(crate) fn is_woken(&self) -> bool {
+        !self.wakes.peek().is_empty()
+    }
+
     /// Whether `key` was woken and that was not absorbed yet.
     #[inline]
     pub(crate) fn was_woken(&self, key: usize) -> bool {

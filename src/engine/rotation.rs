@@ -141,6 +141,12 @@ impl<T> Rotation<T> {
         self.ready.remove(key);
     }
 
+    /// Whether any slot was woken since wakes were last absorbed, by [`next_turn`](Self::next_turn).
+    #[inline]
+    pub(crate) fn is_woken(&self) -> bool {
+        self.ready.is_woken()
+    }
+
     /// Whether the slot was woken since its turn began: in its own poll, as a rule.
     #[inline]
     pub(crate) fn was_woken(&self, key: usize) -> bool {

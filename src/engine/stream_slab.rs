@@ -15,13 +15,13 @@ mod recv_many;
 pub use iter::{IntoIter, Iter, IterMut};
 pub use recv_many::RecvMany;
 
-/// A set of streams, polled as one, fairly; each has a key, as in a [`slab`].
+/// A set of streams, polled as one, fairly. Each has a key, as in a [`slab`].
 ///
 /// **Keys are reused**: once a stream has ended or was removed, a later [`insert`](Self::insert) may return
-/// its key.
+/// its key. For keys of your own there is [`StreamMap`](crate::StreamMap).
 ///
-/// As a [`Stream`] it yields `(key, Some(item))`, and `(key, None)` once when that stream has ended (it
-/// is gone then). An empty slab yields `None`; it may be filled and polled again.
+/// As a [`Stream`] it yields `(key, Some(item))`. When a stream has ended, the slab drops it and yields `(key, None)`,
+/// once. An empty slab yields `None`. It may be filled and polled again.
 ///
 /// ```
 /// use futures::{StreamExt, executor::block_on, stream};
@@ -41,10 +41,9 @@ pub use recv_many::RecvMany;
 /// });
 /// ```
 ///
-/// The streams are `Unpin`, because the slab stores them inline and hands them back. A stream that awaits
-/// something in an `async` block of its own is not `Unpin`: those of `async_stream::stream!`, for example, and of
-/// `unfold`, `then` or `once` with such a block. The compiler refuses it where it is inserted. Give the slab a
-/// `Pin<Box<_>>` of it, by `Box::pin`:
+/// The streams must be `Unpin`, because the slab stores them inline and returns them. A stream with an `async` block inside
+/// is not `Unpin`: those of `async_stream::stream!`, for example, and of `unfold`, `then` or `once` with such a block. The
+/// compiler rejects it where it is inserted. Insert `Box::pin(stream)` instead:
 ///
 /// ```
 /// use futures::stream;
@@ -68,7 +67,7 @@ pub use recv_many::RecvMany;
 /// | `SelectAll::push` | [`insert`](Self::insert), which returns a key |
 /// | an item of `SelectAll` or `StreamMap` | `(key, Some(item))` |
 /// | the end of a member, which is silent in `SelectAll` | `(key, None)` |
-/// | `StreamMap::remove(&key)` | [`remove(key)`](Self::remove); keys are given out, not chosen |
+/// | `StreamMap::remove(&key)` | [`remove(key)`](Self::remove); keys are given out. [`StreamMap`](crate::StreamMap) has keys of your own |
 /// | `StreamMap::next_many` | [`recv_many`](Self::recv_many) |
 ///
 /// # Fairness
@@ -76,30 +75,30 @@ pub use recv_many::RecvMany;
 /// Members have their turns round-robin. Between two turns of one member, every member that was ready when the first
 /// of them began has one turn. A turn is one poll.
 ///
-/// A member is ready when it was inserted, when its last turn gave an item, and when its wake has returned. (If another
-/// thread is in the middle of waking a member whose key is near, a wake that returns meanwhile may count only from when
-/// that one has returned, too. It is not lost.)
+/// A member is ready when it was inserted, when its last turn yielded an item, and when its waker was called and that call
+/// has returned. (While another thread is in the middle of waking a member with a key nearby, a member that was woken may
+/// be passed over until that thread has gone on. No wake is lost.)
 ///
 /// # Cost
 ///
-/// Finding the next ready member takes a few loads, whatever their number. A member that is always ready
-/// costs no atomic read-modify-write; a wake costs one, or a [few](crate#cost) if another one waits to be
-/// received. Nothing is allocated per item, per wake and per wait, nor per
-/// [`insert`](Self::insert) and [`remove`](Self::remove) once the slab has grown: a slot keeps its waker
-/// for its next member. Memory is given back by [`shrink_to_fit`](Self::shrink_to_fit).
+/// The slab finds the next ready member by a few loads, however many there are. It polls only members that were woken, added
+/// or yielded an item. A member that is always ready costs no atomic operation; a wake costs one, or a
+/// [few](crate::guide::costs) if others wait to be received. Nothing is allocated per item, wake or wait, nor per
+/// [`insert`](Self::insert) and [`remove`](Self::remove) once the slab has grown, because a slot keeps its waker for its
+/// next member. [`shrink_to_fit`](Self::shrink_to_fit) gives memory back.
 ///
 /// # Yielding
 ///
 /// One call polls at most 64 members in vain, and at most two in a row that wake themselves in their own
 /// poll (as all of them do when tokio's cooperative budget is used up). Then it wakes its task and returns
-/// `Pending`, so that the executor can run others.
+/// `Pending`, so that the executor can run other tasks.
 ///
-/// Members that were not woken are not polled, but for one case. Foreign I/O may keep the waker of a member that is gone,
-/// and wake it later: such a stale wake polls the next member of the same key once, in vain.
+/// A member that was not woken is not polled, with one exception. Foreign I/O may keep the waker of a member that is gone
+/// and call it later. Such a stale wake polls the next member with the same key once, in vain.
 ///
-/// **Items do not make it yield.** A member that always has an item, and does not take part in a cooperative budget,
-/// makes every `next()` ready at once. A loop over these never lets the executor go: no other task of that thread has
-/// its turn, and a timeout around the loop never fires. Yield every few items:
+/// **Items do not make it yield.** A member that always has an item, and takes no part in a cooperative budget, makes
+/// every `next()` ready immediately. A loop over them never lets the thread go: no other task on it runs, and a timeout
+/// around the loop never fires. Yield every few items:
 ///
 /// ```
 /// use futures::{StreamExt, stream};
@@ -124,20 +123,18 @@ pub use recv_many::RecvMany;
 ///
 /// # Panics
 ///
-/// When a member's poll panics, or its drop when it has ended, the panic reaches the caller. That member is
-/// not polled again; the next call drops it and yields its `(key, None)`, unless its key has another stream
-/// by then. All others go on.
+/// A panic in a member's poll, or in its drop when it has ended, reaches the caller. That member is not polled again. The
+/// next call drops it and yields its `(key, None)`, unless its key has another stream by then. All others go on.
 ///
-/// Whatever drops several streams drops all of them, also when the drop of one panics. The first panic goes on after
-/// that, the others are swallowed. While the thread unwinds already, all are swallowed.
+/// A method that drops several streams drops all of them, even if the drop of one panics. Then the first panic goes on,
+/// and the others are swallowed. While the thread is already unwinding, all are swallowed.
 ///
-/// A panic of a task's waker reaches whoever woke it, be it a member's I/O, [`insert`](Self::insert) or
-/// [`remove`](Self::remove); what was called is done all the same.
+/// A panic of a task's waker reaches the code that woke it: a member's I/O, [`insert`](Self::insert) or
+/// [`remove`](Self::remove). The method has done its work all the same.
 ///
 /// # Cancel safety
 ///
-/// An item that was taken out of a member is returned by the same call, so `next()` loses nothing
-/// when it is dropped.
+/// The call that takes an item from a member returns it. So dropping a `next()` loses nothing.
 pub struct StreamSlab<St> {
     members: Rotation<Member<St>>,
     waiter: Waiter,
@@ -160,14 +157,13 @@ struct Member<St> {
 }
 
 impl<St> StreamSlab<St> {
-    /// Makes an empty slab. Allocates one small block, for the tasks that will wait.
+    /// Creates an empty slab. Allocates one small block, for the tasks that will wait.
     #[must_use]
     pub fn new() -> Self {
         Self::with_capacity(0)
     }
 
-    /// Makes an empty slab with room for `capacity` members. Their wakers are still allocated one by
-    /// one when a slot is first used.
+    /// Creates an empty slab with room for `capacity` members. A waker is still allocated when a slot is first used.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
         Self {
@@ -178,8 +174,8 @@ impl<St> StreamSlab<St> {
         }
     }
 
-    /// Adds a stream and returns its key. It is ready at once, and the task that waits for the slab, if
-    /// any, is woken. A stream that is not `Unpin` comes by [`Box::pin`]; see [above](Self).
+    /// Adds a stream and returns its key. The stream is ready, and the task that waits for the slab, if any, is woken.
+    /// Wrap a stream that is not `Unpin` in [`Box::pin`]; see [above](Self).
     ///
     /// # Panics
     ///
@@ -193,6 +189,11 @@ impl<St> StreamSlab<St> {
         key
     }
 
+    /// The key that the next [`insert`](Self::insert) returns.
+    pub(crate) fn vacant_key(&self) -> usize {
+        self.members.slots().vacant_key()
+    }
+
     fn add(&mut self, stream: St) -> usize {
         let key = self.members.fill_with(|waker| Member { stream, waker });
         self.terminated = false;
@@ -202,8 +203,18 @@ impl<St> StreamSlab<St> {
         key
     }
 
-    /// Removes a stream and hands it back. Nothing more is yielded for it. If it was the last, the task that
-    /// waits for the slab is woken, for `None`.
+    /// Removes a stream and returns it. Nothing more is yielded for it. If it was the last, the task that waits for the
+    /// slab is woken, to get `None`.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::StreamSlab;
+    ///
+    /// let mut slab = StreamSlab::new();
+    /// let key = slab.insert(stream::pending::<u8>());
+    /// assert!(slab.remove(key).is_some());
+    /// assert!(slab.remove(key).is_none());
+    /// ```
     pub fn remove(&mut self, key: usize) -> Option<St> {
         let mut stream = self.take(key);
         if stream.is_some() && self.is_empty() {
@@ -221,14 +232,14 @@ impl<St> StreamSlab<St> {
         Some(stream)
     }
 
-    /// The stream at `key`.
+    /// Returns the stream at `key`.
     #[must_use]
     pub fn get(&self, key: usize) -> Option<&St> {
         self.members.slots().get(key).map(|member| &member.stream)
     }
 
-    /// The stream at `key`. If it was changed so that it may have an item now, it must wake its task
-    /// itself, as on any other change; or remove it and insert it again.
+    /// Returns the stream at `key`. If you change it so that it may have an item now, it must wake its task itself, as
+    /// after any other change. Or remove it and insert it again.
     pub fn get_mut(&mut self, key: usize) -> Option<&mut St> {
         self.members.slots_mut().get_mut(key).map(|member| &mut member.stream)
     }
@@ -245,25 +256,25 @@ impl<St> StreamSlab<St> {
         self.members.slots().len()
     }
 
-    /// Whether there are none.
+    /// Whether there is no stream.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.members.slots().is_empty()
     }
 
-    /// How many streams fit before the storage grows.
+    /// How many streams it has room for before it allocates.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.members.slots().capacity()
     }
 
-    /// Drops all streams. All memory is kept for the next ones; [`shrink_to_fit`](Self::shrink_to_fit) gives it back.
+    /// Drops all streams. The memory is kept for later ones; [`shrink_to_fit`](Self::shrink_to_fit) gives it back.
     ///
     /// Cost: a walk through the slots.
     ///
     /// # Panics
     ///
-    /// When the drop of a stream panics, after all are dropped.
+    /// If the drop of a stream panics. All of them are dropped.
     pub fn clear(&mut self) {
         self.untold = None;
         let was_empty = self.is_empty();
@@ -275,13 +286,13 @@ impl<St> StreamSlab<St> {
         steps.finish();
     }
 
-    /// Gives memory back. What is kept is in proportion to the highest key in use; for an empty slab that is what
+    /// Gives memory back. What stays is in proportion to the highest key in use; for an empty slab that is what
     /// [`new`](Self::new) allocates. Keys stay as they are.
     ///
-    /// A slab does not shrink by itself, so that streams may come and go without an allocation. Vacant slots below the
-    /// highest key in use stay, but without their wakers: one is allocated when such a slot is used again.
+    /// A slab does not shrink by itself, so that streams can come and go without an allocation. Vacant slots below the
+    /// highest key in use stay, without their wakers; a waker is allocated when such a slot is used again.
     ///
-    /// Wakers that foreign I/O still holds of streams that are gone stay valid, and keep what they need.
+    /// Wakers of former streams that foreign I/O still holds stay valid, and keep what they need.
     ///
     /// Cost: a walk through the slots.
     ///
@@ -314,8 +325,8 @@ impl<St> StreamSlab<St> {
     ///
     /// # Panics
     ///
-    /// When `keep` panics: it is not asked again, and the streams that it was not asked for are kept. When the drop of
-    /// a stream panics, after `keep` was asked for all.
+    /// If `keep` panics: it is not called again, and the streams that it was not called for are kept. If the drop of a
+    /// stream panics, after `keep` was called for all.
     pub fn retain(&mut self, mut keep: impl FnMut(usize, &mut St) -> bool) {
         let was_empty = self.is_empty();
         let mut steps = Steps::default();
@@ -333,14 +344,14 @@ impl<St> StreamSlab<St> {
         steps.finish();
     }
 
-    /// The streams with their keys, in the order of the keys.
+    /// Returns an iterator over the keys and their streams, in the order of the keys.
     #[must_use]
     pub fn iter(&self) -> Iter<'_, St> {
         Iter::new(self.members.slots().iter())
     }
 
-    /// The streams with their keys, in the order of the keys. See [`get_mut`](Self::get_mut) on changing
-    /// them.
+    /// Returns an iterator over the keys and their streams, in the order of the keys. See [`get_mut`](Self::get_mut) on
+    /// changing them.
     pub fn iter_mut(&mut self) -> IterMut<'_, St> {
         IterMut::new(self.members.slots_mut().iter_mut())
     }

@@ -1,5 +1,28 @@
 //! Coming from another crate, side by side.
 //!
+//! # From `StreamMap` of tokio-stream
+//!
+//! [`StreamMap`](crate::StreamMap) has the same shape. Change the import, and say what becomes of `(key, None)`, the end of
+//! a stream, which tokio's does not report. Yours may have a thousand idle streams then: only those that woke are polled.
+//!
+//! ```
+//! use futures::{StreamExt, executor::block_on, stream};
+//! use stream_multiplexer::StreamMap; // was: use tokio_stream::StreamMap;
+//!
+//! let mut map = StreamMap::new();
+//! map.insert("a", stream::iter([1, 2]));
+//! map.insert("b", stream::iter([3, 4]));
+//! let mut sum = 0;
+//! block_on(async {
+//!     while let Some((_key, number)) = map.next().await {
+//!         sum += number.unwrap_or(0); // was: sum += number
+//!     }
+//! });
+//! assert_eq!(sum, 10);
+//! ```
+//!
+//! Where keys may be given out, and need not be chosen, [`StreamSlab`](crate::StreamSlab) spares the hashing.
+//!
 //! # From `SelectAll`
 //!
 //! [`StreamSlab`](crate::StreamSlab) takes its place. It waits for new members where `SelectAll` ends, reports ends, and

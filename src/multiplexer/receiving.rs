@@ -3,6 +3,7 @@
 use super::Multiplexer;
 use crate::channel::receiver::ChannelReceiver;
 use crate::channel::recv::{Recv, try_recv};
+use crate::channel::select::ChannelSelect;
 use crate::error::{MultiplexerError, TryRecvError};
 use crate::id::{ChannelId, StreamId};
 use futures_core::Stream;
@@ -83,5 +84,31 @@ impl<St: Stream, Si> Multiplexer<St, Si> {
     /// [`UnknownChannel`](MultiplexerError::UnknownChannel).
     pub fn receiver(&self, channel: ChannelId) -> Result<ChannelReceiver<St, Si>, MultiplexerError> {
         ChannelReceiver::new(self.registry(), channel)
+    }
+
+    /// A receiver for several channels: a [`Stream`] of their events, by priority and weight. There is none in it yet:
+    /// [add](ChannelSelect::add) them.
+    ///
+    /// Cost: it [flushes what is unflushed](ChannelSelect::drive_flushes), so if nobody does that yet it looks at every
+    /// sink once.
+    ///
+    /// ```
+    /// use futures::{StreamExt, executor::block_on, stream};
+    /// use stream_multiplexer::{Multiplexer, Share, StreamEvent};
+    ///
+    /// let multiplexer = Multiplexer::without_sinks();
+    /// multiplexer.add_channel(1)?;
+    /// multiplexer.add_channel(2)?;
+    /// let id = multiplexer.add_stream(stream::iter(["hello"]), 2)?;
+    ///
+    /// let mut select = multiplexer.select();
+    /// select.add(1, Share::new())?;
+    /// select.add(2, Share::new().priority(1))?;
+    /// assert_eq!(block_on(select.next()), Some((2, id, StreamEvent::Item("hello"))));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
+    #[must_use]
+    pub fn select(&self) -> ChannelSelect<St, Si> {
+        ChannelSelect::new(self.registry())
     }
 }

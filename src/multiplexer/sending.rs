@@ -9,6 +9,7 @@ use crate::sink::flusher::Flusher;
 use crate::sink::many::SendMany;
 use crate::sink::one::SendOne;
 use crate::sink::sender::StreamSender;
+use crate::sink::shutdown::Shutdown;
 use crate::sink::try_send::{self, Flush};
 use futures_sink::Sink;
 use std::borrow::Borrow;
@@ -427,5 +428,97 @@ impl<St, Si> Multiplexer<St, Si> {
         Si: Sink<T> + Unpin,
     {
         CloseStream::new(self.registry(), stream)
+    }
+
+    /// Shuts down: [closes](Self::close) the multiplexer, and flushes and closes the sinks of all streams, each as
+    /// [`close_stream`](Self::close_stream) does. It waits for all peers together, so a peer that reads nothing holds up
+    /// none of the others.
+    ///
+    /// Resolves to `Vec<SendError<Si::Error>>`: why some could not be closed, in no particular order. The caller decides
+    /// how long to wait. After a deadline [`Shutdown::pending`] returns the streams whose sinks are not closed, and
+    /// [`Shutdown::closed`] how many are.
+    ///
+    /// The first poll closes the multiplexer, so no stream comes later. When a sink is closed its pair is removed, and the
+    /// channel reports [`Removed`](crate::StreamEvent::Removed). Until then the stream is received from. A TCP connection
+    /// that is removed while its peer talks on is reset, and the peer may lose what it has not read: where peers may do
+    /// so, use [`keep_streams`](Shutdown::keep_streams), and receive until the streams end.
+    ///
+    /// Streams without a sink stay, and are not waited for. They end by themselves, or by
+    /// [`remove_stream`](Self::remove_stream) or [`remove_channel`](Self::remove_channel).
+    ///
+    /// One poll begins to close at most 64 sinks, and then goes on with at most 64 of those that were woken. If there are
+    /// more it wakes its task and yields. Once a sink is begun to be closed nothing more is sent to it: sends that still
+    /// wait for it fail with [`Closed`](crate::SendError::Closed).
+    ///
+    /// Cost: one lock pair finds the next 32 sinks, and some ten close one, beyond its own polls. Allocates nothing for a
+    /// sink that closes immediately, and a place with a waker for each other one. That is polled when it is woken, and a
+    /// wake allocates nothing.
+    ///
+    /// The end of a server: it admits nobody, receives until the streams have ended or a deadline has passed, says
+    /// good-bye, and closes what it can within another deadline.
+    ///
+    /// ```
+    /// use futures::{SinkExt, StreamExt, channel::mpsc};
+    /// use std::time::Duration;
+    /// use stream_multiplexer::Multiplexer;
+    /// use tokio::time::timeout;
+    ///
+    /// const DEADLINE: Duration = Duration::from_millis(10);
+    ///
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    /// # runtime.block_on(async {
+    /// let multiplexer = Multiplexer::new();
+    /// multiplexer.add_channel(1)?;
+    /// // A peer that reads one line and no more, and has not ended.
+    /// let (sink, _reads_no_more) = mpsc::channel(0);
+    /// let (_says_nothing, stream) = mpsc::channel::<&str>(0);
+    /// let id = multiplexer.add_stream_pair(sink.buffer(8), stream, 1)?;
+    /// multiplexer.try_send(id, "welcome").unwrap();
+    ///
+    /// // Nobody is admitted any more. The receiver ends when the last stream has.
+    /// multiplexer.close();
+    /// let mut receiver = multiplexer.receiver(1)?;
+    /// let hear_out = async {
+    ///     while let Some((id, event)) = receiver.next().await {
+    ///         println!("{id}: {event:?}");
+    ///     }
+    /// };
+    /// let all_have_ended = timeout(DEADLINE, hear_out).await.is_ok();
+    ///
+    /// multiplexer.try_send_to(1, "good-bye", |_, _| {})?;
+    /// let mut shutdown = multiplexer.shutdown::<&str>();
+    /// if timeout(DEADLINE, &mut shutdown).await.is_err() {
+    ///     for id in shutdown.pending() {
+    ///         multiplexer.remove_stream(id);
+    ///     }
+    /// }
+    /// assert_eq!((all_have_ended, multiplexer.channel_len(1)), (false, Some(0)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The output holds [`Sink`](crate::SendError::Sink) for a sink that failed,
+    /// [`Closed`](crate::SendError::Closed) for one that had failed before, and
+    /// [`UnknownStream`](crate::SendError::UnknownStream) for a pair that somebody removed meanwhile, or that a panic
+    /// cost.
+    ///
+    /// # Panics
+    ///
+    /// When a sink's poll panics. That pair is removed; the others go on when it is polled again. Also when it is polled
+    /// again after it was ready.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing happens before the first poll. Dropped later, the multiplexer is closed, and some sinks may be partly
+    /// closed: nothing can be sent to them any more, and nobody drives them, until their pairs are removed or closed
+    /// again. Call it again to go on with all that are left. Several may run at one time.
+    pub fn shutdown<T>(&self) -> Shutdown<'_, St, Si, T>
+    where
+        Si: Sink<T> + Unpin,
+    {
+        Shutdown::new(self.registry())
     }
 }

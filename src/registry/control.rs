@@ -44,7 +44,7 @@ impl<St, Si> Control<St> for Registry<St, Si> {
             let wake = if keeps(&state.pairs, &there) {
                 there.keep_expected(seat.key(), member.take().expect("it was not kept here"))
             } else {
-                there.depart(seat.key(), id, how).expect("it has not ended there").1
+                there.depart(seat.key(), id, how).expect("it has not ended there").wake
             };
             elsewhere = Some((there, wake));
         }

@@ -33,22 +33,29 @@ impl<St, Si> Registry<St, Si> {
     }
 
     /// Calls `visit` with each sink, with no lock held, batch by batch.
-    pub(super) fn for_each_sink(&self, mut visit: impl FnMut(Arc<SinkSlot<Si>>)) {
-        let mut batch = Vec::with_capacity(BATCH);
-        let mut from = 0;
-        loop {
-            let state = self.state.lock();
-            let until = state.pairs.capacity().min(from + BATCH);
-            let pairs = (from..until).filter_map(|key| state.pairs.get(key));
-            batch.extend(pairs.filter_map(|pair| pair.sink.clone()));
-            let is_done = until == state.pairs.capacity();
-            drop(state);
-            for_each(batch.drain(..), &mut visit);
-            if is_done {
-                return;
-            }
-            from = until;
+    fn for_each_sink(&self, mut visit: impl FnMut(Arc<SinkSlot<Si>>)) {
+        let mut sinks = [const { None }; LOOKUP];
+        let mut from = Some(0);
+        while let Some(slot) = from {
+            from = self.some_sinks(slot, &mut sinks);
+            for_each(sinks.iter_mut().filter_map(Option::take), &mut visit);
         }
+    }
+
+    /// The sinks of the pairs in slot `from` and behind, as many as `sinks` has room for, at one lock pair. Goes through
+    /// so many slots as others may wait for, and returns the slot to go on from, if there are more.
+    pub(crate) fn some_sinks(&self, from: usize, sinks: &mut [Option<Arc<SinkSlot<Si>>>]) -> Option<usize> {
+        let state = self.state.lock();
+        let end = state.pairs.capacity();
+        let mut room = sinks.iter_mut();
+        for slot in from..end.min(from + BATCH) {
+            let Some(sink) = state.pairs.get(slot).and_then(|pair| pair.sink.as_ref()) else { continue };
+            match room.next() {
+                Some(room) => *room = Some(Arc::clone(sink)),
+                None => return Some(slot),
+            }
+        }
+        Some(from + BATCH).filter(|next| *next < end)
     }
 
     /// It is closed and no pair is left, if so: whoever drives the sinks ends.

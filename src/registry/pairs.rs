@@ -3,7 +3,7 @@
 use super::{Pair, Registry, RemovedPair, Seat, pair_mut};
 use crate::channel::Channel;
 use crate::channel::member::Member;
-use crate::channel::slots::{Absent, Wake};
+use crate::channel::slots::{Absent, Left, Wake};
 use crate::error::{AddStreamError, MultiplexerError};
 use crate::event::Departure;
 use crate::id::{ChannelId, StreamId};
@@ -26,9 +26,9 @@ impl<St, Si> Registry<St, Si> {
     ) -> Result<StreamId, AddStreamError<St, S>> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        let found = match state.channels.find_open(channel) {
-            _ if state.channels.closed => Err(MultiplexerError::Closed),
-            found => found,
+        let found = match state.channels.closed {
+            true => Err(MultiplexerError::Closed),
+            false => state.channels.find_with_place(channel),
         };
         let (channel_key, channel) = match found {
             Ok((key, channel)) => (key, Arc::clone(channel)),
@@ -57,20 +57,24 @@ impl<St, Si> Registry<St, Si> {
         if from.id() == to && state.channels.find(to).is_ok_and(|(key, _)| key == pair.seat.channel()) {
             return Ok(());
         }
-        let (to_key, to) = state.channels.find_open(to)?;
-        let to = Arc::clone(to);
+        let (to_key, listed) = state.channels.find_open(to)?;
+        if listed.is_full() {
+            // What will be so for ever is said first.
+            let has_ended = from.is_kept(pair.seat.key());
+            return Err(if has_ended { MultiplexerError::Ended(id) } else { listed.refuse() });
+        }
+        let to = Arc::clone(&listed.channel);
         let departure = Departure::Moved(to.id());
-        let (member, wake_from) =
-            from.depart(pair.seat.key(), id, departure).map_err(|_| MultiplexerError::Ended(id))?;
-        let (key, wake_to) = match member {
-            Some(member) => to.seat_moved(member),
-            None => (to.expect(id.key()), Wake::NONE),
+        let left = from.depart(pair.seat.key(), id, departure).map_err(|_| MultiplexerError::Ended(id))?;
+        let (key, wake_to) = match left.member {
+            Some(member) => to.seat_moved(member, left.is_paused),
+            None => (to.expect(id.key(), left.is_paused), Wake::NONE),
         };
         pair.seat = Seat::new(to_key, key);
         drop(guard);
 
         let woken_there = afterwards(|| to.wake(wake_to));
-        from.wake(wake_from);
+        from.wake(left.wake);
         drop(woken_there);
         Ok(())
     }
@@ -104,7 +108,7 @@ impl<St, Si> Registry<St, Si> {
         }
         let pair = state.pairs.remove(id.key());
         let left = channel.depart(seat.key(), id, Departure::Removed);
-        let (member, wake) = left.expect("any stream may be removed");
+        let Left { member, wake, .. } = left.expect("any stream may be removed");
         let is_over = state.is_over();
         drop(guard);
 

@@ -2,7 +2,7 @@
 
 use super::Registry;
 use crate::channel::Channel;
-use crate::channel::slots::Which;
+use crate::channel::slots::{Wake, Which};
 use crate::error::MultiplexerError;
 use crate::id::ChannelId;
 use crate::sink::slot::Phase;
@@ -30,17 +30,25 @@ impl<St, Si> Registry<St, Si> {
     }
 
     /// All handles are gone: closes, and lets go of what nobody can reach any more. That is all in channels
-    /// without a receiver, and in the others the pairs whose stream has ended.
+    /// without a receiver, and in the others the pairs whose stream has ended. What is paused there goes on, for nobody
+    /// can resume it.
     pub(crate) fn abandon(&self) {
         let closed = afterwards(|| self.close());
         self.state.lock().abandoned = true;
         let mut channels = Vec::new();
         self.for_each_channel(|all, key| {
             let channel = Arc::clone(&all.all[key].channel);
-            let which = if channel.receivers() == 0 { Which::All } else { Which::Ended };
-            channels.push((channel, which));
+            let (which, wake) = match channel.receivers() {
+                0 => (Which::All, Wake::NONE),
+                _ => (Which::Ended, channel.resume_all()),
+            };
+            channels.push((channel, which, wake));
         });
-        for_each(channels, |(channel, which)| self.let_go(&channel, which));
+        for_each(channels, |(channel, which, wake)| {
+            let resumed = afterwards(|| channel.wake(wake));
+            self.let_go(&channel, which);
+            drop(resumed);
+        });
         drop(closed);
     }
 

@@ -3,6 +3,7 @@
 use crate::error::SendError;
 use crate::id::StreamId;
 use crate::registry::Registry;
+use crate::sink::flush_set::Notes;
 use crate::sink::slot::{Phase, SinkSlot, Truth};
 use crate::unwind::on_panic;
 use crate::wait_list::Waiter;
@@ -88,7 +89,7 @@ pub(crate) fn remove_if_over<St, Si>(registry: &Registry<St, Si>, id: StreamId, 
 pub(crate) fn deliver<Si: Sink<T> + Unpin, T>(
     id: StreamId,
     item: &mut Option<T>,
-    truth: &mut Truth,
+    truth: &mut Truth<Si>,
     sink: &mut Si,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), SendError<Si::Error>>> {
@@ -101,7 +102,7 @@ pub(crate) fn deliver<Si: Sink<T> + Unpin, T>(
 pub(crate) fn hand_over<Si: Sink<T> + Unpin, T>(
     id: StreamId,
     item: &mut Option<T>,
-    truth: &mut Truth,
+    truth: &mut Truth<Si>,
     sink: &mut Si,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), SendError<Si::Error>>> {
@@ -121,7 +122,7 @@ pub(crate) fn hand_over<Si: Sink<T> + Unpin, T>(
 /// Asks a sink whether it is ready.
 #[inline]
 pub(crate) fn poll_ready<Si: Sink<T> + Unpin, T>(
-    truth: &mut Truth,
+    truth: &mut Truth<Si>,
     sink: &mut Si,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Si::Error>> {
@@ -132,19 +133,20 @@ pub(crate) fn poll_ready<Si: Sink<T> + Unpin, T>(
 /// Gives an item to a sink that is ready.
 #[inline]
 pub(crate) fn start_send<Si: Sink<T> + Unpin, T>(
-    truth: &mut Truth,
+    truth: &mut Truth<Si>,
     sink: &mut Si,
     item: T,
 ) -> Result<(), Si::Error> {
     truth.asked += 1;
     truth.unflushed = true;
+    truth.how = Some(flush_unnamed::<Si, T>);
     Pin::new(sink).start_send(item).map_err(|error| fail(truth, error))
 }
 
 /// Flushes a sink, if there is something to flush.
 #[inline]
 pub(crate) fn poll_flush<Si: Sink<T> + Unpin, T>(
-    truth: &mut Truth,
+    truth: &mut Truth<Si>,
     sink: &mut Si,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Si::Error>> {
@@ -163,9 +165,38 @@ pub(crate) fn poll_flush<Si: Sink<T> + Unpin, T>(
     }
 }
 
+/// Flushes a sink, or waits for it.
+#[inline]
+pub(crate) fn flush<Si: Sink<T> + Unpin, T>(
+    slot: &SinkSlot<Si>,
+    notes: &Notes,
+    cx: &mut Context<'_>,
+    waiter: &mut Waiter,
+) -> Poll<Result<(), Si::Error>> {
+    slot.poll_noting(notes, Some((cx, waiter)), |truth, sink| match sink {
+        Some((sink, cx)) => poll_flush(truth, sink, cx),
+        // Its place among those to be flushed is over.
+        None => Poll::Ready(Ok(())),
+    })
+}
+
+/// [`flush`] for those who do not know `T`: a [`How`](crate::sink::flush_set::How).
+pub(crate) fn flush_unnamed<Si: Sink<T> + Unpin, T>(
+    slot: &SinkSlot<Si>,
+    notes: &Notes,
+    cx: &mut Context<'_>,
+    waiter: &mut Waiter,
+    failed: &mut Option<StreamId>,
+) {
+    if let Poll::Ready(Err(error)) = flush::<Si, T>(slot, notes, cx, waiter) {
+        *failed = Some(slot.id());
+        drop(error);
+    }
+}
+
 /// A sink that has failed is not polled again. The caller tells the error.
 #[cold]
-fn fail<E>(truth: &mut Truth, error: E) -> E {
+fn fail<Si, E>(truth: &mut Truth<Si>, error: E) -> E {
     truth.phase = Phase::Failed;
     error
 }

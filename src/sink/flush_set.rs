@@ -18,11 +18,13 @@
 
 use crate::engine::patience::Patience;
 use crate::engine::rotation::Rotation;
+use crate::id::StreamId;
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 use crate::wait_list::{WaitList, Waiter};
+use std::cell::Cell;
 use std::mem;
-use std::sync::Arc;
-use std::task::Waker;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Waker};
 
 /// The `S` are shared sinks.
 pub(crate) struct FlushSet<S> {
@@ -32,6 +34,23 @@ pub(crate) struct FlushSet<S> {
     /// Those who drive it and have nothing to do.
     tasks: Arc<WaitList>,
     places: Mutex<Rotation<Place<S>>>,
+    /// For those who drive it and do not know what the sinks take.
+    how: OnceLock<How<S>>,
+}
+
+/// Flushes a sink, and waits for it if that is pending. If the sink fails, that is noted before the error is dropped.
+pub(crate) type How<S> = fn(&S, &Notes, &mut Context<'_>, &mut Waiter, &mut Option<StreamId>);
+
+/// What whoever polls a sink and the sink's slot tell each other besides.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    /// The epoch of the senders' list before this poll, if it was read. If a flush waits then its place in the set need
+    /// have no turn: it waits for the wake that comes after this epoch.
+    pub(crate) epoch: Cell<Option<usize>>,
+    /// The key of the entry that was taken out of the set for this poll.
+    pub(crate) entry: Option<usize>,
+    /// The place of that entry is over.
+    pub(crate) is_over: Cell<bool>,
 }
 
 enum Place<S> {
@@ -80,7 +99,32 @@ impl<S> FlushSet<S> {
         let places = Rotation::with_capacity(0);
         let tasks = Arc::clone(places.tasks());
         let [drivers, has_ended] = [(); 2].map(|()| AtomicUsize::new(0));
-        Self { drivers, has_ended, tasks, places: Mutex::new(places) }
+        Self { drivers, has_ended, tasks, places: Mutex::new(places), how: OnceLock::new() }
+    }
+
+    /// How a sink is flushed, if somebody has said.
+    #[inline]
+    pub(crate) fn how(&self) -> Option<How<S>> {
+        self.how.get().copied()
+    }
+
+    /// Says how a sink is flushed, which who sends to it knows. The sinks are all of one type, and every flush flushes
+    /// what is unflushed, whoever sent it: so it is said once for all of them.
+    ///
+    /// Cost: once, a walk through the places under the lock.
+    #[cold]
+    pub(crate) fn learn(&self, how: How<S>) {
+        if self.how.set(how).is_err() {
+            return;
+        }
+        let mut places = self.places.lock();
+        // Who drove it without knowing had to pass over these.
+        (0..places.end()).for_each(|key| places.set_ready(key));
+        let wake = places.unpark();
+        drop(places);
+        if wake {
+            self.wake();
+        }
     }
 
     /// Whether somebody drives it. To be asked under the lock of a sink; see [`attach`](Self::attach).

@@ -3,10 +3,10 @@
 use crate::engine::patience::Patience;
 use crate::id::StreamId;
 use crate::registry::Registry;
-use crate::sink::delivery::{poll_flush, remove_if_over};
-use crate::sink::flush_set::{Entry, FlushSet, Polled, Turn};
-use crate::sink::slot::{Notes, SinkSlot, leave};
-use crate::unwind::{afterwards, on_panic};
+use crate::sink::delivery::{flush, flush_unnamed};
+use crate::sink::flush_set::Turn;
+use crate::sink::flush_turn::take_turn;
+use crate::unwind::afterwards;
 use crate::wait_list::Waiter;
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
@@ -94,37 +94,6 @@ impl<St, Si, T> Flusher<St, Si, T> {
     }
 }
 
-impl<St, Si: Sink<T> + Unpin, T> Flusher<St, Si, T> {
-    /// Flushes a sink that was taken out of its place.
-    #[inline]
-    fn flush(
-        &self,
-        key: usize,
-        entry: Entry<SinkSlot<Si>>,
-        patience: &mut Patience,
-    ) -> Option<(StreamId, Si::Error)> {
-        let notes = Notes { entry: Some(key), ..Notes::default() };
-        let flushes = self.registry.flushes();
-        let mut out = Out { flushes, key, entry: Some(entry), patience, notes: &notes, is_done: false };
-        let Entry { sink, waiter, waker } = out.entry.as_mut().expect("put in above");
-        let id = sink.id();
-        let lost = on_panic(|| remove_if_over(&self.registry, id, sink));
-        let cx = &mut Context::from_waker(waker);
-        let flushed = sink.poll_noting(&notes, Some((cx, waiter)), |truth, sink| match sink {
-            Some((sink, cx)) => poll_flush(truth, sink, cx),
-            // Its place is over.
-            None => Poll::Ready(Ok(())),
-        });
-        lost.defuse();
-        out.is_done = true;
-        drop(out);
-        match flushed {
-            Poll::Ready(Err(error)) => Some((id, error)),
-            Poll::Ready(Ok(())) | Poll::Pending => None,
-        }
-    }
-}
-
 /// Nothing in it is pinned.
 impl<St, Si, T> Unpin for Flusher<St, Si, T> {}
 
@@ -137,13 +106,18 @@ impl<St, Si: Sink<T> + Unpin, T> Stream for Flusher<St, Si, T> {
             return Poll::Ready(None);
         }
         let flushes = this.registry.flushes();
+        if flushes.how().is_none() {
+            // There may be such beside it who do not know.
+            flushes.learn(flush_unnamed::<Si, T>);
+        }
         let mut patience = Patience::default();
         loop {
             match flushes.next_turn(&mut patience) {
                 Turn::Poll(key, entry) => {
-                    let failure = this.flush(key, entry, &mut patience);
-                    if failure.is_some() {
-                        return Poll::Ready(failure);
+                    let id = entry.sink.id();
+                    let flushed = take_turn(&this.registry, key, entry, &mut patience, flush::<Si, T>);
+                    if let Poll::Ready(Err(error)) = flushed {
+                        return Poll::Ready(Some((id, error)));
                     }
                 }
                 Turn::Idle(epoch) => {
@@ -181,39 +155,5 @@ impl<St, Si, T> Drop for Flusher<St, Si, T> {
 impl<St, Si, T> fmt::Debug for Flusher<St, Si, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Flusher").field("terminated", &self.terminated).finish_non_exhaustive()
-    }
-}
-
-/// An entry that was taken out. It is put back, whatever panics.
-struct Out<'a, Si> {
-    flushes: &'a FlushSet<SinkSlot<Si>>,
-    key: usize,
-    entry: Option<Entry<SinkSlot<Si>>>,
-    patience: &'a mut Patience,
-    notes: &'a Notes,
-    /// Whether its poll came to an end.
-    is_done: bool,
-}
-
-impl<Si> Drop for Out<'_, Si> {
-    #[inline]
-    fn drop(&mut self) {
-        let Some(entry) = self.entry.take() else { return };
-        let polled = match self.is_done {
-            _ if self.notes.is_over.get() => Polled::Over,
-            true => Polled::Done,
-            false => Polled::Again,
-        };
-        let (over, wake) = self.flushes.put_back(self.key, entry, polled, self.patience);
-        if over.is_none() && !wake {
-            return;
-        }
-        let drivers_woken = afterwards(|| {
-            if wake {
-                self.flushes.wake();
-            }
-        });
-        drop(afterwards(|| leave(over)));
-        drop(drivers_woken);
     }
 }

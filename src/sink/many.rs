@@ -27,11 +27,12 @@ const AT_ONCE: usize = 64;
 
 const _: () = assert!(AT_ONCE % LOOKUP == 0, "each poll begins with a lookup");
 
-/// One item on its way to many streams; from [`Multiplexer::send`](crate::Multiplexer::send).
+/// A future that sends one item to many streams. Returned by [`Multiplexer::send`](crate::Multiplexer::send), which has
+/// examples, and by [`send_to`](crate::Multiplexer::send_to).
 ///
 /// # Panics
 ///
-/// When polled again after it was ready.
+/// If it is polled again after it has completed.
 #[must_use = "futures do nothing unless awaited"]
 pub struct SendMany<'a, St, Si: Sink<T>, T> {
     registry: &'a Registry<St, Si>,
@@ -74,8 +75,8 @@ impl<'a, St, Si: Sink<T>, T> SendMany<'a, St, Si, T> {
 
 /// What is known of it before it is ready.
 impl<St, Si: Sink<T>, T> SendMany<'_, St, Si, T> {
-    /// The streams for which it still waits, in no particular order: their sinks were not ready, or are not flushed.
-    /// After a deadline they are those who are too slow.
+    /// Returns the streams that it still waits for, in no particular order. Their sinks were not ready, or are not
+    /// flushed. After a deadline they are the streams of slow peers. There are none once it was ready.
     ///
     /// ```
     /// use futures::{FutureExt, channel::mpsc, stream};
@@ -109,9 +110,25 @@ impl<St, Si: Sink<T>, T> SendMany<'_, St, Si, T> {
         waiting.map(|numbered| id_of(&self.results[numbered.index])).chain(untried)
     }
 
-    /// Waits no more, and tells what came of each stream. Of those for which it still waited:
-    /// [`NotReady`](SendError::NotReady) if the sink does not have the item, [`Unflushed`](SendError::Unflushed) if it
-    /// has.
+    /// Stops waiting and returns the result of each stream. For a stream that it still waited for, that is
+    /// [`NotReady`](SendError::NotReady) if the sink does not have the item, and [`Unflushed`](SendError::Unflushed) if it
+    /// does. Once it was ready, which gave all results, this is empty.
+    ///
+    /// ```
+    /// use futures::{FutureExt, channel::mpsc, stream};
+    /// use stream_multiplexer::{Multiplexer, SendError};
+    ///
+    /// let multiplexer = Multiplexer::new();
+    /// multiplexer.add_channel(1)?;
+    /// let (sink, _slow_peer) = mpsc::channel(0);
+    /// let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// multiplexer.try_send(id, 1).unwrap();
+    ///
+    /// let mut send = multiplexer.send([id], 2);
+    /// assert!((&mut send).now_or_never().is_none());
+    /// assert_eq!(send.into_sent().as_slice(), [Err(SendError::NotReady(id))]);
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     pub fn into_sent(mut self) -> Sent<Si::Error> {
         let tell = |result: &mut Told<Si, T>, has_item: bool| {
             let id = id_of(result);
@@ -150,6 +167,8 @@ impl<St, Si: Sink<T> + Unpin, T: Clone> Future for SendMany<'_, St, Si, T> {
         // The last stream may have been unknown.
         drop(this.item.take());
         this.terminated = true;
+        // Nothing is pending any more, and nothing is left to be told.
+        this.tried = 0;
         Poll::Ready(Sent::new(std::mem::take(&mut this.results)))
     }
 }

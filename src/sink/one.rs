@@ -11,11 +11,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// One item on its way to one stream; from [`Multiplexer::send_one`](crate::Multiplexer::send_one).
+/// A future that sends one item to one stream. Returned by [`Multiplexer::send_one`](crate::Multiplexer::send_one),
+/// which has an example.
 ///
 /// # Panics
 ///
-/// When polled again after it was ready.
+/// If it is polled again after it has completed.
 #[must_use = "futures do nothing unless awaited"]
 pub struct SendOne<'a, St, Si, T> {
     registry: &'a Registry<St, Si>,
@@ -32,10 +33,10 @@ impl<'a, St, Si, T> SendOne<'a, St, Si, T> {
         Self { registry, id, item: Some(item), delivery: None, refused: None }
     }
 
-    /// Gives the item back, if the sink does not have it: after an error, or when this is not polled any more. `None` if
-    /// the sink has it.
+    /// Takes the item back, if the sink does not have it: after an error, or instead of waiting any longer. Returns `None`
+    /// if the sink has it.
     ///
-    /// It waits no more then, as if it were dropped.
+    /// After that the send does not wait any more, as if it had been dropped.
     ///
     /// ```
     /// use futures::{FutureExt, channel::mpsc, stream};

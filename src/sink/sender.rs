@@ -14,22 +14,21 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
-/// Sends to one stream, as a [`Sink`]; from [`Multiplexer::sender`](crate::Multiplexer::sender).
+/// A [`Sink`] for one stream. Returned by [`Multiplexer::sender`](crate::Multiplexer::sender).
 ///
-/// There may be several for one stream, and [`send`](crate::Multiplexer::send) calls besides. It does not
-/// keep the stream, nor the multiplexer: when the pair is gone it fails with [`SendError::UnknownStream`].
+/// One stream may have several senders. A sender does not keep the stream or the multiplexer alive: once the pair is
+/// gone, it fails with [`SendError::UnknownStream`].
 ///
-/// `poll_ready` is ready when the stream's sink is. Another may send to it between that and `start_send`,
-/// and the sink may not be ready any more; then this sender keeps the one item, and hands it over when it
-/// is next polled (by `poll_flush` or `poll_ready`, as `SinkExt::send` and `forward` do). What is sent in
-/// other ways meanwhile overtakes it. If the sink is closed by then that poll fails, and
-/// [`take_item`](Self::take_item) gives the item back.
+/// `poll_ready` is ready when the stream's sink is. If another sender comes between that and `start_send`, the sink may
+/// not be ready any more. Then this sender keeps the one item, and passes it to the sink when it is next polled, by
+/// `poll_flush` or `poll_ready` (as `SinkExt::send` and `forward` do). Items that are sent in other ways meanwhile
+/// overtake it. If the sink is closed by then, that poll fails, and [`take_item`](Self::take_item) returns the item.
 ///
-/// From `start_send` until it is flushed the sender keeps the sink, though the stream may be gone: so an item
-/// that was fed is never lost for want of a flush. Flushing it flushes all that lies in the sink, whoever sent it. What a
-/// sender leaves unflushed that is dropped, a [`flusher`](crate::Multiplexer::flusher) passes on, or the next send.
+/// From `start_send` until the flush is complete the sender keeps the sink, even if the stream has gone. So an item that
+/// was fed is not lost for lack of a flush. A flush covers everything in the sink, whichever sender put it there. What a
+/// dropped sender leaves unflushed is flushed by a [`flusher`](crate::Multiplexer::flusher), or by the next send.
 ///
-/// Closing a sender flushes it and closes this sender alone; to close the stream's sink there is
+/// `poll_close` flushes, and closes this sender alone. To close the stream's sink use
 /// [`Multiplexer::close_stream`](crate::Multiplexer::close_stream).
 ///
 /// ```
@@ -54,19 +53,18 @@ use std::task::{Context, Poll, ready};
 ///
 /// # Cost
 ///
-/// Each poll: three lock pairs at most beyond the sink's own cost, and two reference counts. Nothing is
-/// allocated, unless more senders wait for the sink than ever before. If many do so see
-/// [`send_one`](crate::Multiplexer::send_one).
+/// Each poll costs at most three lock pairs beyond the sink's own cost, and two reference counts. It allocates only when
+/// more senders wait for the sink than ever before. If many wait, see [`send_one`](crate::Multiplexer::send_one).
 ///
 /// # Panics
 ///
-/// `start_send` panics if an item is still kept, as it may be after a `start_send` without `poll_ready`
-/// before. When the sink itself panics, that reaches the caller and the pair is removed.
+/// `start_send` panics if the sender still keeps an item, which may be so if it was called without `poll_ready` before.
+/// A panic of the sink itself reaches the caller, and the pair is removed.
 ///
 /// # Cancel safety
 ///
-/// A `send` that is dropped has either not reached `start_send`, and sends nothing; or it has, and the item
-/// is flushed by the next flush of this sender or any other. Dropping the sender drops an item that it still keeps.
+/// A `send` that is dropped before `start_send` sends nothing. After that, the item is flushed by the next flush, of this
+/// sender or another. Dropping the sender drops an item that it still keeps.
 pub struct StreamSender<St, Si, T> {
     registry: Weak<Registry<St, Si>>,
     id: StreamId,
@@ -104,23 +102,23 @@ impl<St, Si, T> StreamSender<St, Si, T> {
         }
     }
 
-    /// The stream it sends to.
+    /// Returns the stream that it sends to.
     #[must_use]
     pub fn stream_id(&self) -> StreamId {
         self.id
     }
 
-    /// Whether nothing more can be sent: this sender was closed, or the stream's sink is being closed, was closed, has
-    /// failed, or is gone.
+    /// Whether nothing more can be sent: this sender was closed, or the stream's sink is closing, is closed, has failed, or
+    /// is gone.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.closed || self.sink.upgrade().is_none_or(|sink| sink.phase() != Phase::Open)
     }
 
-    /// Waits until nothing more can be sent; see [`is_closed`](Self::is_closed). Not for this sender to be closed,
-    /// which nobody else can do.
+    /// Waits until nothing more can be sent; see [`is_closed`](Self::is_closed). It waits for the sink, and not for this
+    /// sender to be closed, which only its owner can do.
     ///
-    /// Cost: it is woken whenever a sender may go on that waits, and looks again.
+    /// Cost: it is also woken each time the sink becomes ready for waiting senders, and then checks again.
     ///
     /// ```
     /// use futures::{FutureExt, channel::mpsc, executor::block_on, future::join, stream};
@@ -139,13 +137,13 @@ impl<St, Si, T> StreamSender<St, Si, T> {
     ///
     /// # Cancel safety
     ///
-    /// It takes nothing, so nothing is lost when it is dropped.
+    /// Dropping it loses nothing.
     pub fn closed(&self) -> SenderClosed<'_, Si> {
         SenderClosed::new(if self.closed { None } else { Some(&self.sink) })
     }
 
-    /// Takes back the item that this sender still keeps: one that the sink was not ready for when another had come
-    /// between, or that it cannot take any more, as an error has said.
+    /// Takes back the item that this sender keeps, if any: one that the sink was not ready for because another sender had
+    /// come between, or one that the sink cannot take any more, as an error has reported.
     pub fn take_item(&mut self) -> Option<T> {
         self.item.take().or_else(|| self.refused.take())
     }
@@ -171,7 +169,7 @@ impl<St, Si: Sink<T> + Unpin, T> StreamSender<St, Si, T> {
         &mut self,
         sink: &SinkSlot<Si>,
         cx: Option<&mut Context<'_>>,
-        poll: impl FnOnce(&mut Option<T>, &mut Truth, Option<(&mut Si, &mut Context<'_>)>) -> Poll<R>,
+        poll: impl FnOnce(&mut Option<T>, &mut Truth<Si>, Option<(&mut Si, &mut Context<'_>)>) -> Poll<R>,
     ) -> Poll<R> {
         let Self { registry, id, item, waiter, .. } = self;
         let removal = on_panic(|| {

@@ -8,7 +8,8 @@ use std::pin::Pin;
 use std::sync::Weak;
 use std::task::{Context, Poll};
 
-/// Completes when nothing more can be sent; from [`StreamSender::closed`](crate::StreamSender::closed).
+/// A future that completes when nothing more can be sent. Returned by
+/// [`StreamSender::closed`](crate::StreamSender::closed), which has an example.
 #[must_use = "futures do nothing unless awaited"]
 pub struct SenderClosed<'a, Si> {
     /// `None` if there is nothing to wait for. It does not keep the sink.

@@ -4,7 +4,7 @@ use crate::error::SendError;
 use crate::id::StreamId;
 use std::{slice, vec};
 
-/// What came of sending to many streams: one result for each, in the order of the ids; from
+/// The results of a send to many streams, one for each, in the order of the ids. Returned by
 /// [`Multiplexer::send`](crate::Multiplexer::send).
 ///
 /// ```
@@ -17,7 +17,7 @@ use std::{slice, vec};
 /// # let (sink, _) = mpsc::unbounded();
 /// # let bob = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
 /// # block_on(async {
-/// // Bob has hung up.
+/// // Bob's peer is gone.
 /// let sent = multiplexer.send([alice, bob], "hello").await;
 /// assert!(!sent.is_ok());
 /// for failure in sent.failures() {
@@ -38,18 +38,18 @@ impl<E> Sent<E> {
         Self { results }
     }
 
-    /// Whether each sink has the item and was flushed.
+    /// Whether every sink has the item and was flushed.
     #[must_use]
     pub fn is_ok(&self) -> bool {
         self.failures().next().is_none()
     }
 
-    /// Why some did not get it, or were not flushed.
+    /// Returns the errors: for streams that did not get the item, or whose sinks were not flushed.
     pub fn failures(&self) -> impl Iterator<Item = &SendError<E>> {
         self.iter().filter_map(|result| result.as_ref().err())
     }
 
-    /// `Ok` if each sink has the item and was flushed.
+    /// Returns `Ok` if every sink has the item and was flushed.
     ///
     /// # Errors
     ///
@@ -58,18 +58,18 @@ impl<E> Sent<E> {
         self.into_iter().try_for_each(|result| result.map(drop))
     }
 
-    /// Each result, in the order of the ids.
+    /// Returns an iterator over the results, in the order of the ids.
     pub fn iter(&self) -> slice::Iter<'_, Result<StreamId, SendError<E>>> {
         self.results.iter()
     }
 
-    /// How many streams it was sent to.
+    /// How many results there are: one for each id.
     #[must_use]
     pub fn len(&self) -> usize {
         self.results.len()
     }
 
-    /// Whether it was sent to no stream.
+    /// Whether there were no ids.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.results.is_empty()
@@ -80,7 +80,7 @@ impl<E> Sent<E> {
         &self.results
     }
 
-    /// Each result, in the order of the ids.
+    /// Returns the results, in the order of the ids.
     #[must_use]
     pub fn into_vec(self) -> Vec<Result<StreamId, SendError<E>>> {
         self.results

@@ -31,12 +31,11 @@
 //! meanwhile, and the place has a turn.
 
 use crate::id::StreamId;
-use crate::sink::flush_set::{Entry, FlushSet};
+use crate::sink::flush_set::{Entry, FlushSet, How, Notes};
 use crate::sync::{Mutex, MutexGuard};
 use crate::unwind::afterwards;
 use crate::wait_list::crowd::Crowd;
 use crate::wait_list::{WaitList, Waiter};
-use std::cell::Cell;
 use std::mem;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
@@ -55,7 +54,10 @@ pub(crate) struct SinkSlot<Si> {
 struct State<Si> {
     /// `None` while it is being polled, and when it is gone.
     sink: Option<Si>,
-    truth: Truth,
+    phase: Phase,
+    /// See [`Truth`].
+    unflushed: bool,
+    asked: u64,
     /// Whether there are such as missed it. None while the sink is here.
     missed: bool,
     /// The pair is not there any more. Then it has no place: whoever has a send or a close in flight drives that himself.
@@ -67,13 +69,19 @@ struct State<Si> {
 impl<Si> State<Si> {
     /// Whether what is unflushed is the multiplexer's business.
     fn is_driven(&self) -> bool {
-        !self.has_left && matches!(self.truth.phase, Phase::Open | Phase::Closing)
+        !self.has_left && matches!(self.phase, Phase::Open | Phase::Closing)
+    }
+
+    #[inline]
+    fn truth(&self) -> Truth<Si> {
+        let Self { phase, unflushed, asked, place, .. } = *self;
+        let has_place = place.is_some();
+        Truth { phase, unflushed, is_flushed_next: false, flush_waits: false, has_place, asked, how: None }
     }
 }
 
 /// What is known of a sink. Whoever polls the sink keeps it true.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Truth {
+pub(crate) struct Truth<Si> {
     pub(crate) phase: Phase,
     /// Whether something was handed over since the last complete flush.
     pub(crate) unflushed: bool,
@@ -86,18 +94,8 @@ pub(crate) struct Truth {
     /// Changes whenever it is asked whether it is ready, and whenever it is given something. So who was told that it is
     /// ready, and finds the same number, knows that nobody came between.
     pub(crate) asked: u64,
-}
-
-/// What whoever polls a sink tells the slot besides, and is told.
-#[derive(Debug, Default)]
-pub(crate) struct Notes {
-    /// The epoch of the senders' list before this poll, if it was read. If a flush waits then its place in the set need
-    /// have no turn: it waits for the wake that comes after this epoch.
-    pub(crate) epoch: Cell<Option<usize>>,
-    /// The key of the entry that was taken out of the set for this poll.
-    pub(crate) entry: Option<usize>,
-    /// The place of that entry is over.
-    pub(crate) is_over: Cell<bool>,
+    /// How it is flushed, if something was handed over in this poll.
+    pub(crate) how: Option<How<SinkSlot<Si>>>,
 }
 
 /// What may still be done with a sink.
@@ -152,16 +150,15 @@ impl<Si> SinkSlot<Si> {
     pub(crate) fn new(id: StreamId, sink: Si, flushes: Arc<FlushSet<Self>>) -> Arc<Self> {
         let senders = Arc::new(Senders(WaitList::new()));
         let waker = Waker::from(Arc::clone(&senders));
-        let truth = Truth {
+        let state = Mutex::new(State {
+            sink: Some(sink),
             phase: Phase::Open,
             unflushed: false,
-            is_flushed_next: false,
-            flush_waits: false,
-            has_place: false,
             asked: 0,
-        };
-        let state =
-            Mutex::new(State { sink: Some(sink), truth, missed: false, has_left: false, place: None });
+            missed: false,
+            has_left: false,
+            place: None,
+        });
         Arc::new_cyclic(|this| Self { id, state, senders, waker, flushes, this: Weak::clone(this) })
     }
 
@@ -175,7 +172,7 @@ impl<Si> SinkSlot<Si> {
     fn miss(&self, waiter: &mut Waiter, waker: Waker) {
         self.senders.0.miss(waiter, waker);
         let mut state = self.state.lock();
-        if state.sink.is_none() && !state.truth.phase.is_last() {
+        if state.sink.is_none() && !state.phase.is_last() {
             state.missed = true;
             return;
         }
@@ -199,7 +196,7 @@ impl<Si> SinkSlot<Si> {
     pub(crate) fn poll_with<R>(
         &self,
         waiting: Option<(&mut Context<'_>, &mut Waiter)>,
-        poll: impl FnOnce(&mut Truth, Option<(&mut Si, &mut Context<'_>)>) -> Poll<R>,
+        poll: impl FnOnce(&mut Truth<Si>, Option<(&mut Si, &mut Context<'_>)>) -> Poll<R>,
     ) -> Poll<R> {
         self.poll_noting(&Notes::default(), waiting, poll)
     }
@@ -210,7 +207,7 @@ impl<Si> SinkSlot<Si> {
         &self,
         notes: &Notes,
         waiting: Option<(&mut Context<'_>, &mut Waiter)>,
-        poll: impl FnOnce(&mut Truth, Option<(&mut Si, &mut Context<'_>)>) -> Poll<R>,
+        poll: impl FnOnce(&mut Truth<Si>, Option<(&mut Si, &mut Context<'_>)>) -> Poll<R>,
     ) -> Poll<R> {
         // The list is in memory of its own: who does not wait need not fetch it.
         let epoch = waiting.as_ref().map(|_| self.senders.0.epoch());
@@ -240,19 +237,16 @@ impl<Si> SinkSlot<Si> {
     pub(crate) fn try_noting<R>(
         &self,
         notes: &Notes,
-        poll: impl FnOnce(&mut Truth, Option<(&mut Si, &mut Context<'_>)>) -> R,
+        poll: impl FnOnce(&mut Truth<Si>, Option<(&mut Si, &mut Context<'_>)>) -> R,
     ) -> Option<R> {
         let mut state = self.state.lock();
-        if state.truth.phase >= Phase::Failed {
-            let mut truth = state.truth;
+        let mut truth = state.truth();
+        if truth.phase >= Phase::Failed {
             drop(state);
             return Some(poll(&mut truth, None));
         }
-        // Field by field, and it stays in one place until it is put back: a processor stalls where a whole is read of
-        // which the parts were written just before.
-        let Truth { phase, unflushed, asked, .. } = state.truth;
-        let has_place = state.place.is_some();
-        let truth = Truth { phase, unflushed, is_flushed_next: false, flush_waits: false, has_place, asked };
+        // From here on it stays in one place, until it is put back: a processor stalls where a whole is read of which the
+        // parts were written just before.
         let mut turn = SinkTurn { slot: self, truth, sink: state.sink.take(), notes };
         drop(state);
         let sink = turn.sink.as_mut()?;
@@ -266,14 +260,14 @@ impl<Si> SinkSlot<Si> {
     /// is lost.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Si) -> R) -> Option<R> {
         let mut state = self.state.lock();
-        let truth = state.truth;
+        let truth = state.truth();
         let sink = state.sink.take()?;
         drop(state);
         let notes = &Notes::default();
         let mut turn = SinkTurn { slot: self, truth, sink: Some(sink), notes };
         let result = f(turn.sink.as_mut().expect("taken just now"));
         turn.truth.asked += 1;
-        turn.truth.unflushed = truth.phase < Phase::Failed;
+        turn.truth.unflushed = turn.truth.phase < Phase::Failed;
         let others_woken = afterwards(|| self.senders.0.wake_all());
         turn.finish();
         drop(others_woken);
@@ -315,7 +309,7 @@ impl<Si> SinkSlot<Si> {
 /// What becomes of it.
 impl<Si> SinkSlot<Si> {
     pub(crate) fn phase(&self) -> Phase {
-        self.state.lock().truth.phase
+        self.state.lock().phase
     }
 
     /// Whether there is no sink any more: it was closed, handed back or lost.
@@ -327,9 +321,9 @@ impl<Si> SinkSlot<Si> {
     /// it is not being polled; else it is dropped when that poll returns.
     pub(crate) fn advance(&self, phase: Phase) -> Option<Si> {
         let mut state = self.state.lock();
-        state.truth.phase.advance(phase);
+        state.phase.advance(phase);
         state.has_left |= matches!(phase, Phase::Ending | Phase::Gone);
-        let (sink, missed) = if state.truth.phase.is_last() {
+        let (sink, missed) = if state.phase.is_last() {
             (state.sink.take(), mem::take(&mut state.missed))
         } else {
             (None, false)
@@ -369,7 +363,7 @@ impl<Si> SinkSlot<Si> {
     pub(crate) fn leave_unflushed(&self) {
         let state = self.state.lock();
         // If it is being polled, whoever does so sees to that.
-        if state.sink.is_some() && state.truth.unflushed {
+        if state.sink.is_some() && state.unflushed {
             self.give_place(state, None);
         }
     }
@@ -420,14 +414,14 @@ pub(crate) fn leave<Si>(entry: Option<Entry<SinkSlot<Si>>>) {
 /// The sink, taken out for one poll. If that panics the sink is lost.
 struct SinkTurn<'a, Si> {
     slot: &'a SinkSlot<Si>,
-    truth: Truth,
+    truth: Truth<Si>,
     sink: Option<Si>,
     notes: &'a Notes,
 }
 
 impl<Si> SinkTurn<'_, Si> {
     /// Puts the sink back, or drops it if it is to go.
-    // Always, and by reference: see `try_with`.
+    // Always, and by reference: see `try_noting`.
     #[inline(always)]
     fn finish(&mut self) {
         let Self { slot, truth, sink, notes } = self;
@@ -435,13 +429,15 @@ impl<Si> SinkTurn<'_, Si> {
         debug_assert!(state.sink.is_none(), "it was taken out");
         let has_place = state.place.is_some();
         let needs_place = truth.unflushed && !truth.is_flushed_next;
-        let is_as_before = state.truth.phase == truth.phase && truth.phase < Phase::Failed;
-        if is_as_before && !state.missed && if has_place { truth.unflushed } else { !needs_place } {
+        let is_as_before = state.phase == truth.phase && truth.phase < Phase::Failed;
+        let is_known = !truth.unflushed || slot.flushes.how().is_some();
+        if is_as_before && is_known && !state.missed && if has_place { truth.unflushed } else { !needs_place }
+        {
             state.sink = sink.take();
-            state.truth.unflushed = truth.unflushed;
-            state.truth.asked = truth.asked;
+            state.unflushed = truth.unflushed;
+            state.asked = truth.asked;
         } else if let Some(sink) = sink.take() {
-            slot.finish_with(state, sink, *truth, notes);
+            slot.finish_with(state, sink, truth, notes);
         }
     }
 }
@@ -449,13 +445,15 @@ impl<Si> SinkTurn<'_, Si> {
 impl<Si> SinkSlot<Si> {
     /// Puts a sink back, or drops it if it is to go. Something has changed since it was taken, for itself or for others.
     #[inline(never)]
-    fn finish_with(&self, mut state: MutexGuard<'_, State<Si>>, sink: Si, truth: Truth, notes: &Notes) {
-        let Truth { phase, unflushed, is_flushed_next, flush_waits, asked, .. } = truth;
-        let fails = state.truth.phase.advance(phase) && phase == Phase::Failed;
-        state.truth.unflushed = unflushed;
-        state.truth.asked = asked;
+    fn finish_with(&self, mut state: MutexGuard<'_, State<Si>>, sink: Si, truth: &Truth<Si>, notes: &Notes) {
+        let Truth { phase, unflushed, is_flushed_next, flush_waits, asked, how, .. } = *truth;
+        let how = how.filter(|_| unflushed && self.flushes.how().is_none());
+        let learnt = how.map(|how| afterwards(move || self.flushes.learn(how)));
+        let fails = state.phase.advance(phase) && phase == Phase::Failed;
+        state.unflushed = unflushed;
+        state.asked = asked;
         let missed = mem::take(&mut state.missed);
-        if fails || state.truth.phase.is_last() {
+        if fails || state.phase.is_last() {
             self.finish_last(state, sink, missed);
             return;
         }
@@ -469,6 +467,7 @@ impl<Si> SinkSlot<Si> {
             drop(state);
         }
         drop(told);
+        drop(learnt);
     }
 
     /// What was unflushed is flushed.
@@ -489,7 +488,7 @@ impl<Si> SinkSlot<Si> {
     #[cold]
     fn finish_last(&self, mut state: MutexGuard<'_, State<Si>>, sink: Si, missed: bool) {
         let entry = self.take_place(&mut state);
-        if state.truth.phase.is_last() {
+        if state.phase.is_last() {
             drop(state);
             let entry_left = afterwards(|| leave(entry));
             self.let_go(sink, missed);
@@ -497,7 +496,7 @@ impl<Si> SinkSlot<Si> {
             return;
         }
         state.sink = Some(sink);
-        state.truth.unflushed = false;
+        state.unflushed = false;
         drop(state);
         // Nobody else wakes those who wait.
         let entry_left = afterwards(|| leave(entry));

@@ -4,7 +4,8 @@ use crate::error::{MultiplexerError, TrySendError};
 use crate::id::{ChannelId, StreamId};
 use crate::registry::{LOOKUP, Registry};
 use crate::sink::delivery::{poll_flush, poll_ready, remove_if_over, start_send};
-use crate::sink::slot::{Notes, Phase, SinkSlot, Truth};
+use crate::sink::flush_set::Notes;
+use crate::sink::slot::{Phase, SinkSlot, Truth};
 use crate::unwind::{Steps, on_panic};
 use futures_sink::Sink;
 use std::sync::Arc;
@@ -155,7 +156,7 @@ fn offer<St, Si: Sink<T> + Unpin, T>(
 fn flush_once_more<Si: Sink<T> + Unpin, T>(
     slot: &SinkSlot<Si>,
     notes: &Notes,
-    truth: &mut Truth,
+    truth: &mut Truth<Si>,
     sink: &mut Si,
     cx: &mut Context<'_>,
 ) -> Result<(), Si::Error> {

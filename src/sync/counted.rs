@@ -32,6 +32,10 @@ impl<T> Mutex<T> {
         count(&LOCKS);
         self.0.lock()
     }
+
+    pub(crate) fn into_inner(self) -> LockResult<T> {
+        self.0.into_inner()
+    }
 }
 
 pub(crate) mod atomic {

@@ -8,7 +8,7 @@ use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt, future, poll, stream};
 use std::collections::HashMap;
 use std::sync::Arc;
-use stream_multiplexer::StreamEvent::{self, Ended, Item, Moved, Removed};
+use stream_multiplexer::StreamEvent::{self, Ended, Item, Moved, Removed, SinkFailed};
 use stream_multiplexer::{
     ChannelOptions, ChannelReceiver, Multiplexer, MultiplexerError, SendError, StreamId,
 };
@@ -139,7 +139,7 @@ async fn answer<N: Net>(server: Server<N>, mut receiver: Receiver<N>) -> Account
                 server.send_one(id, format!("two: {}", line.unwrap())).await.unwrap();
             }
             Ended => *departures += 1,
-            Moved(_) | Removed => panic!("nobody did that"),
+            Moved(_) | Removed | SinkFailed => panic!("nobody did that"),
         }
     }
     account

@@ -1,7 +1,7 @@
 //! A [`Multiplexer`] compared with the oracle.
 
 use super::operation::{CHANNELS, Operation};
-use super::oracle::{Departure, Event, Oracle, Received};
+use super::oracle::{Counts, Departure, Event, Oracle, Received};
 use super::outlet::{Account, Outlet};
 use super::script::{Script, World, perform_on_stream, receive};
 use super::sending::Outlets;
@@ -9,12 +9,13 @@ use super::task::Task;
 use futures::Stream;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 use stream_multiplexer::{
-    ChannelOptions, ChannelReceiver, Multiplexer, MultiplexerError, StreamEvent, StreamId, StreamPair,
-    TryRecvError,
+    ChannelOptions, ChannelReceiver, ChannelSelect, Multiplexer, MultiplexerError, Share, StreamEvent,
+    StreamId, StreamPair, TryRecvError,
 };
 
 /// Performs the operations in a multiplexer that has two channels, with a receiver each; then receives what
@@ -28,6 +29,7 @@ pub(crate) fn run(operations: &[Operation]) {
             report_departures: channel != 2,
         });
         world.perform(&Operation::AddReceiver { receiver: channel, channel });
+        world.perform(&Operation::Select { channel, share: 0 });
     }
     for operation in operations {
         world.perform(operation);
@@ -37,21 +39,27 @@ pub(crate) fn run(operations: &[Operation]) {
     world.receive_the_rest();
     world.flush_the_rest();
     world.check_places();
+    world.resume_all();
+    world.receive_the_rest();
+    world.check_places();
     world.remove_all();
 }
 
 pub(super) struct Channels {
     pub(super) oracle: Rc<RefCell<Oracle>>,
-    pub(super) multiplexer: Multiplexer<Script, Outlet>,
+    pub(super) multiplexer: Pairs,
     /// By the numbers of their streams.
     ids: RefCell<BTreeMap<usize, StreamId>>,
     /// Each is borrowed while it polls.
     receivers: [RefCell<Option<Receiver>>; 4],
+    select: RefCell<Selected>,
     pub(super) outlets: Outlets,
     /// Counts the sinks that were not dropped.
     sinks: Rc<()>,
     this: Weak<Self>,
 }
+
+type Pairs = Multiplexer<Script, Outlet>;
 
 struct Receiver {
     receiver: ChannelReceiver<Script, Outlet>,
@@ -59,11 +67,37 @@ struct Receiver {
     task: Task,
 }
 
+/// A select, and which channels are in it; it may not know of all that have ended.
+struct Selected {
+    select: ChannelSelect<Script, Outlet>,
+    channels: Vec<usize>,
+    task: Task,
+}
+
+impl Selected {
+    fn new(multiplexer: &Pairs) -> Self {
+        let mut select = multiplexer.select();
+        // Each yield has its reason in the streams.
+        select.yield_every(None).starvation_bound(NonZeroU32::new(3));
+        // The sinks are the flusher's: who has flushed one is seen by who reports its failure.
+        select.drive_flushes(false);
+        Self { select, channels: Vec::new(), task: Task::default() }
+    }
+}
+
+fn share(number: usize) -> Share {
+    let [priority, weight] =
+        [number % 3, number / 3 % 5 + 1].map(|part| u32::try_from(part).expect("it is small"));
+    Share::new().priority(priority).weight(weight)
+}
+
 impl Channels {
     fn new() -> Rc<Self> {
+        let multiplexer = Multiplexer::new();
         Rc::new_cyclic(|this| Self {
             oracle: Rc::default(),
-            multiplexer: Multiplexer::new(),
+            select: RefCell::new(Selected::new(&multiplexer)),
+            multiplexer,
             ids: RefCell::default(),
             receivers: Default::default(),
             outlets: Outlets::default(),
@@ -80,6 +114,19 @@ impl Channels {
             Operation::RemoveChannel { channel } => self.remove_channel(channel),
             Operation::Close => self.close(),
             Operation::CloseChannel { channel } => self.close_channel(channel),
+            Operation::SetMaxStreams { channel, limit } => self.set_max_streams(channel, limit),
+            Operation::PauseChannel { channel } => {
+                self.pause_channel(channel, true, Multiplexer::pause_channel);
+            }
+            Operation::ResumeChannel { channel } => {
+                self.pause_channel(channel, false, Multiplexer::resume_channel);
+            }
+            Operation::PauseStream { stream } => self.with_id(stream, |stream, id| {
+                self.pause_stream(stream, id, true, Multiplexer::pause_stream);
+            }),
+            Operation::ResumeStream { stream } => self.with_id(stream, |stream, id| {
+                self.pause_stream(stream, id, false, Multiplexer::resume_stream);
+            }),
             Operation::Shrink { .. } => {
                 self.multiplexer.shrink_to_fit();
                 self.oracle.borrow_mut().change_all();
@@ -111,6 +158,24 @@ impl Channels {
             }),
             Operation::Recv { channel } => self.recv(channel),
             Operation::TryRecv { channel } => self.try_recv(channel),
+            Operation::Select { channel, share } => {
+                self.with_select(|selected| self.add_to_select(selected, channel, share));
+            }
+            Operation::Unselect { channel } => {
+                self.with_select(|selected| self.remove_from_select(selected, channel));
+            }
+            Operation::SetShare { channel, share: number } => self.with_select(|selected| {
+                let is_in = selected.select.contains(channel);
+                assert_eq!(selected.select.set_share(channel, share(number)), is_in);
+            }),
+            Operation::ChangeSelectTask => self.with_select(|selected| selected.task.change()),
+            Operation::ReceiveSelected => self.with_select(|selected| _ = self.receive_selected(selected)),
+            Operation::ReceiveManySelected { limit } => {
+                self.with_select(|selected| self.receive_many_selected(selected, limit));
+            }
+            Operation::DropSelect => {
+                self.with_select(|selected| *selected = Selected::new(&self.multiplexer));
+            }
             Operation::Push { .. }
             | Operation::End { .. }
             | Operation::Wake { .. }
@@ -133,6 +198,13 @@ impl Channels {
     fn with_receiver(&self, receiver: usize, perform: impl FnOnce(&mut Option<Receiver>)) {
         if let Ok(mut receiver) = self.receivers[receiver % self.receivers.len()].try_borrow_mut() {
             perform(&mut receiver);
+        }
+    }
+
+    /// The select, unless it is in the middle of a poll.
+    fn with_select(&self, perform: impl FnOnce(&mut Selected)) {
+        if let Ok(mut selected) = self.select.try_borrow_mut() {
+            perform(&mut selected);
         }
     }
 
@@ -182,6 +254,47 @@ impl Channels {
         place.into_iter().for_each(|place| self.oracle.borrow_mut().close_channel(place));
     }
 
+    fn set_max_streams(&self, channel: usize, limit: Option<usize>) {
+        let set = self.multiplexer.set_max_streams(channel, limit);
+        let place = self.oracle.borrow().channel(channel);
+        assert_eq!(set, place.map(|_| ()).ok_or(MultiplexerError::UnknownChannel(channel)));
+        place.into_iter().for_each(|place| self.oracle.borrow_mut().set_max_streams(place, limit));
+    }
+
+    /// Or resumes it.
+    fn pause_channel(
+        &self,
+        channel: usize,
+        paused: bool,
+        pause: fn(&Pairs, usize) -> Result<(), MultiplexerError>,
+    ) {
+        let done = pause(&self.multiplexer, channel);
+        let place = self.oracle.borrow().channel(channel);
+        assert_eq!(done, place.map(|_| ()).ok_or(MultiplexerError::UnknownChannel(channel)));
+        place.into_iter().for_each(|place| self.oracle.borrow_mut().pause_channel(place, paused));
+    }
+
+    /// Or resumes it.
+    fn pause_stream(
+        &self,
+        stream: usize,
+        id: StreamId,
+        paused: bool,
+        pause: fn(&Pairs, StreamId) -> Result<(), MultiplexerError>,
+    ) {
+        let done = pause(&self.multiplexer, id);
+        let mut oracle = self.oracle.borrow_mut();
+        let expected = match () {
+            () if !oracle.has_pair(stream) => Err(MultiplexerError::UnknownStream(id)),
+            () if oracle.is_kept(stream) => Err(MultiplexerError::Ended(id)),
+            () => Ok(()),
+        };
+        assert_eq!(done, expected);
+        if done.is_ok() {
+            oracle.pause_stream(stream, paused);
+        }
+    }
+
     fn insert(&self, channel: usize) {
         let number = self.oracle.borrow_mut().add_stream();
         let script =
@@ -197,12 +310,14 @@ impl Channels {
                 Some(_) => None,
             },
         };
+        let full = place.map_or(Some(false), |place| self.oracle.borrow().is_full(place));
         let account = Rc::new(RefCell::new(Account::new()));
         self.outlets.accounts.borrow_mut().insert(number, Rc::clone(&account));
         let outlet = Outlet { account, count: Rc::clone(&self.sinks) };
         match self.multiplexer.add_stream_pair(outlet, script, channel) {
             Ok(id) => {
                 assert_eq!(error, None);
+                assert_ne!(full, Some(true));
                 let place = place.expect("there is no error");
                 self.oracle.borrow_mut().enter(number, place);
                 let mut ids = self.ids.borrow_mut();
@@ -210,6 +325,11 @@ impl Channels {
                 ids.insert(number, id);
             }
             Err(refused) => {
+                let is_full = error.is_none() && full != Some(false);
+                if is_full {
+                    self.oracle.borrow_mut().refuse(place.expect("it is full"));
+                }
+                let error = error.or(is_full.then_some(MultiplexerError::ChannelFull(channel)));
                 assert_eq!(Some(refused.reason()), error);
                 assert_eq!(refused.into_parts().1.number, number, "it comes back");
             }
@@ -270,8 +390,12 @@ impl Channels {
             (Some(_), Some(_)) if oracle.is_kept(stream) => {
                 assert_eq!(moved, Err(MultiplexerError::Ended(id)));
             }
+            (Some(_), Some(to)) if moved == Err(MultiplexerError::ChannelFull(channel)) => {
+                assert_ne!(oracle.is_full(to), Some(false));
+                oracle.refuse(to);
+            }
             (Some(_), Some(to)) => {
-                assert_eq!(moved, Ok(()));
+                assert_eq!((moved, oracle.is_full(to).unwrap_or(false)), (Ok(()), false));
                 oracle.leave(stream, Departure::Moved(channel));
                 oracle.enter(stream, to);
             }
@@ -284,6 +408,100 @@ impl Channels {
         assert_eq!(receiver.as_ref().ok().map(ChannelReceiver::channel_id), expected.map(|_| channel));
         if let (Ok(receiver), Some(channel)) = (receiver, expected) {
             *place = Some(Receiver { receiver, channel, task: Task::default() });
+        }
+    }
+}
+
+/// Several channels.
+impl Channels {
+    fn add_to_select(&self, selected: &mut Selected, channel: usize, number: usize) {
+        let oracle = self.oracle.borrow();
+        let added = selected.select.add(channel, share(number));
+        let Some(place) = oracle.channel(channel) else {
+            return assert_eq!(added, Err(MultiplexerError::UnknownChannel(channel)));
+        };
+        let was_in = selected.channels.contains(&place);
+        match added {
+            // It may have ended and left.
+            Ok(()) => assert!(!was_in || oracle.has_ended(place)),
+            Err(error) => assert!(was_in && error == MultiplexerError::DuplicateChannel(channel)),
+        }
+        // Another that had its name is gone.
+        selected.channels.retain(|other| *other != place && !oracle.is_named(*other, channel));
+        selected.channels.push(place);
+        assert!(selected.select.contains(channel));
+    }
+
+    fn remove_from_select(&self, selected: &mut Selected, channel: usize) {
+        let oracle = self.oracle.borrow();
+        let is_in = |place: &&usize| oracle.is_named(**place, channel);
+        let place = selected.channels.iter().find(is_in).copied();
+        let may_be_out = place.is_none_or(|place| oracle.has_ended(place));
+        assert!(selected.select.remove(channel) || may_be_out);
+        assert!(!selected.select.contains(channel));
+        selected.channels.retain(|other| Some(*other) != place);
+    }
+
+    fn receive_selected(&self, Selected { select, channels, task }: &mut Selected) -> Received {
+        let waker = task.unpark();
+        let mut events = Vec::new();
+        self.oracle.borrow_mut().begin_call_of(channels.clone(), true);
+        let received = receive(|| match Pin::new(&mut *select).poll_next(&mut Context::from_waker(&waker)) {
+            Poll::Ready(Some(event)) => {
+                events.push(self.selected_event(event));
+                Received::Events
+            }
+            Poll::Ready(None) => Received::End,
+            Poll::Pending => Received::Nothing { woken: task.park() },
+        });
+        self.oracle.borrow_mut().end_call(&events, received);
+        self.check_select(select, channels, received);
+        received
+    }
+
+    fn receive_many_selected(&self, Selected { select, channels, task }: &mut Selected, limit: usize) {
+        let waker = task.unpark();
+        let mut buffer = Vec::new();
+        self.oracle.borrow_mut().begin_call_of(channels.clone(), false);
+        let received = receive(|| {
+            let cx = &mut Context::from_waker(&waker);
+            match select.poll_recv_many(cx, &mut buffer, limit) {
+                Poll::Ready(0) if limit > 0 => Received::End,
+                Poll::Ready(count) => {
+                    assert_eq!(count, buffer.len());
+                    Received::Events
+                }
+                Poll::Pending => Received::Nothing { woken: task.park() },
+            }
+        });
+        assert!(buffer.len() <= limit);
+        let events: Vec<_> = buffer.into_iter().map(|event| self.selected_event(event)).collect();
+        self.oracle.borrow_mut().end_call(&events, received);
+        self.check_select(select, channels, received);
+    }
+
+    fn selected_event(&self, (channel, id, event): (usize, StreamId, StreamEvent<u32>)) -> Event {
+        match self.event(id, event) {
+            Event::Left { stream, why, .. } => Event::Left { stream, why, from: Some(channel) },
+            item => item,
+        }
+    }
+
+    /// When it sleeps it has asked all, and so knows who has ended.
+    fn check_select(
+        &self,
+        select: &ChannelSelect<Script, Outlet>,
+        channels: &mut Vec<usize>,
+        received: Received,
+    ) {
+        let oracle = self.oracle.borrow();
+        if let Received::Nothing { woken: false } | Received::End = received {
+            channels.retain(|channel| !oracle.has_ended(*channel) || oracle.is_uncertain(*channel));
+        }
+        match received {
+            Received::Nothing { woken: false } => assert!(select.len() >= channels.len()),
+            Received::End => assert!(select.is_empty()),
+            _ => {}
         }
     }
 }
@@ -390,9 +608,10 @@ impl Channels {
             StreamEvent::Ended => Some(Departure::Ended),
             StreamEvent::Moved(channel) => Some(Departure::Moved(channel)),
             StreamEvent::Removed => Some(Departure::Removed),
+            StreamEvent::SinkFailed => unreachable!("the select flushes nothing"),
         };
         match self.event_without_reason(id, event.item()) {
-            Event::Left { stream, .. } => Event::Left { stream, why },
+            Event::Left { stream, from, .. } => Event::Left { stream, why, from },
             item => item,
         }
     }
@@ -401,7 +620,7 @@ impl Channels {
         let stream = self.stream(id);
         match item {
             Some(item) => Event::Item { stream, item },
-            None => Event::Left { stream, why: None },
+            None => Event::Left { stream, why: None, from: None },
         }
     }
 }
@@ -416,12 +635,43 @@ impl Channels {
             let len = oracle.channel(channel).map(|channel| oracle.pairs_in(channel).len());
             assert_eq!(self.multiplexer.channel_len(channel), len);
             assert_eq!(self.multiplexer.has_channel(channel), len.is_some());
+            let max = oracle.channel(channel).map(|channel| oracle.max_streams(channel));
+            assert_eq!(self.multiplexer.max_streams(channel).ok(), max);
+            self.check_stats(&oracle, channel);
+            let paused = oracle.channel(channel).map(|channel| oracle.is_channel_paused(channel));
+            assert_eq!(self.multiplexer.is_channel_paused(channel), paused);
         }
         for receiver in self.receivers.iter().filter_map(|receiver| receiver.try_borrow().ok()) {
             if let Some(Receiver { channel, task, .. }) = &*receiver {
                 task.check(oracle.has_something(*channel) || oracle.has_ended(*channel));
             }
         }
+        self.check_select_wakes(&oracle);
+    }
+
+    /// A select that sleeps is woken when one of its channels has something, or all have ended.
+    fn check_select_wakes(&self, oracle: &Oracle) {
+        if let Ok(Selected { channels, task, .. }) = self.select.try_borrow().as_deref() {
+            let has_something = channels.iter().any(|channel| oracle.has_something(*channel));
+            task.check(has_something || oracle.have_ended(channels));
+        }
+    }
+
+    fn check_stats(&self, oracle: &Oracle, name: usize) {
+        let stats = self.multiplexer.stats(name);
+        assert_eq!(stats.is_some(), oracle.channel(name).is_some());
+        let (Some(stats), Some(channel)) = (stats, oracle.channel(name)) else { return };
+        let members = oracle.members(channel);
+        let paused = members.iter().filter(|stream| oracle.is_paused(**stream)).count();
+        let half_closed = oracle.pairs_in(channel).len() - members.len();
+        assert_eq!((stats.members, stats.half_closed, stats.paused), (members.len(), half_closed, paused));
+        let Some(counts) = oracle.counts(channel) else { return };
+        let Counts { told, items, polls_in_vain, ends, .. } = counts;
+        assert_eq!(stats.unread_departures, oracle.unread(channel));
+        assert_eq!((stats.events, stats.items), (items + told, items));
+        assert_eq!((stats.polls, stats.polls_in_vain), (items + polls_in_vain + ends, polls_in_vain));
+        let departed = [stats.ended, stats.moved, stats.removed, stats.refused];
+        assert_eq!(departed, [counts.ended, counts.moved, counts.removed, counts.refused]);
     }
 
     /// Nothing leaks. (In the middle of a poll there is more.)
@@ -435,7 +685,17 @@ impl Channels {
         let oracle = self.oracle.borrow();
         for (stream, id) in &*self.ids.borrow() {
             assert_eq!(self.multiplexer.channel_of(*id), oracle.channel_of(*stream));
+            let paused = oracle.has_pair(*stream).then(|| oracle.is_paused(*stream));
+            assert_eq!(self.multiplexer.is_paused(*id), paused);
         }
+    }
+
+    fn resume_all(&self) {
+        let ids = self.ids.borrow().clone();
+        for (stream, id) in ids {
+            self.pause_stream(stream, id, false, Multiplexer::resume_stream);
+        }
+        (0..CHANNELS).for_each(|channel| self.perform(&Operation::ResumeChannel { channel }));
     }
 
     fn receive_the_rest(&self) {

@@ -17,6 +17,23 @@ pub(crate) enum Operation {
     CloseChannel {
         channel: usize,
     },
+    /// From now on it admits so many.
+    SetMaxStreams {
+        channel: usize,
+        limit: Option<usize>,
+    },
+    PauseChannel {
+        channel: usize,
+    },
+    ResumeChannel {
+        channel: usize,
+    },
+    PauseStream {
+        stream: usize,
+    },
+    ResumeStream {
+        stream: usize,
+    },
     /// Gives memory back.
     Shrink {
         channel: usize,
@@ -120,6 +137,28 @@ pub(crate) enum Operation {
     /// Polls the flusher once, which is made if there is none.
     Flush,
     DropFlusher,
+    /// To the select; with a share made of any number.
+    Select {
+        channel: usize,
+        share: usize,
+    },
+    /// From the select.
+    Unselect {
+        channel: usize,
+    },
+    SetShare {
+        channel: usize,
+        share: usize,
+    },
+    /// From now on the select polls as another task.
+    ChangeSelectTask,
+    /// Polls the select once.
+    ReceiveSelected,
+    ReceiveManySelected {
+        limit: usize,
+    },
+    /// Another takes its place.
+    DropSelect,
 }
 
 /// What a stream does, once.
@@ -151,7 +190,7 @@ pub(crate) fn operations(bytes: &[u8]) -> Vec<Operation> {
 
 impl Operation {
     fn decode(bytes: &mut impl Iterator<Item = u8>) -> Option<Self> {
-        let code = bytes.next()? % 64;
+        let code = bytes.next()? % 72;
         let mut operand = || bytes.next().map_or(0, usize::from);
         Some(match code {
             38..=43 => {
@@ -194,17 +233,32 @@ impl Operation {
             35..=36 => Self::TryRecv { channel: channel(first) },
             37 => Self::Wake { stream: first },
             47..=48 => Self::Shrink { channel: channel(first) },
-            49..=50 => Self::TrySend { stream: first },
-            51 => Self::TryFeed { stream: first },
-            52 if first < 128 => Self::TrySendTo { channel: channel(first) },
-            52 if first < 144 => Self::DropFlusher,
-            52..=53 => Self::Flush,
-            54..=55 => {
+            50 => Self::PauseStream { stream: first },
+            51 => Self::ResumeStream { stream: first },
+            52 if first >= 192 => Self::PauseChannel { channel: channel(first) },
+            53 => Self::ResumeChannel { channel: channel(first) },
+            49 => Self::SetMaxStreams {
+                channel: channel(first),
+                limit: Some(operand() % 8).filter(|limit| *limit < 5),
+            },
+            54..=55 => Self::Select { channel: channel(first), share: operand() },
+            56 if first < 128 => Self::Unselect { channel: channel(first) },
+            56 => Self::SetShare { channel: channel(first), share: operand() },
+            57..=59 => Self::ReceiveSelected,
+            60 if first < 128 => Self::ReceiveManySelected { limit: first % 5 },
+            60 if first >= 240 => Self::DropSelect,
+            61 if first < 64 => Self::ChangeSelectTask,
+            64..=65 => Self::TrySend { stream: first },
+            66 => Self::TryFeed { stream: first },
+            67 if first < 128 => Self::TrySendTo { channel: channel(first) },
+            67 if first < 144 => Self::DropFlusher,
+            67..=68 => Self::Flush,
+            69..=70 => {
                 let how = operand();
                 Self::SetSink { stream: first, is_ready: how % 4 != 0, flushes: how / 4 % 2 == 0 }
             }
-            56 if operand() < 128 => Self::CloseSink { stream: first },
-            56 => Self::FailSink { stream: first },
+            71 if operand() < 128 => Self::CloseSink { stream: first },
+            71 => Self::FailSink { stream: first },
             _ => Self::Receive { receiver: first },
         }
     }
@@ -231,8 +285,10 @@ impl Trick {
             2..=5 => Operation::Move { stream, channel: channel(operand()) },
             6..=7 => Operation::Push { stream },
             8 => Operation::Wake { stream },
-            9..=12 => Operation::Receive { receiver: operand() },
-            _ => Operation::simple(bytes.next().unwrap_or(0) % 64, || bytes.next().map_or(0, usize::from)),
+            9 => Operation::PauseStream { stream },
+            10 => Operation::ResumeStream { stream },
+            11..=12 => Operation::Receive { receiver: operand() },
+            _ => Operation::simple(bytes.next().unwrap_or(0) % 72, || bytes.next().map_or(0, usize::from)),
         }
     }
 }

@@ -24,10 +24,12 @@ pub(crate) enum Event {
         stream: usize,
         item: u32,
     },
-    /// `None` where the library does not tell why.
     Left {
         stream: usize,
+        /// `None` where the library does not tell why.
         why: Option<Departure>,
+        /// The name of the channel; `None` if there is but one.
+        from: Option<usize>,
     },
 }
 
@@ -107,6 +109,8 @@ struct StreamAccount {
     kept_in: Option<usize>,
     /// Then its pair is kept for nothing.
     is_sink_closed: bool,
+    /// Wherever it is.
+    is_paused: bool,
     /// It came, was woken or had an item, and was not polled since.
     is_ready: bool,
     /// From its last poll, in this stay.
@@ -133,18 +137,49 @@ struct ChannelAccount {
     name: usize,
     half_close: bool,
     report_departures: bool,
+    max_streams: Option<usize>,
+    is_paused: bool,
     is_closed: bool,
     is_removed: bool,
+    counts: Counts,
     /// The departures that are still to be received, of each stream in their order.
     untold: BTreeMap<usize, VecDeque<Departure>>,
 }
 
+/// What happened in a channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Departures that were received.
+    pub(crate) told: u64,
+    pub(crate) items: u64,
+    pub(crate) polls_in_vain: u64,
+    /// Polls that returned the end.
+    pub(crate) ends: u64,
+    pub(crate) ended: u64,
+    pub(crate) moved: u64,
+    pub(crate) removed: u64,
+    pub(crate) refused: u64,
+}
+
+impl Counts {
+    fn depart(&mut self, departure: Departure) {
+        match departure {
+            Departure::Ended => self.ended += 1,
+            Departure::Moved(_) => self.moved += 1,
+            Departure::Removed => self.removed += 1,
+        }
+    }
+}
+
 /// A call to receive.
 struct Call {
-    channel: usize,
+    /// One, unless a select makes the call.
+    channels: Vec<usize>,
     polls: Vec<(usize, Outcome)>,
     /// It is for one event.
     is_single: bool,
+    /// The channel was paused when it began.
+    is_paused: bool,
     /// Something else was done in the middle of it, so it may wake its own task.
     is_disturbed: bool,
 }
@@ -160,6 +195,9 @@ impl Oracle {
                 name,
                 half_close,
                 report_departures,
+                max_streams: None,
+                is_paused: false,
+                counts: Counts::default(),
                 is_closed: false,
                 is_removed: false,
                 untold: BTreeMap::new(),
@@ -194,6 +232,52 @@ impl Oracle {
         self.channels[channel].is_closed = true;
     }
 
+    /// What happened there; `None` as long as a call to receive is in progress.
+    pub(crate) fn counts(&self, channel: usize) -> Option<Counts> {
+        self.calls.is_empty().then_some(self.channels[channel].counts)
+    }
+
+    /// A stream or a move was refused, for it is full.
+    pub(crate) fn refuse(&mut self, channel: usize) {
+        self.channels[channel].counts.refused += 1;
+    }
+
+    pub(crate) fn pause_channel(&mut self, channel: usize, paused: bool) {
+        self.channels[channel].is_paused = paused;
+    }
+
+    pub(crate) fn is_channel_paused(&self, channel: usize) -> bool {
+        self.channels[channel].is_paused
+    }
+
+    pub(crate) fn set_max_streams(&mut self, channel: usize, limit: Option<usize>) {
+        self.channels[channel].max_streams = limit;
+    }
+
+    pub(crate) fn max_streams(&self, channel: usize) -> Option<usize> {
+        self.channels[channel].max_streams
+    }
+
+    /// Whether no more streams fit in. `None` where that depends on what a call in progress has received.
+    pub(crate) fn is_full(&self, channel: usize) -> Option<bool> {
+        let account = &self.channels[channel];
+        let Some(limit) = account.max_streams else { return Some(false) };
+        let pairs = self.pairs_in(channel).len();
+        let is_full = pairs >= limit || pairs + self.unread(channel) >= 2 * limit;
+        if is_full && pairs < limit && self.is_uncertain(channel) { None } else { Some(is_full) }
+    }
+
+    /// How many departures are still to be received.
+    pub(crate) fn unread(&self, channel: usize) -> usize {
+        let account = &self.channels[channel];
+        let is_reported =
+            |departure: &&Departure| account.report_departures || **departure == Departure::Ended;
+        let polled = self.streams.iter().filter_map(|stream| stream.polled.as_ref());
+        let held = polled.filter(|polled| polled.stay.channel == channel);
+        let held = held.map(|polled| polled.departures.iter().filter(is_reported).count());
+        account.untold.values().map(VecDeque::len).sum::<usize>() + held.sum::<usize>()
+    }
+
     pub(crate) fn is_channel_closed(&self, channel: usize) -> bool {
         self.channels[channel].is_closed
     }
@@ -208,6 +292,11 @@ impl Oracle {
 
     pub(crate) fn channel(&self, name: usize) -> Option<usize> {
         self.names.get(&name).copied()
+    }
+
+    /// Whether this is, or was, its name.
+    pub(crate) fn is_named(&self, channel: usize, name: usize) -> bool {
+        self.channels[channel].name == name
     }
 
     pub(crate) fn members(&self, channel: usize) -> Vec<usize> {
@@ -233,15 +322,16 @@ impl Oracle {
         let has_something = |stream: &StreamAccount| {
             let is_here = stream.stay.is_some_and(|stay| stay.channel == channel) && stream.polled.is_none();
             let panics = stream.trick == Some(Trick::Panic);
-            is_here && (!stream.items.is_empty() || stream.ends || panics)
+            is_here && !stream.is_paused && (!stream.items.is_empty() || stream.ends || panics)
         };
-        let has_untold = !self.channels[channel].untold.is_empty() && !self.is_uncertain(channel);
-        has_untold || self.streams.iter().any(has_something)
+        let ChannelAccount { is_removed, is_paused, untold, .. } = &self.channels[channel];
+        let has_untold = !untold.is_empty() && !self.is_uncertain(channel);
+        !is_removed && !is_paused && (has_untold || self.streams.iter().any(has_something))
     }
 
     /// Whether a call is in progress that may have received departures already.
     pub(crate) fn is_uncertain(&self, channel: usize) -> bool {
-        self.calls.iter().any(|call| call.channel == channel && !call.is_single)
+        self.calls.iter().any(|call| call.channels.contains(&channel) && !call.is_single)
     }
 
     /// After so many polls nothing is left, whatever streams still do.
@@ -293,6 +383,7 @@ impl Oracle {
     pub(crate) fn leave(&mut self, stream: usize, departure: Departure) {
         let account = &mut self.streams[stream];
         let stay = account.stay.take().expect("it is somewhere");
+        self.channels[stay.channel].counts.depart(departure);
         // A wake that it did not answer stays in its place, and may cost the next tenant's owner a look.
         self.stale_wakes += usize::from(std::mem::take(&mut account.is_ready));
         if let Some((waker, _)) = &account.waker {
@@ -338,6 +429,17 @@ impl Oracle {
     pub(crate) fn open_sinks(&self) -> usize {
         let has_sink = |stream: &usize| self.has_pair(*stream) && !self.streams[*stream].is_sink_closed;
         (0..self.streams.len()).filter(has_sink).count()
+    }
+
+    /// Resumed, it has a turn.
+    pub(crate) fn pause_stream(&mut self, stream: usize, paused: bool) {
+        let account = &mut self.streams[stream];
+        account.is_ready |= account.is_paused && !paused;
+        account.is_paused = paused;
+    }
+
+    pub(crate) fn is_paused(&self, stream: usize) -> bool {
+        self.streams[stream].is_paused
     }
 
     /// Whether its pair is kept after its end.
@@ -438,8 +540,10 @@ impl Oracle {
         let account = &mut self.streams[stream];
         let stay = account.stay.expect("only streams that are in a channel are polled");
         let call = self.calls.last().expect("streams are polled by those who receive");
-        assert_eq!(stay.channel, call.channel, "stream {stream} was polled for another channel");
+        assert!(call.channels.contains(&stay.channel), "stream {stream} was polled for another channel");
         assert!(account.polled.is_none(), "stream {stream} was polled while it was polled");
+        assert!(!account.is_paused, "stream {stream} was polled while it is paused");
+        assert!(!self.channels[stay.channel].is_paused, "stream {stream} was polled in a paused channel");
         if !account.is_ready {
             assert!(self.stale_wakes > 0, "stream {stream} was polled again unwoken");
             self.stale_wakes -= 1;
@@ -479,6 +583,16 @@ impl Oracle {
             Look::Item(item) => Outcome::Item(item),
             Look::End => Outcome::Ended { told: lasted },
         };
+        let counts = &mut self.channels[polled.stay.channel].counts;
+        match outcome {
+            Outcome::Item(_) => counts.items += 1,
+            Outcome::Pending { .. } => counts.polls_in_vain += 1,
+            Outcome::Ended { told } => {
+                counts.ends += 1;
+                counts.told += u64::from(told);
+            }
+            Outcome::Panicked => {}
+        }
         for departure in polled.departures {
             self.owe(polled.stay.channel, stream, departure);
         }
@@ -499,9 +613,11 @@ impl Oracle {
     fn finish(&mut self, stream: usize, owed: Option<Departure>) {
         let Some(stay) = self.streams[stream].stay.take() else { return };
         let ended = owed != Some(Departure::Removed);
+        self.channels[stay.channel].counts.depart(owed.unwrap_or(Departure::Ended));
         let half_close = self.channels[stay.channel].half_close && !self.streams[stream].is_sink_closed;
         let is_kept = ended && half_close;
         self.streams[stream].kept_in = is_kept.then_some(stay.channel);
+        self.streams[stream].is_paused = false;
         if let Some(departure) = owed {
             self.owe(stay.channel, stream, departure);
         }
@@ -517,13 +633,20 @@ impl Oracle {
     }
 
     pub(crate) fn begin_call(&mut self, channel: usize, is_single: bool) {
-        self.calls.push(Call { channel, polls: Vec::new(), is_single, is_disturbed: false });
+        self.begin_call_of(vec![channel], is_single);
+    }
+
+    /// Of a select, if there are several channels.
+    pub(crate) fn begin_call_of(&mut self, channels: Vec<usize>, is_single: bool) {
+        let is_paused = channels.iter().all(|channel| self.channels[*channel].is_paused);
+        self.calls.push(Call { channels, polls: Vec::new(), is_single, is_paused, is_disturbed: false });
     }
 
     /// Looks whether a call brought what it must.
     pub(crate) fn end_call(&mut self, events: &[Event], received: Received) {
         let call = self.calls.pop().expect("it began");
         self.check_events(&call, events);
+        assert!(!call.is_paused || call.is_disturbed || events.is_empty(), "received from a paused channel");
         if call.is_single && !call.is_disturbed {
             Self::check_bounds(&call);
         }
@@ -531,11 +654,11 @@ impl Oracle {
         assert_eq!(received == Received::Panicked, panicked, "a panic, or its loss");
         match received {
             Received::Nothing { woken: true } => assert!(self.may_yield(&call), "it yields for no reason"),
-            Received::Nothing { woken: false } => self.check_nothing(call.channel),
+            Received::Nothing { woken: false } => self.check_nothing(&call),
             Received::NothingAtOnce if self.may_yield(&call) => {}
-            Received::NothingAtOnce => self.check_nothing(call.channel),
-            Received::End if self.is_uncertain(call.channel) => {}
-            Received::End => assert!(self.has_ended(call.channel), "the channel has not ended"),
+            Received::NothingAtOnce => self.check_nothing(&call),
+            Received::End if call.channels.iter().any(|channel| self.is_uncertain(*channel)) => {}
+            Received::End => assert!(self.have_ended(&call.channels), "a channel has not ended"),
             Received::Events | Received::Panicked => {}
         }
     }
@@ -551,12 +674,20 @@ impl Oracle {
                     let item = Some((stream, Outcome::Item(item)));
                     assert_eq!(given.next(), item, "left: given by a stream; right: received");
                 }
-                Event::Left { stream, why: None | Some(Departure::Ended) }
+                Event::Left { stream, why: None | Some(Departure::Ended), .. }
                     if given.peek() == Some(&(stream, Outcome::Ended { told: true })) =>
                 {
                     given.next();
                 }
-                Event::Left { stream, why } => self.tell(call.channel, stream, why),
+                Event::Left { stream, why, from } => {
+                    let is_it =
+                        |channel: &&usize| from.is_none_or(|name| self.channels[**channel].name == name);
+                    let owes = |channel: &&usize| self.channels[**channel].untold.contains_key(&stream);
+                    let mut channels = call.channels.iter().filter(is_it);
+                    // There may have been others of that name.
+                    let one = channels.clone().find(owes).or_else(|| channels.next());
+                    self.tell(*one.expect("it is of a channel that was asked"), stream, why);
+                }
             }
         }
         assert_eq!(given.next(), None, "it was taken out of a stream and is lost");
@@ -573,14 +704,24 @@ impl Oracle {
         let at = at.unwrap_or_else(|| panic!("stream {stream} has not left so: {why:?}"));
         assert!(at == 0 || is_uncertain, "stream {stream} has left {:?} before {why:?}", untold[0]);
         untold.remove(at);
+        self.channels[channel].counts.told += 1;
+        let all_untold = &mut self.channels[channel].untold;
+        let untold = &all_untold[&stream];
         if untold.is_empty() {
             all_untold.remove(&stream);
         }
     }
 
-    fn check_nothing(&self, channel: usize) {
-        assert!(!self.has_something(channel), "nothing is received, and there is something");
-        assert!(!self.has_ended(channel), "nothing is received, and it has ended");
+    fn check_nothing(&self, call: &Call) {
+        for channel in &call.channels {
+            assert!(!self.has_something(*channel), "nothing is received, and there is something");
+        }
+        assert!(!self.have_ended(&call.channels), "nothing is received, and it has ended");
+    }
+
+    /// Whether all of these have.
+    pub(crate) fn have_ended(&self, channels: &[usize]) -> bool {
+        channels.iter().all(|channel| self.has_ended(*channel))
     }
 
     /// A call may yield after many polls in vain, and after two in a row of streams that wake themselves.
@@ -594,7 +735,9 @@ impl Oracle {
     /// A call does not go on when it ought to yield.
     fn check_bounds(call: &Call) {
         let self_woken = |poll: &(usize, Outcome)| poll.1 == Outcome::Pending { self_woken: true };
-        assert!(call.polls.len() <= FRUITLESS_POLLS, "{} polls in one call", call.polls.len());
+        // What several channels have is counted when one of them has no more.
+        let limit = if call.channels.len() == 1 { FRUITLESS_POLLS } else { 2 * FRUITLESS_POLLS - 1 };
+        assert!(call.polls.len() <= limit, "{} polls in one call", call.polls.len());
         let rest = call.polls.iter().skip(1);
         let pair = call.polls.iter().zip(rest).position(|(one, next)| self_woken(one) && self_woken(next));
         assert!(pair.is_none_or(|at| at + 2 == call.polls.len()), "two streams in a row woke themselves");

@@ -173,7 +173,7 @@ fn keys(slab: &StreamSlab<Script>) -> HashMap<usize, usize> {
 fn told(keys: &HashMap<usize, usize>, events: Vec<(usize, Option<u32>)>) -> Vec<Event> {
     let event = |(key, item)| match item {
         Some(item) => Event::Item { stream: keys[&key], item },
-        None => Event::Left { stream: keys[&key], why: None },
+        None => Event::Left { stream: keys[&key], why: None, from: None },
     };
     events.into_iter().map(event).collect()
 }

@@ -17,4 +17,5 @@ pub mod member;
 pub mod meter;
 pub mod peer;
 pub mod table;
+pub mod text;
 pub mod workload;

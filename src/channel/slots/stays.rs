@@ -1,6 +1,6 @@
 //! Stays of streams in a channel: how they begin and end.
 
-use super::{Absent, Phase, Slot, State, Vacated, Wake};
+use super::{Absent, Counts, Left, Phase, Slot, State, Vacated, Wake};
 use crate::channel::departures::{Departures, Panic};
 use crate::channel::member::BoxedMember;
 use crate::engine::bit_set::BitSet;
@@ -23,6 +23,8 @@ impl<St> State<St> {
             departures: Departures::new(reports_departures),
             members: 0,
             ended: 0,
+            paused: 0,
+            counts: Counts::default(),
             receivers: 0,
             phase: Phase::Open,
         }
@@ -33,26 +35,44 @@ impl<St> State<St> {
         self.slots.tasks()
     }
 
-    /// Gives a slot to a stream. It has turns from now on, unless it `moved` here and departures wait, of which one may
-    /// be its own.
-    pub(in crate::channel) fn seat(&mut self, mut member: BoxedMember<St>, moved: bool) -> (usize, Wake) {
+    /// Gives a slot to a new stream. It has turns from now on.
+    pub(in crate::channel) fn seat(&mut self, mut member: BoxedMember<St>) -> (usize, Wake) {
         self.members += 1;
-        let id = member.id;
         let key = self.slots.fill_with(|waker| {
             member.as_mut().set_waker(waker);
             Slot::Present(member)
         });
         self.seated.insert_with_room(key);
-        (key, self.begin_turns(key, id, moved))
+        self.slots.set_ready(key);
+        (key, self.wake())
+    }
+
+    /// Gives a slot to a stream that was moved here. It has turns from now on, unless it is paused, or departures wait,
+    /// of which one may be its own.
+    pub(in crate::channel) fn seat_moved(
+        &mut self,
+        mut member: BoxedMember<St>,
+        paused: bool,
+    ) -> (usize, Wake) {
+        self.members += 1;
+        self.paused += usize::from(paused);
+        let id = member.id;
+        let key = self.slots.fill_with(|waker| {
+            member.as_mut().set_waker(waker);
+            Slot::arrived(member, paused)
+        });
+        self.seated.insert_with_room(key);
+        (key, self.begin_turns(key, id))
     }
 
     /// Gives a slot to a stream that is being polled elsewhere.
-    pub(in crate::channel) fn expect(&mut self, pair: usize) -> usize {
+    pub(in crate::channel) fn expect(&mut self, pair: usize, paused: bool) -> usize {
         self.members += 1;
+        self.paused += usize::from(paused);
         let Self { slots, expected, .. } = self;
         let key = slots.fill_with(|waker| {
             let waker = u32::try_from(expected.insert(waker)).expect("each is of a poll that is going on");
-            Slot::Expected { pair, waker }
+            if paused { Slot::PausedExpected { pair, waker } } else { Slot::Expected { pair, waker } }
         });
         self.seated.insert_with_room(key);
         key
@@ -62,29 +82,34 @@ impl<St> State<St> {
     pub(in crate::channel) fn land(&mut self, key: usize, mut member: BoxedMember<St>) -> Wake {
         let id = member.id;
         member.as_mut().set_waker(self.take_expected(key));
-        self.slots.slots_mut()[key] = Slot::Present(member);
-        self.begin_turns(key, id, true)
+        let slot = &mut self.slots.slots_mut()[key];
+        *slot = Slot::arrived(member, slot.is_paused());
+        self.begin_turns(key, id)
     }
 
     /// The waker of a slot whose stream comes now.
     pub(super) fn take_expected(&mut self, key: usize) -> Waker {
-        let Slot::Expected { waker, .. } = self.slots.slots()[key] else {
+        let (Slot::Expected { waker, .. } | Slot::PausedExpected { waker, .. }) = self.slots.slots()[key]
+        else {
             unreachable!("the slot of a stream that is being polled elsewhere")
         };
         self.expected.remove(waker as usize)
     }
 
-    pub(super) fn begin_turns(&mut self, key: usize, id: StreamId, moved: bool) -> Wake {
+    /// A stream that was moved here has turns from now on, if it may.
+    pub(super) fn begin_turns(&mut self, key: usize, id: StreamId) -> Wake {
         let cursor = self.slots.cursor();
-        match moved.then(|| self.departures.push_arrival(id, key, cursor)).flatten() {
-            None => self.slots.set_ready(key),
+        let slot = &mut self.slots.slots_mut()[key];
+        match self.departures.push_arrival(id, key, cursor) {
             Some(entry) => {
-                let slot = &mut self.slots.slots_mut()[key];
-                let Slot::Present(member) = mem::replace(slot, Slot::Leaving) else {
-                    unreachable!("it has just come")
+                *slot = match mem::replace(slot, Slot::Leaving) {
+                    Slot::Present(member) => Slot::Queued { entry, member },
+                    Slot::Paused { member, .. } => Slot::Paused { entry, member },
+                    _ => unreachable!("it has just come"),
                 };
-                *slot = Slot::Queued { entry, member };
             }
+            None if slot.is_paused() => return Wake::NONE,
+            None => self.slots.set_ready(key),
         }
         self.wake()
     }
@@ -96,26 +121,32 @@ impl<St> State<St> {
         key: usize,
         id: StreamId,
         departure: Departure,
-    ) -> Result<(Option<BoxedMember<St>>, Wake), Absent> {
-        match &mut self.slots.slots_mut()[key] {
-            slot @ Slot::Away { .. } => {
+    ) -> Result<Left<St>, Absent> {
+        let slot = &mut self.slots.slots_mut()[key];
+        let is_paused = slot.is_paused();
+        self.paused -= usize::from(is_paused);
+        match slot {
+            Slot::Away { .. } | Slot::PausedAway { .. } => {
                 *slot = Slot::Leaving;
                 self.members -= 1;
+                self.counts.note(departure);
                 self.seated.remove(key);
                 self.departures.hold(id, departure);
-                return Ok((None, Wake::NONE));
+                return Ok(Left { member: None, is_paused, wake: Wake::NONE });
             }
             Slot::Ended(_) if matches!(departure, Departure::Moved(_)) => return Err(Absent::Ended),
             _ => {}
         }
-        Ok(match self.vacate(key) {
+        let (member, wake) = match self.vacate(key) {
             Vacated::Here(member) => {
                 self.members -= 1;
+                self.counts.note(departure);
                 self.push(id, departure);
                 (Some(member), self.wake() | self.wake_if_ended())
             }
             Vacated::Expected(_) => {
                 self.members -= 1;
+                self.counts.note(departure);
                 if !self.departures.hold_behind(id, departure) {
                     self.push(id, departure);
                 }
@@ -125,7 +156,8 @@ impl<St> State<St> {
                 self.ended -= 1;
                 (Some(member), Wake::NONE)
             }
-        })
+        };
+        Ok(Left { member, is_paused, wake })
     }
 
     /// Vacates the slot of a pair that is not being polled here.
@@ -133,12 +165,16 @@ impl<St> State<St> {
         self.seated.remove(key);
         let expected = &mut self.expected;
         let vacated = self.slots.vacate(key, |slot| match slot {
-            Slot::Present(mut member) | Slot::Queued { mut member, .. } => {
+            Slot::Present(mut member) | Slot::Queued { mut member, .. } | Slot::Paused { mut member, .. } => {
                 (member.as_mut().take_waker(), Vacated::Here(member))
             }
             Slot::Ended(mut member) => (member.as_mut().take_waker(), Vacated::Ended(member)),
-            Slot::Expected { pair, waker } => (expected.remove(waker as usize), Vacated::Expected(pair)),
-            Slot::Away { .. } | Slot::Leaving => unreachable!("it is being polled here"),
+            Slot::Expected { pair, waker } | Slot::PausedExpected { pair, waker } => {
+                (expected.remove(waker as usize), Vacated::Expected(pair))
+            }
+            Slot::Away { .. } | Slot::PausedAway { .. } | Slot::Leaving => {
+                unreachable!("it is being polled here")
+            }
         });
         vacated.expect("its stay goes on")
     }
@@ -154,8 +190,16 @@ impl<St> State<St> {
         is_kept: bool,
     ) -> (bool, Wake) {
         let slot = &mut self.slots.slots_mut()[key];
-        let lasted = matches!(slot, Slot::Away { .. });
+        self.paused -= usize::from(slot.is_paused());
+        let lasted = matches!(slot, Slot::Away { .. } | Slot::PausedAway { .. });
         debug_assert!(lasted || matches!(slot, Slot::Leaving));
+        let has_ended = departure == Departure::Ended;
+        self.counts.ends += u64::from(has_ended);
+        if lasted {
+            self.counts.note(departure);
+            // The caller reports that, at the place of an item.
+            self.counts.told += u64::from(has_ended);
+        }
         if lasted && is_kept {
             *slot = Slot::Ended(member.take().expect("the caller has it"));
             self.members -= 1;
@@ -167,7 +211,7 @@ impl<St> State<St> {
         if lasted {
             self.members -= 1;
             self.seated.remove(key);
-            if departure != Departure::Ended {
+            if !has_ended {
                 self.push(member.id, departure);
             }
         } else {
@@ -185,9 +229,12 @@ impl<St> State<St> {
     pub(in crate::channel) fn keep_expected(&mut self, key: usize, mut member: BoxedMember<St>) -> Wake {
         let id = member.id;
         member.as_mut().set_waker(self.take_expected(key));
-        self.slots.slots_mut()[key] = Slot::Ended(member);
+        let slot = &mut self.slots.slots_mut()[key];
+        self.paused -= usize::from(slot.is_paused());
+        *slot = Slot::Ended(member);
         self.members -= 1;
         self.ended += 1;
+        self.counts.note(Departure::Ended);
         if !self.departures.hold_behind(id, Departure::Ended) {
             self.push(id, Departure::Ended);
         }
@@ -200,7 +247,9 @@ impl<St> State<St> {
         }
     }
 
+    /// The end of a stream was not reported at the place of an item, after all.
     pub(in crate::channel) fn push_departure(&mut self, id: StreamId, departure: Departure) -> Wake {
+        self.counts.told -= 1;
         self.push(id, departure);
         self.wake()
     }

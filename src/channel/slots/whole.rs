@@ -2,7 +2,9 @@
 
 use super::{Phase, Slot, State, Taken, Vacated, Wake, Which};
 use crate::channel::departures::Spent;
+use crate::channel::member::BoxedMember;
 use crate::engine::rotation::{self, Rotation};
+use crate::event::Departure;
 use slab::Slab;
 use std::mem;
 use std::task::Waker;
@@ -18,11 +20,19 @@ impl<St> State<St> {
         self.members + self.ended
     }
 
+    /// Whether no more streams fit in, by that limit: of the pairs, or of the pairs and the unread departures together.
+    pub(in crate::channel) fn is_full(&self, max_streams: usize) -> bool {
+        let unread = self.departures.unread();
+        self.len() >= max_streams || self.len() + unread >= max_streams.saturating_mul(2)
+    }
+
     /// Admits nobody from now on.
     pub(in crate::channel) fn close(&mut self) -> Wake {
-        if self.phase == Phase::Open {
-            self.phase = Phase::Closed;
-        }
+        self.phase = match self.phase {
+            Phase::Open => Phase::Closed,
+            Phase::Paused => Phase::PausedClosed,
+            other => other,
+        };
         self.wake_if_ended()
     }
 
@@ -43,13 +53,7 @@ impl<St> State<St> {
         let mut from = from;
         for _ in 0..limit {
             let key = self.seated.next_from(from).filter(|key| *key >= from)?;
-            match &self.slots.slots()[key] {
-                Slot::Present(member) | Slot::Queued { member, .. } | Slot::Ended(member) => {
-                    tell(member.id.key());
-                }
-                Slot::Away { pair, .. } | Slot::Expected { pair, .. } => tell(*pair),
-                Slot::Leaving => unreachable!("no pair is seated there"),
-            }
+            tell(self.slots.slots()[key].pair());
             from = key + 1;
         }
         Some(from)
@@ -72,9 +76,13 @@ impl<St> State<St> {
             match slot {
                 Slot::Ended(_) => self.ended -= 1,
                 _ if which == Which::Ended => continue,
-                _ => self.members -= 1,
+                _ => {
+                    self.members -= 1;
+                    self.counts.note(Departure::Removed);
+                }
             }
-            if let Slot::Away { pair, .. } = *slot {
+            self.paused -= usize::from(slot.is_paused());
+            if let Slot::Away { pair, .. } | Slot::PausedAway { pair, .. } = *slot {
                 // The poll that returns to the slot finds it so.
                 *slot = Slot::Leaving;
                 self.seated.remove(key);
@@ -132,7 +140,11 @@ impl<St> State<St> {
         let mut from = 0;
         while let Some(key) = self.seated.next_from(from).filter(|key| *key >= from) {
             from = key + 1;
-            is_pinned |= matches!(self.slots.slots()[key], Slot::Away { .. } | Slot::Queued { .. });
+            is_pinned |= match self.slots.slots()[key] {
+                Slot::Away { .. } | Slot::PausedAway { .. } | Slot::Queued { .. } => true,
+                Slot::Paused { entry, .. } => entry != 0,
+                _ => false,
+            };
         }
         is_pinned
     }
@@ -151,24 +163,39 @@ impl<St> State<St> {
     /// Whether receivers have nothing to expect any more.
     pub(in crate::channel) fn has_ended(&self) -> bool {
         match self.phase {
-            Phase::Open => false,
-            Phase::Closed => self.is_drained() && self.departures.is_empty(),
+            Phase::Open | Phase::Paused => false,
+            Phase::Closed | Phase::PausedClosed => self.is_drained() && self.departures.is_empty(),
             Phase::Removed => true,
         }
     }
 
     /// Whether no stream is here, and none will come.
     pub(in crate::channel) fn is_drained(&self) -> bool {
-        self.phase != Phase::Open && self.slots.slots().len() == self.ended
+        self.phase.is_closed() && self.slots.slots().len() == self.ended
     }
 }
 
 impl<St> Slot<St> {
+    /// A stream that has come.
+    pub(super) fn arrived(member: BoxedMember<St>, paused: bool) -> Self {
+        if paused { Self::Paused { entry: 0, member } } else { Self::Present(member) }
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        matches!(self, Self::Paused { .. } | Self::PausedAway { .. } | Self::PausedExpected { .. })
+    }
+
     /// The pair that is seated here.
     pub(super) fn pair(&self) -> usize {
         match self {
-            Self::Present(member) | Self::Queued { member, .. } | Self::Ended(member) => member.id.key(),
-            Self::Away { pair, .. } | Self::Expected { pair, .. } => *pair,
+            Self::Present(member)
+            | Self::Queued { member, .. }
+            | Self::Paused { member, .. }
+            | Self::Ended(member) => member.id.key(),
+            Self::Away { pair, .. }
+            | Self::PausedAway { pair, .. }
+            | Self::Expected { pair, .. }
+            | Self::PausedExpected { pair, .. } => *pair,
             Self::Leaving => unreachable!("no pair is seated here"),
         }
     }
@@ -176,11 +203,14 @@ impl<St> Slot<St> {
     /// Takes the waker from it. Also returns whether it may have turns.
     pub(super) fn without_waker(mut self, expected: &mut Slab<Waker>) -> (Waker, (Self, bool)) {
         let waker = match &mut self {
-            Self::Present(member) | Self::Queued { member, .. } | Self::Ended(member) => {
-                member.as_mut().take_waker()
+            Self::Present(member)
+            | Self::Queued { member, .. }
+            | Self::Paused { member, .. }
+            | Self::Ended(member) => member.as_mut().take_waker(),
+            Self::Expected { waker, .. } | Self::PausedExpected { waker, .. } => {
+                expected.remove(*waker as usize)
             }
-            Self::Expected { waker, .. } => expected.remove(*waker as usize),
-            Self::Away { .. } | Self::Leaving => unreachable!("it is being polled"),
+            Self::Away { .. } | Self::PausedAway { .. } | Self::Leaving => unreachable!("it is being polled"),
         };
         let may_have_turns = matches!(self, Self::Present(_));
         (waker, (self, may_have_turns))
@@ -188,14 +218,15 @@ impl<St> Slot<St> {
 
     pub(super) fn with_waker(mut self, new: Waker, expected: &mut Slab<Waker>) -> Self {
         match &mut self {
-            Self::Present(member) | Self::Queued { member, .. } | Self::Ended(member) => {
-                member.as_mut().set_waker(new);
-            }
+            Self::Present(member)
+            | Self::Queued { member, .. }
+            | Self::Paused { member, .. }
+            | Self::Ended(member) => member.as_mut().set_waker(new),
             // In the place that was vacated last: the key stays short.
-            Self::Expected { waker, .. } => {
+            Self::Expected { waker, .. } | Self::PausedExpected { waker, .. } => {
                 *waker = u32::try_from(expected.insert(new)).expect("it was there before");
             }
-            Self::Away { .. } | Self::Leaving => unreachable!("it is being polled"),
+            Self::Away { .. } | Self::PausedAway { .. } | Self::Leaving => unreachable!("it is being polled"),
         }
         self
     }

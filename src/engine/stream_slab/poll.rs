@@ -31,11 +31,10 @@ impl<St: Stream + Unpin> FusedStream for StreamSlab<St> {
 }
 
 impl<St: Stream + Unpin> StreamSlab<St> {
-    /// Waits for events and appends up to `limit` of them to `buffer`; returns how many.
+    /// Waits for events and appends up to `limit` of them to `buffer`. Returns how many.
     ///
-    /// It waits for the first one only; then it takes what is there at once. (A stream that always has an
-    /// item fills any `limit`.) It returns 0 when the slab is empty, or `limit` is 0. `buffer` grows as
-    /// it must, and not beyond.
+    /// It waits for the first event only, and then takes those that are ready. (A stream that always has an item fills any
+    /// `limit`.) It returns 0 if the slab is empty or `limit` is 0. `buffer` grows only as far as needed.
     ///
     /// ```
     /// use futures::{executor::block_on, stream};
@@ -49,12 +48,12 @@ impl<St: Stream + Unpin> StreamSlab<St> {
     ///
     /// # Panics
     ///
-    /// When a stream's poll panics, or its drop when it has ended; what was received before is in `buffer`. See
-    /// [above](Self#panics). Also when the future is polled again after it was ready.
+    /// If a stream's poll panics, or its drop when it has ended. What was received before is in `buffer`; see
+    /// [above](Self#panics). Also if the future is polled again after it has completed.
     ///
     /// # Cancel safety
     ///
-    /// It takes nothing before it is ready, so nothing is lost when it is dropped.
+    /// It takes nothing before it completes, so dropping it loses nothing.
     pub fn recv_many<'a>(
         &'a mut self,
         buffer: &'a mut Vec<(usize, Option<St::Item>)>,
@@ -66,12 +65,23 @@ impl<St: Stream + Unpin> StreamSlab<St> {
     /// Polls for events and appends up to `limit` of them to `buffer`, as [`recv_many`](Self::recv_many)
     /// does.
     ///
-    /// - `Pending`: there is nothing now; the task is woken when there is.
-    /// - `Ready(n)`: `n` were appended. 0 when the slab is empty, or `limit` is 0.
+    /// - `Pending`: nothing is ready now. The task is woken when something is.
+    /// - `Ready(n)`: `n` were appended; 0 if the slab is empty or `limit` is 0.
+    ///
+    /// ```
+    /// use futures::{executor::block_on, stream};
+    /// use std::future::poll_fn;
+    /// use stream_multiplexer::StreamSlab;
+    ///
+    /// let mut slab = StreamSlab::from_iter([stream::iter(0..10)]);
+    /// let mut events = Vec::new();
+    /// assert_eq!(block_on(poll_fn(|cx| slab.poll_recv_many(cx, &mut events, 2))), 2);
+    /// assert_eq!(events, [(0, Some(0)), (0, Some(1))]);
+    /// ```
     ///
     /// # Panics
     ///
-    /// When a stream's poll panics, or its drop when it has ended; what was received before is in `buffer`.
+    /// If a stream's poll panics, or its drop when it has ended. What was received before is in `buffer`.
     pub fn poll_recv_many(
         &mut self,
         cx: &mut Context<'_>,

@@ -35,6 +35,8 @@ struct Cast {
     peekers: usize,
     /// They give memory back: members change their slots.
     shrinkers: usize,
+    /// They pause streams and channels, and resume them.
+    pausers: usize,
     /// Whether one closes a channel, or all, while the others are at work.
     closes: bool,
     /// Removes a channel.
@@ -52,6 +54,7 @@ const NOBODY: Cast = Cast {
     adders: 0,
     peekers: 0,
     shrinkers: 0,
+    pausers: 0,
     closes: false,
     removes: None,
 };
@@ -120,6 +123,22 @@ fn memory_is_given_back() {
         removers: 1,
         adders: 1,
         shrinkers: 2,
+        ..NOBODY
+    };
+    explore(|| CAST.play());
+}
+
+/// Eleven threads.
+#[test]
+fn streams_and_channels_are_paused() {
+    const CAST: Cast = Cast {
+        streams: &[1, 1, 2],
+        receivers: &[1, 1, 2, 3],
+        movers: 2,
+        feeders: 1,
+        removers: 1,
+        shrinkers: 1,
+        pausers: 2,
         ..NOBODY
     };
     explore(|| CAST.play());
@@ -226,6 +245,13 @@ impl Cast {
                 thread::spawn(move || shrink(&multiplexer))
             })
             .collect();
+        let pausers: Vec<_> = (0..self.pausers)
+            .map(|_| {
+                let multiplexer = multiplexer.clone();
+                let ids: Vec<_> = stories.iter().map(|story| story.id).collect();
+                thread::spawn(move || pause_and_resume(&multiplexer, &ids))
+            })
+            .collect();
         let closer = self.closes.then(|| {
             let multiplexer = multiplexer.clone();
             thread::spawn(move || close(&multiplexer))
@@ -240,6 +266,7 @@ impl Cast {
         let stories: Vec<_> = moved.chain(join_all(adders).into_iter().flatten()).collect();
         join_all(peekers);
         join_all(shrinkers);
+        join_all(pausers);
         join_all(closer);
         let removed: Vec<_> = join_all(removers).into_iter().flatten().collect();
         let channel = channel.map(|thread| (self.removes.unwrap(), thread.join().unwrap()));
@@ -368,6 +395,19 @@ fn peek(multiplexer: &Mux, ids: &[StreamId]) {
     for _ in 0..3 {
         // If it is there, and not being polled.
         let _ = multiplexer.with_stream(pick(ids), |_| pause());
+    }
+}
+
+fn pause_and_resume(multiplexer: &Mux, ids: &[StreamId]) {
+    for _ in 0..2 {
+        // Unless it is gone.
+        let (id, channel) = (pick(ids), pick(&CHANNELS));
+        let _ = multiplexer.pause_stream(id);
+        pause();
+        let _ = multiplexer.pause_channel(channel);
+        pause();
+        let _ = multiplexer.resume_stream(id);
+        let _ = multiplexer.resume_channel(channel);
     }
 }
 

@@ -1,0 +1,92 @@
+//! Servers side by side, interleaved round by round.
+
+use crate::callgrind;
+use crate::clients::Clients;
+use crate::kind::Kind;
+use crate::server::Server;
+use crate::workload::Workload;
+
+pub struct Options {
+    /// How often each server is started and measured; the median counts.
+    pub rounds: usize,
+    /// Numbers of connections.
+    pub sizes: Vec<usize>,
+    /// How much of a workload is done, as a part of a full sample.
+    pub part: f64,
+    /// Only these.
+    pub kinds: Vec<Kind>,
+    /// Counts instructions, once, instead of measuring time and memory.
+    pub instructions: bool,
+}
+
+/// What was measured with one number of connections: a list of samples, sorted, for each kind.
+pub struct Size {
+    pub connections: usize,
+    /// Of each workload, in microseconds of the server's CPU per message, or in instructions.
+    pub costs: Vec<Vec<Samples>>,
+    /// In KiB per connection. `None` if instructions are counted.
+    pub memory: Option<Vec<Samples>>,
+}
+
+#[derive(Clone, Default)]
+pub struct Samples(Vec<f64>);
+
+impl Samples {
+    pub fn median(&self) -> f64 {
+        self.0[self.0.len() / 2]
+    }
+
+    /// How far they are apart.
+    pub fn range(&self) -> (f64, f64) {
+        (self.0[0], self.0[self.0.len() - 1])
+    }
+
+    fn add(&mut self, sample: f64) {
+        let at = self.0.partition_point(|other| *other < sample);
+        self.0.insert(at, sample);
+    }
+}
+
+pub fn compare(options: &Options) -> Vec<Size> {
+    options.sizes.iter().map(|&connections| compare_with(connections, options)).collect()
+}
+
+fn compare_with(connections: usize, options: &Options) -> Size {
+    let none = vec![Samples::default(); options.kinds.len()];
+    let costs = vec![none.clone(); Workload::ALL.len()];
+    let mut size = Size { connections, costs, memory: (!options.instructions).then_some(none) };
+    for round in 0..options.rounds {
+        eprintln!("{connections} connections, round {} of {}", round + 1, options.rounds);
+        for turn in 0..options.kinds.len() {
+            // Each round begins with another one: none is always the one after a certain other.
+            measure(&mut size, (turn + round) % options.kinds.len(), options);
+        }
+    }
+    size
+}
+
+fn measure(size: &mut Size, at: usize, options: &Options) {
+    let kind = options.kinds[at];
+    let Some(memory) = &mut size.memory else {
+        for (workload, costs) in Workload::ALL.into_iter().zip(&mut size.costs) {
+            costs[at].add(callgrind::instructions_per_message(kind, workload, size.connections));
+        }
+        return;
+    };
+    let server = Server::start(kind, &[]);
+    // What it allocates for the first connection of all is not theirs.
+    let first = Clients::connect(server.port, 1);
+    let before = server.memory();
+    let mut clients = Clients::connect(server.port, size.connections);
+    let grown = server.memory().saturating_sub(before);
+    drop(first);
+    memory[at].add(grown as f64 / size.connections as f64);
+    for (workload, costs) in Workload::ALL.into_iter().zip(&mut size.costs) {
+        let messages = (workload.messages() as f64 * options.part) as usize;
+        workload.run(&mut clients, messages / 8);
+        let before = server.cpu_time();
+        let messages = workload.run(&mut clients, messages);
+        let time = server.cpu_time() - before;
+        costs[at].add(time.as_secs_f64() * 1e6 / messages as f64);
+    }
+}

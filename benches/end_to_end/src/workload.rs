@@ -1,0 +1,44 @@
+//! What the clients do.
+
+use crate::clients::Clients;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workload {
+    /// Each client has as many lines on their way as this.
+    Echo(usize),
+    /// So many clients say a line each, which everyone hears.
+    Broadcast(usize),
+}
+
+impl Workload {
+    pub const ALL: [Self; 4] = [Self::Echo(1), Self::Echo(16), Self::Broadcast(1), Self::Broadcast(16)];
+
+    pub fn title(self) -> String {
+        match self {
+            Self::Echo(1) => "echo".to_owned(),
+            Self::Echo(depth) => format!("echo, {depth} lines at a time"),
+            Self::Broadcast(1) => "broadcast".to_owned(),
+            Self::Broadcast(speakers) => format!("broadcast, {speakers} lines at a time"),
+        }
+    }
+
+    /// Sends until the server has sent some `messages`. Returns how many these were. All of them are checked.
+    pub fn run(self, clients: &mut Clients, messages: usize) -> usize {
+        let at_once = match self {
+            Self::Echo(lines) | Self::Broadcast(lines) => lines,
+        };
+        let rounds = messages.div_ceil(clients.len() * at_once);
+        match self {
+            Self::Echo(depth) => clients.echo(depth, rounds),
+            Self::Broadcast(speakers) => clients.broadcast(speakers, rounds),
+        }
+    }
+
+    /// How many messages are a sample: where many go in one system call, more.
+    pub fn messages(self) -> usize {
+        match self {
+            Self::Echo(1) | Self::Broadcast(1) => 60_000,
+            Self::Echo(_) | Self::Broadcast(_) => 240_000,
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The clients' process. It prints how long each answer took, in nanoseconds, a line each.
+
+use crate::{FREE, MEASURED, Outcome, PAYING, WARM_UP};
+use std::io::{BufWriter, Write, stdout};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// How long the paying clients waited for their answers, the shortest first.
+pub(crate) struct Answers {
+    pub(crate) waits: Vec<Duration>,
+}
+
+impl Answers {
+    pub(crate) fn parse(output: &str) -> Outcome<Self> {
+        let waits = output.lines().map(|line| line.parse().map(Duration::from_nanos));
+        let mut waits = waits.collect::<Result<Vec<_>, _>>()?;
+        waits.sort_unstable();
+        if waits.is_empty() { Err("no paying client got an answer".into()) } else { Ok(Self { waits }) }
+    }
+}
+
+pub(crate) fn run(paying: u16, free: u16, flood: bool) -> Outcome<()> {
+    crate::pin_to_core(1);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let waits = runtime.block_on(async {
+        if flood {
+            for _ in 0..FREE {
+                tokio::spawn(send_without_end(TcpStream::connect(("127.0.0.1", free)).await?));
+            }
+        }
+        let mut pings = Vec::new();
+        for _ in 0..PAYING {
+            pings.push(tokio::spawn(ping(TcpStream::connect(("127.0.0.1", paying)).await?)));
+        }
+        let mut waits = Vec::new();
+        for ping in pings {
+            waits.extend(ping.await??);
+        }
+        Outcome::Ok(waits)
+    })?;
+    let mut output = BufWriter::new(stdout().lock());
+    for wait in waits {
+        writeln!(output, "{}", wait.as_nanos())?;
+    }
+    output.flush()?;
+    Ok(())
+}
+
+/// Sends a line, waits for the answer, and sends the next.
+async fn ping(connection: TcpStream) -> Outcome<Vec<Duration>> {
+    connection.set_nodelay(true)?;
+    let (read, mut write) = connection.into_split();
+    let mut answers = BufReader::new(read).lines();
+    let begin = Instant::now() + WARM_UP;
+    let end = begin + MEASURED;
+    let mut waits = Vec::new();
+    while Instant::now() < end {
+        let sent = Instant::now();
+        write.write_all(b"a line of a paying client\n").await?;
+        // One that waits for longer than all is measured has waited for so long at least.
+        match timeout(MEASURED, answers.next_line()).await {
+            Ok(answer) => _ = answer?.ok_or("the server has hung up")?,
+            Err(_) => return Ok(vec![MEASURED]),
+        }
+        if sent >= begin {
+            waits.push(sent.elapsed());
+        }
+    }
+    Ok(waits)
+}
+
+async fn send_without_end(mut connection: TcpStream) {
+    let lines = "a line of a client that pays nothing\n".repeat(256);
+    while connection.write_all(lines.as_bytes()).await.is_ok() {}
+}

@@ -1,0 +1,45 @@
+//! A chat for lines over TCP. A guest becomes a member by the line `LOGIN`. A member's line goes to all members.
+
+use futures::StreamExt;
+use stream_multiplexer::{Multiplexer, Share, StreamEvent};
+use tokio::net::TcpListener;
+use tokio_util::codec::{FramedRead, FramedWrite, LinesCodec};
+
+const GUESTS: usize = 0;
+const MEMBERS: usize = 1;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let multiplexer = Multiplexer::new();
+    multiplexer.add_channel(GUESTS)?;
+    multiplexer.add_channel(MEMBERS)?;
+    let mut events = multiplexer.select();
+    events.add(MEMBERS, Share::new())?; // members first,
+    events.add(GUESTS, Share::new().priority(1))?; // then guests, and guests never starve
+
+    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:7878".to_owned());
+    let listener = TcpListener::bind(address).await?;
+    println!("listening on {}", listener.local_addr()?);
+    loop {
+        tokio::select! {
+            Ok((connection, _)) = listener.accept() => {
+                let (read, write) = connection.into_split();
+                let stream = FramedRead::new(read, LinesCodec::new_with_max_length(1024));
+                let sink = FramedWrite::new(write, LinesCodec::new());
+                multiplexer.add_stream_pair(sink, stream, GUESTS)?;
+            }
+            Some((channel, id, event)) = events.next() => match event {
+                StreamEvent::Item(Ok(line)) if channel == MEMBERS => {
+                    // It waits for nobody. A member that does not read is disconnected.
+                    multiplexer.try_send_to(MEMBERS, line, |id, _| drop(multiplexer.remove_stream(id)))?;
+                }
+                StreamEvent::Item(Ok(line)) if line == "LOGIN" => {
+                    let _ = multiplexer.change_stream_channel(id, MEMBERS);
+                }
+                StreamEvent::Item(Ok(_)) => drop(multiplexer.try_send(id, "say LOGIN")),
+                StreamEvent::Item(Err(_)) | StreamEvent::SinkFailed => drop(multiplexer.remove_stream(id)),
+                _ => {} // it has left this channel
+            }
+        }
+    }
+}

@@ -1,0 +1,890 @@
+//! [`ChannelSelect`]: several channels as one [`Stream`], by priority and weight.
+//!
+//! It is the engine's set once more, with channels in the place of members: each has a slot with a waker, which waits in
+//! the channel among its receivers. What is woken moves from the slots' ready set into the [`Schedule`], which says whose
+//! turn it is.
+//!
+//! **No wake is lost.** A channel that is not ready in the schedule has its slot's waker in the channel's list, since an
+//! epoch at which the channel was idle and parked; or it was woken, and its bit waits to be absorbed. So it leaves the
+//! schedule in one place alone: when it was idle and the list took the waker.
+//!
+//! One more slot is for the sinks that have something unflushed. It is woken as any of those is who drive them.
+
+mod recv_many;
+mod stats;
+
+pub use recv_many::SelectMany;
+pub use stats::{SelectStats, ShareStats};
+
+use crate::channel::Channel;
+use crate::channel::departures::Panic;
+use crate::channel::pace::Pace;
+use crate::channel::receiver::EVENTS_PER_POLL;
+use crate::channel::schedule::Schedule;
+use crate::channel::share::Share;
+use crate::channel::turns::Turns;
+use crate::engine::patience::Patience;
+use crate::engine::rotation::Rotation;
+use crate::error::MultiplexerError;
+use crate::event::StreamEvent;
+use crate::id::{ChannelId, StreamId};
+use crate::registry::Registry;
+use crate::sink::flush_turn::{Flushed, flush_next};
+use crate::sync::Mutex;
+use crate::unwind::{afterwards, for_each, on_panic};
+use crate::wait_list::Waiter;
+use futures_core::Stream;
+use futures_core::stream::FusedStream;
+use std::fmt;
+use std::num::NonZeroU32;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+/// What [`ChannelSelect::starvation_bound`] is at first.
+const STARVATION_BOUND: u32 = 64;
+
+/// What [`ChannelSelect::yield_every`] is at first.
+const YIELD_EVERY: Option<NonZeroU32> = NonZeroU32::new(4);
+
+/// How many streams of several channels may be polled in vain in one call, before it yields to the executor.
+const FRUITLESS_POLLS: usize = 64;
+
+/// The slot that is for the unflushed sinks.
+const FLUSHES: usize = 0;
+
+/// What a select yields.
+pub(crate) type SelectEvent<T> = (ChannelId, StreamId, StreamEvent<T>);
+
+/// Receives from several channels, by priority and weight, and flushes what sends left unflushed.
+///
+/// Made by [`Multiplexer::select`](crate::Multiplexer::select). It is a [`Stream`] of `(ChannelId, StreamId,
+/// StreamEvent)`. Channels come and go, and their [`Share`]s change, at any time. It counts as a
+/// [`ChannelReceiver`](crate::ChannelReceiver) of each of its channels: there may be other receivers and selects of the
+/// same channel, and each event goes to one of them.
+///
+/// ```
+/// use futures::{StreamExt, channel::mpsc, executor::block_on, stream};
+/// use stream_multiplexer::{Multiplexer, Share, StreamEvent};
+///
+/// const PAYING: usize = 1;
+/// const FREE: usize = 2;
+///
+/// let multiplexer = Multiplexer::new();
+/// multiplexer.add_channel(PAYING)?;
+/// multiplexer.add_channel(FREE)?;
+/// let (sink, peer) = mpsc::unbounded();
+/// multiplexer.add_stream_pair(sink.clone(), stream::iter(vec!["news?"]), FREE)?;
+/// multiplexer.add_stream_pair(sink, stream::iter(vec!["more?", "news?"]), PAYING)?;
+/// multiplexer.close();
+///
+/// let mut select = multiplexer.select();
+/// select.add(PAYING, Share::new())?;
+/// select.add(FREE, Share::new().priority(1))?;
+///
+/// let mut asked = Vec::new();
+/// block_on(async {
+///     while let Some((channel, id, event)) = select.next().await {
+///         if let StreamEvent::Item(question) = event {
+///             asked.push((channel, question));
+///             let _sent = multiplexer.try_send(id, "nothing new");
+///         }
+///     }
+/// });
+/// assert_eq!(asked, [(PAYING, "more?"), (PAYING, "news?"), (FREE, "news?")]);
+/// # drop(select);
+/// # assert_eq!(block_on(peer.collect::<Vec<_>>()).len(), 3);
+/// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+/// ```
+///
+/// # Priority
+///
+/// A ready channel with the lowest [priority number](Share::priority) is asked before **every** event. So that the others
+/// do not starve, there is a *relief round* after k events in a row that were taken ahead of a ready lower channel: each
+/// lower channel that waits when it begins has one turn, the one that waits longest first. k is the
+/// [`starvation_bound`](Self::starvation_bound), 64 at first.
+///
+/// **Bound.** Among n channels of distinct priorities, one that is ready waits for at most k + n − 2 events of others, the
+/// first one for at most n − 1. Both are reached when all are always ready.
+///
+/// A call into a channel that brings nothing and yields, because 64 of its streams were polled in vain or two in a row
+/// woke themselves, counts as an event in all this. A channel is ready when it was added, when its last turn brought an
+/// event, and when something in it woke. Within a channel the bound on [fairness](crate#fairness) holds.
+///
+/// # Weights
+///
+/// Channels of equal priority share by [weight](Share::weight), and none waits for a turn that another does not use. What
+/// an item costs says [`cost`](Self::cost); 1 at first. A turn adds cost / weight to its channel's account, and the least
+/// account goes first; of equal ones, the one that waits longest. A channel that was idle saves up nothing, and keeps its
+/// debt.
+///
+/// **Bound.** Of two channels that stay ready, with relief rounds aside, neither is ahead of the other, over any span, by
+/// more than c₁ / w₁ + c₂ / w₂: c is the greatest cost of an item, w the weight.
+///
+/// # Yielding
+///
+/// After [`yield_every`](Self::yield_every) events in a row it lets the executor run; see there why. So does a call that
+/// polled 64 streams in vain, or two in a row that woke themselves.
+///
+/// # What is unflushed
+///
+/// What a send did not pass on, because it did not wait or was dropped, lies in the sink's own buffer. The select flushes
+/// such sinks when they wake, as a [`Flusher`](crate::Flusher) does: all that are in the multiplexer, whichever channel
+/// their stream is in. So beside a select that is polled no `Flusher` is needed, and nothing stays unflushed. While there
+/// are events it flushes at most one sink before each.
+///
+/// A sink that fails in this comes as [`StreamEvent::SinkFailed`] with the channel in which its stream is now, also if
+/// that is not in the select. The error itself is dropped: who wants it uses a `Flusher` and
+/// [`drive_flushes(false)`](Self::drive_flushes). At most one failure comes between two events of channels.
+///
+/// How a sink is flushed the select learns from the first send in this multiplexer that leaves something unflushed, or from
+/// a `Flusher`. Until then, sinks that were used by [`with_sink`](crate::Multiplexer::with_sink) alone wait.
+///
+/// # Its end
+///
+/// A channel that has ended (see [`ChannelReceiver`](crate::ChannelReceiver)) or was removed leaves the select without an
+/// event. When none is left it ends, and flushes nothing more. After another was [added](Self::add) it goes on.
+///
+/// # Who is not received from
+///
+/// A stream whose channel nobody receives from, or that waits behind others, is not polled. So it answers no pings that
+/// its protocol answers in its poll, and it is not seen that its peer has left.
+///
+/// # Cost
+///
+/// An event: one poll of one stream and two lock pairs, as with a `ChannelReceiver`, at any number of idle channels; and
+/// O(log r) in plain memory where r channels are ready. Once in a relief round, O(r). Going to sleep takes one lock pair
+/// more than a `ChannelReceiver` does, waking one more. Nothing is allocated per event or wake. Memory: some 200 bytes for
+/// each channel.
+///
+/// # Panics
+///
+/// When a stream's poll or a sink's flush panics, that reaches the caller. The pair is removed; everything else goes on.
+///
+/// # Cancel safety
+///
+/// `next()` and [`recv_many`](Self::recv_many) lose nothing when they are dropped.
+pub struct ChannelSelect<St: Stream, Si = ()> {
+    registry: Arc<Registry<St, Si>>,
+    slots: Rotation<Seat<St>>,
+    schedule: Schedule,
+    /// The task, in the list of the slots.
+    waiter: Waiter,
+    flushes: Flushes,
+    cost: Option<AssertUnwindSafe<Cost<St::Item>>>,
+    /// What `cost` panicked with: it comes after the event that was at hand.
+    panic: Option<Mutex<Panic>>,
+    pace: Pace,
+    yields: u64,
+    /// Turns that brought no event, and events that were nobody's turn.
+    in_vain: u64,
+    failures: u64,
+    terminated: bool,
+}
+
+type Cost<T> = Box<dyn Fn(&T) -> u64 + Send + Sync>;
+
+/// A slot's tenant.
+struct Seat<St> {
+    /// `None` in the slot that is for the unflushed sinks.
+    channel: Option<Arc<Channel<St>>>,
+    /// How it waits in the channel's list.
+    waiter: Waiter,
+    /// Gives it a turn.
+    waker: Waker,
+}
+
+impl<St> Seat<St> {
+    #[inline]
+    fn channel(&self) -> &Arc<Channel<St>> {
+        self.channel.as_ref().expect("the schedule has channels alone")
+    }
+}
+
+/// What is known of the unflushed sinks.
+#[derive(Debug)]
+struct Flushes {
+    is_driven: bool,
+    /// There may be some to be flushed.
+    is_ready: bool,
+    /// One may be flushed before the next event.
+    is_due: bool,
+    /// One that failed, and that is not reported yet.
+    failed: Option<StreamId>,
+    /// For those since the last `Pending`.
+    patience: Patience,
+}
+
+/// What came of a flush.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flush {
+    /// There may be more to do.
+    Done,
+    /// It failed, which is the event.
+    Failed,
+    /// There were enough.
+    Enough,
+}
+
+/// What was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Event,
+    /// No channel is left.
+    Ended,
+    /// No channel is ready, and nothing is to be flushed.
+    Idle,
+    /// Too much was done in vain.
+    Yield,
+}
+
+/// Channels.
+impl<St: Stream, Si> ChannelSelect<St, Si> {
+    pub(crate) fn new(registry: &Arc<Registry<St, Si>>) -> Self {
+        let mut slots = Rotation::with_capacity(0);
+        let key = slots.fill_with(|waker| Seat { channel: None, waiter: Waiter::default(), waker });
+        debug_assert_eq!(key, FLUSHES);
+        registry.attach_flusher();
+        Self {
+            registry: Arc::clone(registry),
+            slots,
+            schedule: Schedule::new(STARVATION_BOUND),
+            waiter: Waiter::default(),
+            flushes: Flushes {
+                is_driven: true,
+                is_ready: true,
+                is_due: true,
+                failed: None,
+                patience: Patience::default(),
+            },
+            cost: None,
+            panic: None,
+            pace: Pace::new(YIELD_EVERY),
+            yields: 0,
+            in_vain: 0,
+            failures: 0,
+            terminated: false,
+        }
+    }
+
+    /// Adds a channel. It has its first turn as one that has just become ready.
+    ///
+    /// Cost: a walk through its channels, and two lock pairs. It may allocate.
+    ///
+    /// ```
+    /// # use futures::stream::Pending;
+    /// use stream_multiplexer::{Multiplexer, MultiplexerError, Share};
+    ///
+    /// # let multiplexer = Multiplexer::<Pending<()>>::new();
+    /// multiplexer.add_channel(1)?;
+    /// let mut select = multiplexer.select();
+    /// select.add(1, Share::new())?;
+    /// assert_eq!(select.add(1, Share::new()), Err(MultiplexerError::DuplicateChannel(1)));
+    /// assert_eq!(select.add(2, Share::new()), Err(MultiplexerError::UnknownChannel(2)));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownChannel`](MultiplexerError::UnknownChannel) if there is none of this name;
+    /// [`DuplicateChannel`](MultiplexerError::DuplicateChannel) if it is in this select.
+    pub fn add(&mut self, channel: ChannelId, share: Share) -> Result<(), MultiplexerError> {
+        if let Some(key) = self.find_channel(channel) {
+            if !self.slots.slots()[key].channel().is_removed() {
+                return Err(MultiplexerError::DuplicateChannel(channel));
+            }
+            // It was removed from the multiplexer and is about to leave; another may have its name.
+            self.leave(key);
+        }
+        let channel = Some(self.registry.attach(channel)?);
+        let key = self.slots.fill_with(|waker| Seat { channel, waiter: Waiter::default(), waker });
+        self.schedule.add(key, share);
+        self.terminated = false;
+        self.unpark();
+        Ok(())
+    }
+
+    /// Removes a channel from this select, and not from the multiplexer. Returns whether it was in it. What its streams
+    /// have to say waits in there.
+    ///
+    /// Cost: as [`add`](Self::add).
+    ///
+    /// ```
+    /// # use futures::stream::Pending;
+    /// # use stream_multiplexer::{Multiplexer, Share};
+    /// # let multiplexer = Multiplexer::<Pending<()>>::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let mut select = multiplexer.select();
+    /// # select.add(1, Share::new())?;
+    /// assert!(select.remove(1));
+    /// assert!(!select.remove(1));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
+    pub fn remove(&mut self, channel: ChannelId) -> bool {
+        let Some(key) = self.find_channel(channel) else { return false };
+        self.leave(key);
+        if self.is_empty() {
+            // That is its end.
+            self.unpark();
+        }
+        true
+    }
+
+    /// Gives a channel another share from now on. Returns whether it is in this select. If it is in debt to the others of
+    /// its priority, by what its last item cost, it stays so.
+    ///
+    /// Cost: as [`add`](Self::add).
+    ///
+    /// ```
+    /// # use futures::stream::Pending;
+    /// # use stream_multiplexer::{Multiplexer, Share};
+    /// # let multiplexer = Multiplexer::<Pending<()>>::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let mut select = multiplexer.select();
+    /// # select.add(1, Share::new())?;
+    /// assert!(select.set_share(1, Share::new().weight(3)));
+    /// assert!(select.channels().eq([(1, Share::new().weight(3))]));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
+    pub fn set_share(&mut self, channel: ChannelId, share: Share) -> bool {
+        let found = self.find_channel(channel);
+        if let Some(key) = found {
+            self.schedule.set_share(key, share);
+        }
+        found.is_some()
+    }
+
+    /// The channels that are in it, and their shares, in any order.
+    pub fn channels(&self) -> impl Iterator<Item = (ChannelId, Share)> + '_ {
+        self.seats().map(|(key, channel)| (channel.id(), self.schedule.share(key)))
+    }
+
+    /// Whether a channel is in it.
+    #[must_use]
+    pub fn contains(&self, channel: ChannelId) -> bool {
+        self.find_channel(channel).is_some()
+    }
+
+    /// How many channels are in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.schedule.len()
+    }
+
+    /// Whether no channel is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn seats(&self) -> impl Iterator<Item = (usize, &Arc<Channel<St>>)> {
+        self.slots
+            .slots()
+            .iter()
+            .filter_map(|(key, seat)| seat.channel.as_ref().map(|channel| (key, channel)))
+    }
+
+    fn find_channel(&self, id: ChannelId) -> Option<usize> {
+        self.seats().find(|(_, channel)| channel.id() == id).map(|(key, _)| key)
+    }
+
+    /// Wakes the task, if it sleeps: there is something to do, other than by a wake.
+    fn unpark(&mut self) {
+        if self.slots.unpark() {
+            self.slots.tasks().wake_all();
+        }
+    }
+
+    /// Lets go of a channel.
+    fn leave(&mut self, key: usize) {
+        self.schedule.remove(key);
+        let seat = self.slots.vacate(key, |Seat { channel, waiter, waker }| (waker, (channel, waiter)));
+        let (channel, waiter) = seat.expect("it is there");
+        depart(&self.registry, channel, waiter);
+    }
+}
+
+/// A channel's receiver is gone.
+fn depart<St, Si>(registry: &Registry<St, Si>, channel: Option<Arc<Channel<St>>>, mut waiter: Waiter) {
+    let Some(channel) = channel else { return };
+    let left = afterwards(|| channel.tasks().leave(&mut waiter));
+    registry.detach(&channel);
+    drop(left);
+}
+
+/// How it goes about it.
+impl<St: Stream, Si> ChannelSelect<St, Si> {
+    /// After how many events in a row that were taken ahead of a ready channel of lower priority each of these has a
+    /// turn; see [priority](Self#priority). 64 at first. `None`: never, so lower ones may starve.
+    ///
+    /// ```
+    /// # use futures::{StreamExt, executor::block_on, stream};
+    /// # use std::num::NonZeroU32;
+    /// # use stream_multiplexer::{Multiplexer, Share};
+    /// # let multiplexer = Multiplexer::without_sinks();
+    /// # for channel in [1, 2] {
+    /// #     multiplexer.add_channel(channel)?;
+    /// #     multiplexer.add_stream(stream::repeat(()), channel)?;
+    /// # }
+    /// # let mut select = multiplexer.select();
+    /// # select.add(1, Share::new())?;
+    /// # select.add(2, Share::new().priority(1))?;
+    /// select.starvation_bound(NonZeroU32::new(3));
+    /// let channels = select.by_ref().take(8).map(|(channel, _, _)| channel);
+    /// assert_eq!(block_on(channels.collect::<Vec<_>>()), [1, 1, 1, 2, 1, 1, 1, 2]);
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
+    pub fn starvation_bound(&mut self, events: Option<NonZeroU32>) -> &mut Self {
+        self.schedule.set_bound(events);
+        self
+    }
+
+    /// After how many events in a row, with no `Pending` in between, it lets the executor run: it wakes its task and
+    /// returns `Pending` once. 4 at first. `None`: never. A batch of [`recv_many`](Self::recv_many) is not cut short by
+    /// this.
+    ///
+    /// It is what keeps a favoured channel's latency low. What lies in the buffers of codecs is yielded without a read of
+    /// a socket, and so uses up no cooperative budget: a loop that is never interrupted works through all of it, which may
+    /// take seconds, before the executor asks the operating system who else has sent something.
+    ///
+    /// What a yield leads to depends on the executor:
+    ///
+    /// - **tokio, `block_on`** (so also the body of `#[tokio::main]`). In the current-thread runtime the I/O driver is asked
+    ///   after each yield, and after at most 61 other tasks. In the multi-threaded one the workers ask it anyway.
+    /// - **tokio, a spawned task** that wakes itself is run up to 61 times before its worker asks the I/O driver, in either
+    ///   runtime. There write `tokio::task::yield_now().await` every few events, or build the runtime with
+    ///   `event_interval(1)`, or keep the loop in `block_on`.
+    /// - **smol, async-io: `block_on`** asks the reactor after each yield. A spawned task shares 200 runs of tasks with the
+    ///   others of its executor, between which that does not ask; the thread `async-io` may do so meanwhile.
+    /// - **futures' `LocalPool` and `block_on`** have no I/O: whoever drives that has a thread of its own. A yield lets the
+    ///   other tasks of the pool run.
+    ///
+    /// ```
+    /// # use futures::{FutureExt, StreamExt, stream};
+    /// # use std::num::NonZeroU32;
+    /// # use stream_multiplexer::{Multiplexer, Share};
+    /// # let multiplexer = Multiplexer::without_sinks();
+    /// # multiplexer.add_channel(1)?;
+    /// # multiplexer.add_stream(stream::repeat(()), 1)?;
+    /// # let mut select = multiplexer.select();
+    /// # select.add(1, Share::new())?;
+    /// select.yield_every(NonZeroU32::new(2));
+    /// assert!(select.next().now_or_never().is_some());
+    /// assert!(select.next().now_or_never().is_some());
+    /// assert!(select.next().now_or_never().is_none(), "it yields");
+    /// assert!(select.next().now_or_never().is_some());
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
+    pub fn yield_every(&mut self, events: Option<NonZeroU32>) -> &mut Self {
+        self.pace = Pace::new(events);
+        self
+    }
+
+    /// What an item costs, by which [weights](Self#weights) share: its length, for example. It is charged when the item
+    /// was taken. Without this it is 1; a departure costs 1, and 0 counts as 1.
+    ///
+    /// Cost: one allocation, and a call for each item, with no lock held. A panic in it loses nothing: the item comes, and
+    /// is charged 1, and the panic comes with the next poll.
+    ///
+    /// ```
+    /// # use futures::{StreamExt, executor::block_on, stream};
+    /// # use stream_multiplexer::{Multiplexer, Share};
+    /// # let multiplexer = Multiplexer::without_sinks();
+    /// # for (channel, line) in [(1, "a long line"), (2, "a line")] {
+    /// #     multiplexer.add_channel(channel)?;
+    /// #     multiplexer.add_stream(stream::repeat(line), channel)?;
+    /// # }
+    /// # let mut select = multiplexer.select();
+    /// # select.add(1, Share::new())?;
+    /// # select.add(2, Share::new())?;
+    /// select.cost(|line: &&str| line.len() as u64);
+    /// block_on(select.by_ref().take(999).for_each(|_| async {}));
+    /// let fraction = select.stats().fraction(1).unwrap();
+    /// assert!((0.49..0.51).contains(&fraction));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
+    pub fn cost(&mut self, cost: impl Fn(&St::Item) -> u64 + Send + Sync + 'static) -> &mut Self {
+        let before = self.cost.replace(AssertUnwindSafe(Box::new(cost)));
+        drop(before);
+        self
+    }
+
+    /// Whether it flushes [what is unflushed](Self#what-is-unflushed). It does at first.
+    ///
+    /// Cost: if nobody else does, making a select that does (as it does when it is made) looks at every sink once.
+    ///
+    /// ```
+    /// # use futures::{StreamExt, channel::mpsc, executor::block_on, stream::{self, Pending}};
+    /// # use stream_multiplexer::Multiplexer;
+    /// # let multiplexer = Multiplexer::<Pending<()>, mpsc::Sender<String>>::new();
+    /// # let mut select = multiplexer.select();
+    /// // Somebody else does, who wants the errors.
+    /// select.drive_flushes(false);
+    /// let mut flusher = multiplexer.flusher::<String>();
+    /// ```
+    pub fn drive_flushes(&mut self, drives: bool) -> &mut Self {
+        if drives == self.flushes.is_driven {
+            return self;
+        }
+        self.flushes.is_driven = drives;
+        self.flushes.is_ready = drives;
+        if drives {
+            self.registry.attach_flusher();
+            self.unpark();
+        } else {
+            let Self { registry, slots, .. } = self;
+            let detached = afterwards(|| registry.detach_flusher());
+            registry.flushes().tasks().leave(&mut slots.slots_mut()[FLUSHES].waiter);
+            drop(detached);
+        }
+        self
+    }
+
+    /// What it has done so far: for the operator, and to choose shares by.
+    ///
+    /// ```
+    /// # use futures::{StreamExt, executor::block_on, stream};
+    /// # use stream_multiplexer::{Multiplexer, Share};
+    /// # let multiplexer = Multiplexer::without_sinks();
+    /// # for channel in [1, 2] {
+    /// #     multiplexer.add_channel(channel)?;
+    /// #     multiplexer.add_stream(stream::repeat(()), channel)?;
+    /// # }
+    /// # let mut select = multiplexer.select();
+    /// # select.add(1, Share::new())?;
+    /// # select.add(2, Share::new().priority(1))?;
+    /// block_on(select.by_ref().take(130).for_each(|_| async {}));
+    /// let stats = select.stats();
+    /// assert_eq!((stats.events, stats.channels[1].turns, stats.channels[1].longest_wait), (130, 2, 64));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
+    ///
+    /// Cost: a walk through its channels, and one allocation.
+    #[must_use]
+    pub fn stats(&self) -> SelectStats {
+        let channels = self.seats().map(|(key, channel)| {
+            let counts = self.schedule.counts(key);
+            ShareStats {
+                channel: channel.id(),
+                share: self.schedule.share(key),
+                turns: counts.turns,
+                cost: counts.cost,
+                longest_wait: counts.longest_wait,
+            }
+        });
+        let mut channels: Vec<_> = channels.collect();
+        channels.sort_unstable_by_key(|stats| stats.channel);
+        let events = self.schedule.turns() - self.in_vain + self.failures;
+        SelectStats { events, yields: self.yields, channels }
+    }
+}
+
+/// Receiving.
+impl<St: Stream, Si> ChannelSelect<St, Si> {
+    /// Waits for events and appends up to `limit` of them to `buffer`; returns how many.
+    ///
+    /// It waits for the first one only; then it takes what is there at once, 4,096 events at most, whatever the
+    /// `limit`. Each is chosen as by `next()`. But who comes meanwhile waits until the caller has worked through the
+    /// batch: `limit` times the work for an event adds to the latency of a favoured channel. It returns 0 when the select
+    /// has ended, or `limit` is 0.
+    ///
+    /// ```
+    /// use futures::{executor::block_on, stream};
+    /// use stream_multiplexer::{Multiplexer, Share};
+    ///
+    /// let multiplexer = Multiplexer::without_sinks();
+    /// multiplexer.add_channel(1)?;
+    /// multiplexer.add_stream(stream::iter(0..10), 1)?;
+    /// let mut select = multiplexer.select();
+    /// select.add(1, Share::new())?;
+    ///
+    /// let mut events = Vec::new();
+    /// let received = block_on(select.recv_many(&mut events, 4));
+    /// assert_eq!((received, events.len()), (4, 4));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// When a stream's poll panics; what was received before is in `buffer`.
+    ///
+    /// # Cancel safety
+    ///
+    /// It takes nothing before it is ready, so nothing is lost when it is dropped.
+    pub fn recv_many<'a>(
+        &'a mut self,
+        buffer: &'a mut Vec<SelectEvent<St::Item>>,
+        limit: usize,
+    ) -> SelectMany<'a, St, Si> {
+        SelectMany::new(self, buffer, limit)
+    }
+
+    /// Polls for events and appends up to `limit` of them to `buffer`, as [`recv_many`](Self::recv_many) does.
+    ///
+    /// - `Pending`: there is nothing now, or it yields; the task is woken when there is something.
+    /// - `Ready(n)`: `n` were appended. 0 when the select has ended, or `limit` is 0.
+    ///
+    /// # Panics
+    ///
+    /// When a stream's poll panics; what was received before is in `buffer`.
+    pub fn poll_recv_many(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut Vec<SelectEvent<St::Item>>,
+        limit: usize,
+    ) -> Poll<usize> {
+        if limit == 0 {
+            return Poll::Ready(0);
+        }
+        if self.pace.is_over() && self.rests(cx) {
+            return Poll::Pending;
+        }
+        let before = buffer.len();
+        let mut effort = 0;
+        loop {
+            let mut event = None;
+            let found = self.find(&mut effort, &mut event);
+            buffer.extend(event);
+            let received = buffer.len() - before;
+            let has_enough = received == limit.min(EVENTS_PER_POLL) || self.panic.is_some();
+            match found {
+                Found::Event if !has_enough => {}
+                _ if received > 0 => return Poll::Ready(received),
+                _ => match self.wait(found, cx) {
+                    Poll::Ready(true) => {}
+                    Poll::Ready(false) => return Poll::Ready(0),
+                    Poll::Pending => return Poll::Pending,
+                },
+            }
+        }
+    }
+
+    /// Whether it lets the executor run first. A panic that waited goes on.
+    #[cold]
+    fn rests(&mut self, cx: &mut Context<'_>) -> bool {
+        self.flushes.patience = Patience::default();
+        let rests = self.pace.rests();
+        if let Some(panic) = self.panic.take() {
+            resume_unwind(panic.into_inner());
+        }
+        if rests {
+            self.yields += 1;
+            cx.waker().wake_by_ref();
+        }
+        rests
+    }
+
+    /// There is no event. Says whether to look again, or else that it has ended; or waits.
+    fn wait(&mut self, found: Found, cx: &mut Context<'_>) -> Poll<bool> {
+        match found {
+            Found::Event => return Poll::Ready(true),
+            Found::Ended => {
+                self.terminated = true;
+                return Poll::Ready(false);
+            }
+            Found::Idle => {
+                let Some(epoch) = self.slots.park() else { return Poll::Ready(true) };
+                if !self.slots.tasks().wait(&mut self.waiter, epoch, cx.waker().clone()) {
+                    return Poll::Ready(true);
+                }
+            }
+            Found::Yield => cx.waker().wake_by_ref(),
+        }
+        self.begin_anew();
+        Poll::Pending
+    }
+
+    /// After a `Pending`.
+    fn begin_anew(&mut self) {
+        self.pace.begin();
+        self.flushes.patience = Patience::default();
+    }
+
+    /// Looks for an event. `effort` is how many streams were polled in vain in this call.
+    #[inline]
+    fn find(&mut self, effort: &mut usize, event: &mut Option<SelectEvent<St::Item>>) -> Found {
+        loop {
+            if self.slots.is_woken() {
+                self.absorb();
+            }
+            if self.flushes.is_ready && self.flushes.is_due && self.flush(event) == Flush::Failed {
+                return Found::Event;
+            }
+            let Some(key) = self.schedule.next() else {
+                if self.is_empty() {
+                    return Found::Ended;
+                }
+                if !self.flushes.is_ready {
+                    return Found::Idle;
+                }
+                match self.flush(event) {
+                    Flush::Done => continue,
+                    Flush::Failed => return Found::Event,
+                    Flush::Enough => return Found::Yield,
+                }
+            };
+            let Self { registry, slots, schedule, in_vain, .. } = self;
+            let seat = &mut slots.slots_mut()[key];
+            let channel = seat.channel.as_ref().expect("the schedule has channels alone");
+            let mut patience = Patience::default();
+            let charged = on_panic(|| {
+                schedule.served(key, 1);
+                *in_vain += 1;
+            });
+            let turns = channel.take_turns(&**registry, &mut patience, |(id, what)| {
+                *event = Some((channel.id(), id, what));
+                ControlFlow::Break(())
+            });
+            charged.defuse();
+            match turns {
+                Turns::Enough => {
+                    let cost = if self.cost.is_some() { self.cost_of(event) } else { 1 };
+                    self.schedule.served(key, cost);
+                    self.flushes.is_due = true;
+                    self.pace.note(1);
+                    return Found::Event;
+                }
+                Turns::Idle(epoch) => {
+                    if channel.tasks().wait(&mut seat.waiter, epoch, seat.waker.clone()) {
+                        schedule.idle(key);
+                    }
+                    *effort += patience.fruitless;
+                    if *effort >= FRUITLESS_POLLS {
+                        return Found::Yield;
+                    }
+                }
+                Turns::Ended => self.leave(key),
+                Turns::Yield => {
+                    // It counts as an event: so a channel whose streams only wake themselves does not starve others.
+                    schedule.served(key, 1);
+                    *in_vain += 1;
+                    return Found::Yield;
+                }
+            }
+        }
+    }
+
+    /// Moves those that were woken to the schedule.
+    #[inline(never)]
+    fn absorb(&mut self) {
+        while let Some(key) = self.slots.next_turn() {
+            self.slots.clear_ready(key);
+            if key == FLUSHES {
+                self.flushes.is_ready = self.flushes.is_driven;
+            } else {
+                self.schedule.wake(key);
+            }
+        }
+    }
+
+    /// Flushes one sink.
+    #[inline(never)]
+    fn flush(&mut self, event: &mut Option<SelectEvent<St::Item>>) -> Flush {
+        let Flushes { is_ready, is_due, failed, patience, .. } = &mut self.flushes;
+        let mut flush = Flush::Done;
+        if failed.is_none() {
+            match flush_next(&self.registry, patience, failed) {
+                Flushed::Turn => {}
+                Flushed::Idle(epoch) => {
+                    let Seat { waiter, waker, .. } = &mut self.slots.slots_mut()[FLUSHES];
+                    *is_ready = !self.registry.flushes().tasks().wait(waiter, epoch, waker.clone());
+                }
+                Flushed::Yield => {
+                    *patience = Patience::default();
+                    flush = Flush::Enough;
+                }
+            }
+        }
+        *is_due = false;
+        // If the pair is gone, so is whoever would want to know.
+        let Some(id) = failed.take() else { return flush };
+        let Some(channel) = self.registry.channel_of(id) else { return flush };
+        *event = Some((channel, id, StreamEvent::SinkFailed));
+        self.failures += 1;
+        self.pace.note(1);
+        Flush::Failed
+    }
+
+    /// What an event costs.
+    #[inline(never)]
+    fn cost_of(&mut self, event: &Option<SelectEvent<St::Item>>) -> u64 {
+        let (Some(AssertUnwindSafe(cost)), Some((_, _, StreamEvent::Item(item)))) = (&self.cost, event)
+        else {
+            return 1;
+        };
+        match catch_unwind(AssertUnwindSafe(|| cost(item))) {
+            Ok(cost) => cost.max(1),
+            Err(panic) => {
+                self.panic = Some(Mutex::new(panic));
+                // With the next poll.
+                self.pace.end();
+                1
+            }
+        }
+    }
+}
+
+impl<St: Stream, Si> Stream for ChannelSelect<St, Si> {
+    type Item = (ChannelId, StreamId, StreamEvent<St::Item>);
+
+    #[inline]
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if this.pace.is_over() && this.rests(cx) {
+            return Poll::Pending;
+        }
+        let mut event = None;
+        let mut effort = 0;
+        loop {
+            let found = this.find(&mut effort, &mut event);
+            if found == Found::Event {
+                return Poll::Ready(event);
+            }
+            match this.wait(found, cx) {
+                Poll::Ready(true) => {}
+                Poll::Ready(false) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+impl<St: Stream, Si> FusedStream for ChannelSelect<St, Si> {
+    /// Whether it has ended. It goes on when a channel is [added](ChannelSelect::add).
+    fn is_terminated(&self) -> bool {
+        self.terminated
+    }
+}
+
+/// Nothing in it is pinned.
+impl<St: Stream, Si> Unpin for ChannelSelect<St, Si> {}
+
+impl<St: Stream, Si> Drop for ChannelSelect<St, Si> {
+    /// As if a [`ChannelReceiver`](crate::ChannelReceiver) of each channel were dropped.
+    fn drop(&mut self) {
+        let Self { registry, slots, waiter, flushes, .. } = self;
+        let tasks = Arc::clone(slots.tasks());
+        let left = afterwards(|| tasks.leave(waiter));
+        let is_driven = flushes.is_driven;
+        let detached = afterwards(|| {
+            if is_driven {
+                registry.detach_flusher();
+            }
+        });
+        registry.flushes().tasks().leave(&mut slots.slots_mut()[FLUSHES].waiter);
+        for_each(slots.slots_mut().drain(), |seat| depart(registry, seat.channel, seat.waiter));
+        drop(detached);
+        drop(left);
+    }
+}
+
+impl<St: Stream, Si> fmt::Debug for ChannelSelect<St, Si> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChannelSelect")
+            .field("channels", &self.len())
+            .field("terminated", &self.terminated)
+            .finish_non_exhaustive()
+    }
+}

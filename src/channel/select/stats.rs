@@ -1,0 +1,63 @@
+//! [`SelectStats`]: what a select has done.
+
+use crate::channel::share::Share;
+use crate::id::ChannelId;
+
+/// What a [`ChannelSelect`](crate::ChannelSelect) has done so far; from [`stats`](crate::ChannelSelect::stats).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SelectStats {
+    /// The events that it returned.
+    pub events: u64,
+    /// How often it returned `Pending` to let the executor run, as [`yield_every`](crate::ChannelSelect::yield_every)
+    /// says.
+    pub yields: u64,
+    /// The channels that are in it, in ascending order of their names.
+    pub channels: Vec<ShareStats>,
+}
+
+/// What a channel had of a [`ChannelSelect`](crate::ChannelSelect), since it was added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShareStats {
+    /// The channel.
+    pub channel: ChannelId,
+    /// Its share, as it is now.
+    pub share: Share,
+    /// Its turns: its events, and the calls that brought none because 64 of its streams were polled in vain, or two in a
+    /// row woke themselves.
+    pub turns: u64,
+    /// What these were charged.
+    pub cost: u64,
+    /// The most turns of others that it waited for while it was ready.
+    pub longest_wait: u64,
+}
+
+impl SelectStats {
+    /// What was charged to a channel, as a part of what was charged to all that are in it now. `None` if it is not in
+    /// it, or nothing was charged yet.
+    ///
+    /// ```
+    /// use futures::{StreamExt, executor::block_on, stream};
+    /// use stream_multiplexer::{Multiplexer, Share};
+    ///
+    /// let multiplexer = Multiplexer::without_sinks();
+    /// multiplexer.add_channel(1)?;
+    /// multiplexer.add_channel(2)?;
+    /// multiplexer.add_stream(stream::repeat("hello"), 1)?;
+    /// multiplexer.add_stream(stream::repeat("hello"), 2)?;
+    /// let mut select = multiplexer.select();
+    /// select.add(1, Share::new().weight(3))?;
+    /// select.add(2, Share::new())?;
+    ///
+    /// block_on(select.by_ref().take(400).for_each(|_| async {}));
+    /// assert_eq!(select.stats().fraction(1), Some(0.75));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
+    #[must_use]
+    pub fn fraction(&self, channel: ChannelId) -> Option<f64> {
+        let all: u128 = self.channels.iter().map(|channel| u128::from(channel.cost)).sum();
+        let found = self.channels.iter().find(|stats| stats.channel == channel)?;
+        (all != 0).then(|| found.cost as f64 / all as f64)
+    }
+}

@@ -1,0 +1,307 @@
+//! [`StreamMap`]: a [`StreamSlab`] whose keys the user chooses.
+
+use crate::engine::StreamSlab;
+use crate::unwind::Steps;
+use futures_core::Stream;
+use futures_core::stream::FusedStream;
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::Hash;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// Streams under keys of your choice, polled as one, fairly.
+///
+/// It has the shape of `tokio_stream::StreamMap`. Two things differ. It also yields `(key, None)`, once, when a stream
+/// has ended and was taken out. And it polls only the streams that were woken: `tokio_stream`'s polls all of them for
+/// each item until it finds one that is ready.
+///
+/// Underneath is a [`StreamSlab`], with the same fairness, yielding and cancel safety. Where you can use the keys
+/// that the slab gives out, take the slab: it needs no hashing.
+///
+/// ```
+/// use futures::{StreamExt, executor::block_on, stream};
+/// use stream_multiplexer::StreamMap;
+///
+/// let mut map = StreamMap::new();
+/// map.insert("letters", stream::iter(vec!["a", "b"]));
+/// map.insert("digits", stream::iter(vec!["1"]));
+///
+/// block_on(async {
+///     assert_eq!(map.next().await, Some(("letters", Some("a"))));
+///     assert_eq!(map.next().await, Some(("digits", Some("1"))));
+///     assert_eq!(map.next().await, Some(("letters", Some("b"))));
+///     assert_eq!(map.next().await, Some(("digits", None)));
+///     assert_eq!(map.next().await, Some(("letters", None)));
+///     assert_eq!(map.next().await, None);
+/// });
+/// ```
+///
+/// # Cost
+///
+/// An item costs what it costs in a [`StreamSlab`], and a clone of its key. Adding and removing cost a lookup in a
+/// [`HashMap`] besides. Two copies of each key are kept.
+pub struct StreamMap<K, St> {
+    slab: StreamSlab<St>,
+    /// The user's keys, by the slab's. `Some` from the insertion to the report of the end, or the removal.
+    names: Vec<Option<K>>,
+    /// The slab's keys, by the user's. The same pairs as in `names`.
+    slots: HashMap<K, usize>,
+}
+
+impl<K, St> StreamMap<K, St> {
+    /// Creates an empty map. It allocates when the first stream is inserted.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_capacity(0)
+    }
+
+    /// Creates an empty map with room for `capacity` streams.
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self {
+            slab: StreamSlab::with_capacity(capacity),
+            names: Vec::with_capacity(capacity),
+            slots: HashMap::with_capacity(capacity),
+        }
+    }
+
+    /// How many streams there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there is no stream.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// How many streams it has room for before it allocates.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.slab.capacity().min(self.names.capacity()).min(self.slots.capacity())
+    }
+
+    /// Returns an iterator over the keys, in no particular order.
+    pub fn keys(&self) -> impl Iterator<Item = &K> {
+        self.slots.keys()
+    }
+
+    /// Returns an iterator over the keys and their streams, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &St)> {
+        self.slab.iter().filter_map(|(slot, stream)| Some((self.names[slot].as_ref()?, stream)))
+    }
+
+    /// Returns an iterator over the keys and their streams, in no particular order. A stream that you change must wake
+    /// its task itself; see [`StreamSlab::get_mut`].
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut St)> {
+        let Self { slab, names, .. } = self;
+        slab.iter_mut().filter_map(|(slot, stream)| Some((names[slot].as_ref()?, stream)))
+    }
+
+    /// Drops all streams, and reports no end of them. Memory is kept.
+    ///
+    /// # Panics
+    ///
+    /// If the drop of a stream or a key panics. All of them are dropped.
+    pub fn clear(&mut self) {
+        let mut steps = Steps::default();
+        steps.take(|| self.slots.clear());
+        steps.take(|| self.names.clear());
+        steps.take(|| self.slab.clear());
+        steps.finish();
+    }
+}
+
+impl<K: Hash + Eq, St> StreamMap<K, St> {
+    /// Whether there is a stream under this key.
+    #[must_use]
+    pub fn contains_key<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        self.slots.contains_key(key)
+    }
+
+    /// Returns the stream under this key.
+    #[must_use]
+    pub fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<&St>
+    where
+        K: Borrow<Q>,
+    {
+        self.slab.get(*self.slots.get(key)?)
+    }
+
+    /// Returns the stream under this key. A stream that you change must wake its task itself; see
+    /// [`StreamSlab::get_mut`].
+    pub fn get_mut<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<&mut St>
+    where
+        K: Borrow<Q>,
+    {
+        self.slab.get_mut(*self.slots.get(key)?)
+    }
+
+    /// Removes the stream under this key and returns it. Its end is not reported.
+    ///
+    /// Returns `None` for a stream that has panicked in its poll: it is gone.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::StreamMap;
+    ///
+    /// let mut map = StreamMap::new();
+    /// map.insert("letters".to_owned(), stream::pending::<u8>());
+    /// assert!(map.remove("letters").is_some());
+    /// assert!(map.remove("letters").is_none());
+    /// ```
+    pub fn remove<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<St>
+    where
+        K: Borrow<Q>,
+    {
+        let slot = self.slots.remove(key)?;
+        self.names[slot] = None;
+        self.slab.remove(slot)
+    }
+}
+
+impl<K: Hash + Eq + Clone, St: Stream + Unpin> StreamMap<K, St> {
+    /// Inserts a stream under a key. Returns the stream that was there, which has not ended.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::StreamMap;
+    ///
+    /// let mut map = StreamMap::new();
+    /// assert!(map.insert("letters", stream::iter(["a"])).is_none());
+    /// assert!(map.insert("letters", stream::iter(["b"])).is_some());
+    /// assert_eq!(map.len(), 1);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the waker of the task that waits for this map panics.
+    pub fn insert(&mut self, key: K, stream: St) -> Option<St> {
+        let name = key.clone();
+        let before = self.remove(&key);
+        // Named before it is inserted, because that ends with a wake, which may panic.
+        let slot = self.slab.vacant_key();
+        if slot >= self.names.len() {
+            self.names.resize_with(slot + 1, || None);
+        }
+        // The slab forgets to report the end of a stream whose drop panicked when its slot is filled again.
+        if let Some(forgotten) = self.names[slot].replace(name) {
+            self.slots.remove(&forgotten);
+        }
+        self.slots.insert(key, slot);
+        let inserted = self.slab.insert(stream);
+        debug_assert_eq!(inserted, slot);
+        before
+    }
+
+    /// Polls for items and ends, and appends up to `limit` of them to `buffer`. The counterpart of
+    /// `tokio_stream::StreamMap::poll_next_many`.
+    ///
+    /// - `Pending`: nothing is ready now. The task is woken when something is.
+    /// - `Ready(n)`: `n` were appended; 0 if the map is empty or `limit` is 0.
+    ///
+    /// ```
+    /// use futures::{executor::block_on, stream};
+    /// use std::future::poll_fn;
+    /// use stream_multiplexer::StreamMap;
+    ///
+    /// let mut map = StreamMap::from_iter([("numbers", stream::iter(0..10))]);
+    /// let mut items = Vec::new();
+    /// block_on(poll_fn(|cx| map.poll_recv_many(cx, &mut items, 2)));
+    /// assert_eq!(items, [("numbers", Some(0)), ("numbers", Some(1))]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the poll of a stream panics. What was received before is in `buffer`.
+    pub fn poll_recv_many(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut Vec<(K, Option<St::Item>)>,
+        limit: usize,
+    ) -> Poll<usize> {
+        let before = buffer.len();
+        while buffer.len() - before < limit {
+            match self.poll_item(cx) {
+                Poll::Ready(Some(item)) => buffer.push(item),
+                Poll::Pending if buffer.len() == before => return Poll::Pending,
+                Poll::Ready(None) | Poll::Pending => break,
+            }
+        }
+        Poll::Ready(buffer.len() - before)
+    }
+
+    #[inline]
+    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<(K, Option<St::Item>)>> {
+        let Some((slot, item)) = ready!(Pin::new(&mut self.slab).poll_next(cx)) else {
+            return Poll::Ready(None);
+        };
+        let name = &mut self.names[slot];
+        let key = if item.is_some() {
+            name.clone().expect("each stream has a name")
+        } else {
+            let key = name.take().expect("each stream has a name until its end is reported");
+            self.slots.remove(&key);
+            key
+        };
+        Poll::Ready(Some((key, item)))
+    }
+}
+
+impl<K: Hash + Eq + Clone + Unpin, St: Stream + Unpin> Stream for StreamMap<K, St> {
+    type Item = (K, Option<St::Item>);
+
+    /// # Panics
+    ///
+    /// If the poll of a stream panics. `(key, None)` is yielded for it by the next poll; everything else goes on.
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().poll_item(cx)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.slab.size_hint()
+    }
+}
+
+impl<K: Hash + Eq + Clone + Unpin, St: Stream + Unpin> FusedStream for StreamMap<K, St> {
+    /// Whether it has yielded `None` and is still empty.
+    fn is_terminated(&self) -> bool {
+        self.slab.is_terminated()
+    }
+}
+
+impl<K: Hash + Eq + Clone, St: Stream + Unpin> Extend<(K, St)> for StreamMap<K, St> {
+    /// Inserts all of them. A stream that was there under one of the keys is dropped.
+    fn extend<I: IntoIterator<Item = (K, St)>>(&mut self, streams: I) {
+        for (key, stream) in streams {
+            drop(self.insert(key, stream));
+        }
+    }
+}
+
+impl<K: Hash + Eq + Clone, St: Stream + Unpin> FromIterator<(K, St)> for StreamMap<K, St> {
+    fn from_iter<I: IntoIterator<Item = (K, St)>>(streams: I) -> Self {
+        let mut map = Self::new();
+        map.extend(streams);
+        map
+    }
+}
+
+impl<K, St> Default for StreamMap<K, St> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K: fmt::Debug, St: fmt::Debug> fmt::Debug for StreamMap<K, St> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}

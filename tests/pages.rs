@@ -1,0 +1,44 @@
+//! The pages of the repository name files that are there.
+
+use std::fs;
+use std::path::Path;
+
+const PAGES: [&str; 4] = ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md", "SECURITY.md"];
+
+/// What a page has between backticks or as the target of a link, if that is the path of a file or a folder.
+fn paths(text: &str) -> Vec<&str> {
+    let in_code = text.split('`').skip(1).step_by(2);
+    let in_links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let is_path = |path: &&str| {
+        let is_name = |c: char| c.is_alphanumeric() || "_-./".contains(c);
+        path.chars().all(is_name) && (path.contains('/') || path.ends_with(".rs") || path.ends_with(".md"))
+    };
+    in_code.chain(in_links).map(|path| path.trim_end_matches('/')).filter(is_path).collect()
+}
+
+#[test]
+fn name_files_that_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = 0;
+    for page in PAGES {
+        let text = fs::read_to_string(root.join(page)).unwrap();
+        for path in paths(&text) {
+            let is_there = root.join(path).exists() || root.join("src").join(path).exists();
+            assert!(is_there, "{page} names {path}, which is not there");
+            found += 1;
+        }
+    }
+    assert!(found > 60, "only {found} are found");
+}
+
+/// The README and the crate's documentation show the program that `examples/tests/quickstart.rs` runs.
+#[test]
+fn show_the_example_quickstart() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path| fs::read_to_string(root.join(path)).unwrap();
+    let example = read("examples/quickstart.rs");
+    let program = example.split_once("\n\n").expect("a line of documentation, and the program").1;
+    assert!(read("README.md").contains(program));
+    let docs = read("src/lib.rs").replace("//! ", "").replace("//!\n", "\n");
+    assert!(docs.contains(program));
+}

@@ -1,0 +1,191 @@
+//! [`StreamMap`]: streams under keys of the user's choice.
+
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures::executor::block_on;
+use futures::stream::{self, BoxStream, FusedStream};
+use futures::{FutureExt, Stream, StreamExt};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use stream_multiplexer::StreamMap;
+
+fn now<S: Stream + Unpin>(stream: &mut S) -> Option<Option<S::Item>> {
+    stream.next().now_or_never()
+}
+
+#[test]
+fn it_has_the_shape_of_tokio_streams() {
+    use tokio_stream::StreamMap as Theirs;
+    // The same lines for both, but for the ends.
+    macro_rules! items {
+        ($map:ty) => {{
+            let mut map = <$map>::new();
+            assert!(map.insert("a", stream::iter(vec![1, 2])).is_none());
+            assert!(map.insert("b", stream::iter(vec![3])).is_none());
+            assert!(map.contains_key("a") && !map.contains_key("c"));
+            assert!(map.remove("b").is_some() && map.remove("b").is_none());
+            assert_eq!((map.len(), map.is_empty(), map.keys().count(), map.iter().count()), (1, false, 1, 1));
+            block_on(map.collect::<Vec<_>>())
+        }};
+    }
+    let theirs = items!(Theirs<&str, stream::Iter<_>>);
+    let ours = items!(StreamMap<&str, stream::Iter<_>>);
+    assert_eq!(theirs, [("a", 1), ("a", 2)]);
+    assert_eq!(ours, [("a", Some(1)), ("a", Some(2)), ("a", None)]);
+}
+
+#[test]
+fn a_stream_in_the_place_of_another_hands_that_back() {
+    let mut map = StreamMap::from_iter([("a", stream::iter(vec![1])), ("b", stream::iter(vec![2]))]);
+    let before = map.insert("a", stream::iter(vec![3])).expect("it was there");
+    assert_eq!(block_on(before.collect::<Vec<_>>()), [1]);
+    let mut items = block_on(map.by_ref().collect::<Vec<_>>());
+    items.sort_unstable();
+    assert_eq!(items, [("a", None), ("a", Some(3)), ("b", None), ("b", Some(2))]);
+    assert!(map.is_terminated());
+    map.insert("a", stream::iter(vec![4]));
+    assert!(!map.is_terminated());
+}
+
+#[test]
+fn streams_are_read_and_changed_where_they_are() {
+    let mut map = StreamMap::from_iter((0..3).map(|key| (key, stream::iter(vec![key; 2]))));
+    assert_eq!(map.get(&1).map(Stream::size_hint), Some((2, Some(2))));
+    *map.get_mut(&1).unwrap() = stream::iter(vec![7]);
+    map.iter_mut().filter(|(key, _)| **key == 2).for_each(|(_, stream)| *stream = stream::iter(vec![8]));
+    assert!(map.get(&3).is_none() && map.get_mut(&3).is_none());
+    let lengths: BTreeMap<_, _> = map.iter().map(|(key, stream)| (*key, stream.size_hint().0)).collect();
+    assert_eq!(lengths, BTreeMap::from([(0, 2), (1, 1), (2, 1)]));
+    assert_eq!(format!("{:?}", StreamMap::from_iter([(1, stream::empty::<u8>())])).matches("1:").count(), 1);
+    map.clear();
+    assert_eq!((map.len(), now(&mut map)), (0, Some(None)));
+    assert!(map.capacity() >= 3, "memory is kept");
+}
+
+#[test]
+fn many_items_come_in_one_poll_up_to_the_limit() {
+    let mut map = StreamMap::from_iter([("a", stream::iter(0..5))]);
+    let mut items = Vec::new();
+    let mut poll = |limit| block_on(poll_fn(|cx| map.poll_recv_many(cx, &mut items, limit)));
+    assert_eq!([poll(0), poll(2), poll(100), poll(100)], [0, 2, 4, 0]);
+    let expected = (0..5).map(|item| ("a", Some(item))).chain([("a", None)]);
+    assert!(items.into_iter().eq(expected));
+}
+
+#[test]
+fn a_stream_that_panics_ends() {
+    let panics = stream::poll_fn(|_| -> std::task::Poll<Option<u8>> { panic!("on purpose") });
+    let mut map = StreamMap::<_, BoxStream<'_, u8>>::new();
+    map.insert("faulty", panics.boxed());
+    map.insert("sound", stream::iter([1]).boxed());
+    let mut items = Vec::new();
+    loop {
+        match catch_unwind(AssertUnwindSafe(|| now(&mut map).expect("all are ready"))) {
+            Ok(Some(item)) => items.push(item),
+            Ok(None) => break,
+            Err(_) => assert!(map.contains_key("faulty"), "until its end is reported"),
+        }
+    }
+    items.sort_unstable();
+    assert_eq!(items, [("faulty", None), ("sound", None), ("sound", Some(1))]);
+    assert!(map.is_empty());
+}
+
+/// Panics when it is dropped, which is when it has ended.
+struct DropPanics;
+
+impl Stream for DropPanics {
+    type Item = ();
+
+    fn poll_next(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<()>> {
+        std::task::Poll::Ready(None)
+    }
+}
+
+impl Drop for DropPanics {
+    fn drop(&mut self) {
+        panic!("on purpose");
+    }
+}
+
+#[test]
+fn the_name_of_a_stream_whose_drop_panicked_is_not_left_behind() {
+    let mut map = StreamMap::<_, BoxStream<'_, ()>>::new();
+    map.insert("old", DropPanics.boxed());
+    assert!(catch_unwind(AssertUnwindSafe(|| now(&mut map))).is_err());
+    // It takes the same slot, before the end of the old one was reported.
+    map.insert("new", stream::pending().boxed());
+    assert!(!map.contains_key("old"));
+    assert_eq!((map.len(), now(&mut map)), (1, None));
+    assert!(map.remove("new").is_some());
+}
+
+/// What may be done to a map.
+#[derive(Clone, Debug)]
+enum Step {
+    Insert(u8),
+    Remove(u8),
+    Push(u8, u8),
+    End(u8),
+    Receive,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let key = 0..6_u8;
+    prop_oneof![
+        key.clone().prop_map(Step::Insert),
+        key.clone().prop_map(Step::Remove),
+        (key.clone(), any::<u8>()).prop_map(|(key, item)| Step::Push(key, item)),
+        key.prop_map(Step::End),
+        Just(Step::Receive),
+        Just(Step::Receive),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn it_does_as_a_plain_map_would(steps in prop::collection::vec(step(), 0..200)) {
+        let mut map = StreamMap::<u8, UnboundedReceiver<u8>>::new();
+        // Of each stream: how it is fed, and what it has to yield; then its end, if it is not fed any more.
+        let mut model = BTreeMap::<u8, (Option<UnboundedSender<u8>>, std::collections::VecDeque<u8>)>::new();
+        for step in steps {
+            match step {
+                Step::Insert(key) => {
+                    let (feed, stream) = unbounded();
+                    let before = map.insert(key, stream);
+                    let known = model.insert(key, (Some(feed), Default::default()));
+                    prop_assert_eq!(before.is_some(), known.is_some());
+                }
+                Step::Remove(key) => {
+                    let rest = map.remove(&key).map(|mut stream| std::iter::from_fn(|| stream.try_recv().ok()).collect());
+                    prop_assert_eq!(rest, model.remove(&key).map(|(_, rest)| rest));
+                }
+                Step::Push(key, item) => {
+                    if let Some((Some(feed), waiting)) = model.get_mut(&key) {
+                        feed.unbounded_send(item).unwrap();
+                        waiting.push_back(item);
+                    }
+                }
+                Step::End(key) => _ = model.get_mut(&key).map(|(feed, _)| feed.take()),
+                Step::Receive => match now(&mut map) {
+                    None => prop_assert!(model.values().all(|(feed, rest)| feed.is_some() && rest.is_empty())),
+                    Some(None) => prop_assert!(model.is_empty()),
+                    Some(Some((key, Some(item)))) => {
+                        prop_assert_eq!(model.get_mut(&key).and_then(|(_, rest)| rest.pop_front()), Some(item));
+                    }
+                    Some(Some((key, None))) => {
+                        let (feed, rest) = model.remove(&key).expect("it was there");
+                        prop_assert!(feed.is_none() && rest.is_empty());
+                    }
+                },
+            }
+            prop_assert_eq!(map.len(), model.len());
+            prop_assert!(map.keys().copied().collect::<BTreeSet<_>>().into_iter().eq(model.keys().copied()));
+            prop_assert!((0..6).all(|key| map.contains_key(&key) == model.contains_key(&key)));
+        }
+    }
+}
