@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::task::unconstrained;
 
 const CLIENTS: usize = 1;
-/// How many events are taken at a time, and before others may run. See the other one.
+/// How many events are taken at a time, and before others may run: as in `receiver`.
 const IN_A_ROW: NonZeroU32 = NonZeroU32::new(64).unwrap();
 
 type Connections = Multiplexer<Reader, Writer>;
