@@ -510,7 +510,7 @@ impl Channels {
         if event == StreamEvent::SinkFailed {
             let stream = self.stream(id);
             let oracle = self.oracle.borrow();
-            assert!(oracle.is_disturbed() || oracle.channel_of(stream) == Some(channel));
+            assert!(!oracle.is_single_undisturbed() || oracle.channel_of(stream) == Some(channel));
             self.outlets.told(stream);
             return None;
         }

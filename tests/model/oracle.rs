@@ -628,9 +628,9 @@ impl Oracle {
         self.calls.iter_mut().for_each(|call| call.is_disturbed = true);
     }
 
-    /// Whether something else was done in the middle of the innermost call.
-    pub(crate) fn is_disturbed(&self) -> bool {
-        self.calls.last().is_some_and(|call| call.is_disturbed)
+    /// Whether things are as they were at the last event of the innermost call.
+    pub(crate) fn is_single_undisturbed(&self) -> bool {
+        self.calls.last().is_some_and(|call| call.is_single && !call.is_disturbed)
     }
 
     pub(crate) fn is_in_call(&self) -> bool {
