@@ -10,6 +10,11 @@ const MEMBERS: usize = 1;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // Else tokio lets a task write to 128 sockets only, and then calls the others full. The loop yields by itself.
+    tokio::task::unconstrained(serve()).await
+}
+
+async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let multiplexer = Multiplexer::new();
     multiplexer.add_channel(GUESTS)?;
     multiplexer.add_channel(MEMBERS)?;

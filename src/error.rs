@@ -221,13 +221,17 @@ impl<E: Error + 'static> Error for SendError<E> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrySendError<T, E> {
-    /// The sink said that it is not ready; this is never said for another reason. Most often too much waits for the peer
-    /// already. (Halves of `StreamExt::split` share a lock: its sink says so, too, while another thread polls its stream.)
+    /// The sink said that it is not ready. It is never returned for another reason. Nearly always too much waits for the
+    /// peer. A sink may have other reasons:
+    ///
+    /// - A tokio socket is not ready once its *task* has used up the cooperative budget of 128 reads and writes. Run the
+    ///   loop that sends in `tokio::task::unconstrained`; see [slow peers](crate::guide::slow_peers#on-tokio).
+    /// - The halves of `StreamExt::split` share a lock. Such a sink is not ready while another thread polls its stream.
     Full(T),
-    /// The sink is being polled at this very moment, by another thread or further up in this one. The sink does not have
-    /// the item. Await [`send_one`](crate::Multiplexer::send_one), which is woken as soon as the sink is back; or try
-    /// again, if a `try_send` of another thread is all that it can be. (Two threads that do nothing but send to one stream
-    /// get this for half of their items. Let one thread send to it then, and hand that the items.)
+    /// The sink is being polled at this moment, by another thread or further up in this one. The sink does not have the
+    /// item. Await [`send_one`](crate::Multiplexer::send_one), which is woken when the sink is back; or try again, if only
+    /// a `try_send` of another thread can be the reason. (Two threads that do nothing but send to one stream get this for
+    /// half of their items. Let one thread send to it, and pass the items to that.)
     Busy(T),
     /// The stream's sink is being closed, was closed, or has failed before.
     Closed(T),

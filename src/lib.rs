@@ -30,6 +30,11 @@
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // Else tokio lets a task write to 128 sockets only, and then calls the others full. The loop yields by itself.
+//!     tokio::task::unconstrained(serve()).await
+//! }
+//!
+//! async fn serve() -> Result<(), Box<dyn std::error::Error>> {
 //!     let multiplexer = Multiplexer::new();
 //!     multiplexer.add_channel(GUESTS)?;
 //!     multiplexer.add_channel(MEMBERS)?;
@@ -122,6 +127,10 @@
 //! waits. The crate buffers nothing. How much may wait for one peer is set on its sink; beyond that `try_send` returns
 //! [`Full`](TrySendError::Full) with the item, and your program decides: drop it, disconnect the peer, or wait.
 //! [Slow peers](crate::guide::slow_peers) shows each.
+//!
+//! On tokio, run the loop in `tokio::task::unconstrained`, as above. Otherwise a task may use its sockets 128 times before it
+//! yields, and every socket after that says that it is not ready: [healthy peers look
+//! full](crate::guide::slow_peers#on-tokio).
 //!
 //! What a send leaves in a sink's own buffer is flushed when the peer takes it. A [`ChannelSelect`] does that while you
 //! receive. A program without one runs a [`Flusher`] beside its receivers.
