@@ -256,11 +256,14 @@
 // | `multiplexer/blocking` | its methods that block the thread |
 // | `cost` | in tests only: keeps the table of costs true |
 // | `guide` | in documentation only: recipes |
+// | `guide/classes` | priorities, weights, limits, pausing, statistics |
 // | `guide/connections` | logging in, leaving halfway, data beside a stream |
 // | `guide/costs` | what the operations cost inside |
 // | `guide/moving_here` | from other crates |
+// | `guide/shutdown` | the end of a server, with a deadline |
 // | `guide/slow_peers` | four policies |
 // | `guide/streams` | streams of all kinds |
+// | `guide/websockets` | with tokio-tungstenite |
 
 mod channel;
 #[cfg(all(test, not(loom_models)))]

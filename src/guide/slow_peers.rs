@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `Framed`, `FramedWrite` of tokio-util | `set_backpressure_boundary(bytes)`, 8 KiB by default |
 //! | any sink, by `SinkExt::buffer(items)` of futures | the number of items |
-//! | `WebSocketStream` of tokio-tungstenite | `WebSocketConfig::max_write_buffer_size(bytes)`, unlimited by default: set it |
+//! | `WebSocketStream` of tokio-tungstenite | `WebSocketConfig::write_buffer_size(bytes)`, 128 KiB by default, and [one more message](super::websockets#limits) |
 //! | `mpsc::channel(items)` of futures | the number of items |
 //!
 //! Beyond that bound the sink is not ready, and the send returns [`Full`](crate::TrySendError::Full) with the item. What
