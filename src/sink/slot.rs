@@ -243,14 +243,13 @@ impl<Si> SinkSlot<Si> {
         poll: impl FnOnce(&mut Truth<Si>, Option<(&mut Si, &mut Context<'_>)>) -> R,
     ) -> Option<R> {
         let mut state = self.state.lock();
-        let truth = state.truth();
-        if truth.phase >= Phase::Failed {
-            let mut truth = truth;
+        if state.phase >= Phase::Failed {
+            let mut truth = state.truth();
             drop(state);
             return Some(poll(&mut truth, None));
         }
         // It stays in one place until it is put back.
-        let mut turn = SinkTurn { slot: self, truth, sink: state.sink.take(), notes };
+        let mut turn = SinkTurn { slot: self, truth: state.truth(), sink: state.sink.take(), notes };
         drop(state);
         let sink = turn.sink.as_mut()?;
         let polled = poll(&mut turn.truth, Some((sink, &mut Context::from_waker(&self.waker))));
@@ -428,13 +427,16 @@ impl<Si> SinkTurn<'_, Si> {
     #[inline(always)]
     fn finish(&mut self) {
         let Self { slot, truth, sink, notes } = self;
-        let is_learnt = !truth.unflushed || truth.how.is_none() || slot.flushes.how().is_some();
         let mut state = slot.state.lock();
         debug_assert!(state.sink.is_none(), "it was taken out");
         let has_place = state.place.is_some();
-        let needs_place = truth.unflushed && !truth.is_flushed_next;
-        let is_as_before = state.phase == truth.phase && truth.phase < Phase::Failed && is_learnt;
-        if is_as_before && !state.missed && if has_place { truth.unflushed } else { !needs_place } {
+        let is_as_before = state.phase == truth.phase && truth.phase < Phase::Failed && !state.missed;
+        let is_settled = if truth.unflushed {
+            (has_place || truth.is_flushed_next) && (truth.how.is_none() || slot.flushes.how().is_some())
+        } else {
+            !has_place
+        };
+        if is_as_before && is_settled {
             state.sink = sink.take();
             state.unflushed = truth.unflushed;
             state.asked = truth.asked;
