@@ -1065,6 +1065,26 @@ mod unflushed_sinks {
         assert_eq!(flushes, 50);
     }
 
+    /// A turn that brings nothing and yields is no event, but it is a turn.
+    #[test]
+    fn are_flushed_beside_streams_that_only_wake_themselves() {
+        let multiplexer = Multiplexer::<Tap, Gate<u32>>::new();
+        multiplexer.add_channel(0).unwrap();
+        let mut select = multiplexer.select();
+        select.add(0, Share::new()).unwrap();
+        let (keeper, sink) = gate(99);
+        let tap = Tap { flows: Rc::new(Cell::new(false)) };
+        let id = multiplexer.add_stream_pair(sink, tap, 0).unwrap();
+        for flushed in 1..=3 {
+            keeper.set_flushes(false);
+            multiplexer.try_send(id, 1).unwrap();
+            assert_eq!(poll(&mut select), Pending);
+            keeper.set_flushes(true);
+            (0..3).for_each(|_| assert_eq!(poll(&mut select), Pending));
+            assert_eq!(keeper.flushed(), flushed);
+        }
+    }
+
     #[test]
     fn that_fail_are_reported_once() {
         let (multiplexer, streams) = pairs(2);

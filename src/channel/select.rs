@@ -699,10 +699,12 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         Poll::Pending
     }
 
-    /// After a `Pending`.
+    /// After a `Pending`. A sink may be flushed then, also if there was no event: else none ever is beside streams that only
+    /// wake themselves.
     fn begin_anew(&mut self) {
         self.pace.begin();
         self.flushes.patience = Patience::default();
+        self.flushes.is_due = true;
     }
 
     /// Looks for an event. `effort` is how many streams were polled in vain in this call.
