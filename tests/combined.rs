@@ -4,8 +4,10 @@ mod support;
 
 use std::sync::{Arc, Mutex};
 use std::task::Poll::{Pending, Ready};
-use std::task::Waker;
-use stream_multiplexer::{ChannelId, ChannelSelect, Multiplexer, Share, StreamEvent, StreamId};
+use std::task::{Wake, Waker};
+use stream_multiplexer::{
+    ChannelId, ChannelSelect, Multiplexer, MultiplexerError, Share, StreamEvent, StreamId,
+};
 use support::hooked::{Hooked, Hooks, Moment};
 use support::{Feed, Gate, Pipe, Wakes, pipe, poll, poll_with};
 
@@ -74,4 +76,47 @@ mod when_all_handles_are_gone {
         comes_meanwhile(|_| {});
         comes_meanwhile(|multiplexer| multiplexer.pause_channel(2).unwrap());
     }
+}
+
+/// A task that does something when it is woken, once.
+struct Acts(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl Acts {
+    fn waker(action: impl FnOnce() + Send + 'static) -> Waker {
+        Waker::from(Arc::new(Self(Mutex::new(Some(Box::new(action))))))
+    }
+}
+
+impl Wake for Acts {
+    fn wake(self: Arc<Self>) {
+        let action = self.0.lock().unwrap().take();
+        action.into_iter().for_each(|action| action());
+    }
+}
+
+/// It has left the select by then, so its end reaches the task in no other way.
+#[test]
+fn a_select_whose_only_channel_gives_its_name_to_one_that_is_not_there_ends() {
+    let multiplexer = Pairs::new();
+    multiplexer.add_channel(1).unwrap();
+    let (_, _feed) = add(&multiplexer, 1);
+    let mut select = multiplexer.select();
+    select.drive_flushes(false).add(1, Share::new()).unwrap();
+    let (wakes, waker) = Wakes::new();
+    assert_eq!(poll_with(&mut select, &waker), Pending);
+    multiplexer.close();
+    wakes.take();
+    let select = Arc::new(Mutex::new(select));
+    let in_wake = Arc::clone(&select);
+    // It is woken for the last pair is gone, in the middle of the removal.
+    let mut flusher = multiplexer.flusher::<u32>();
+    let flushing = Acts::waker(move || {
+        let unknown = Err(MultiplexerError::UnknownChannel(1));
+        assert_eq!(in_wake.lock().unwrap().add(1, Share::new()), unknown);
+    });
+    assert!(poll_with(&mut flusher, &flushing).is_pending());
+    drop(multiplexer.remove_channel(1));
+    assert_eq!(select.lock().unwrap().len(), 0);
+    assert_eq!(wakes.take(), 1);
+    assert_eq!(poll(&mut *select.lock().unwrap()), Ready(None));
 }

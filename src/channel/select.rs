@@ -295,8 +295,9 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
             if !self.slots.slots()[key].channel().is_removed() {
                 return Err(MultiplexerError::DuplicateChannel(channel));
             }
-            // It was removed from the multiplexer and is about to leave; another may have its name.
-            self.leave(key);
+            // It was removed from the multiplexer and is about to leave; another may have its name. If there is none, this
+            // may be the end.
+            self.remove(channel);
         }
         let channel = Some(self.registry.attach(channel)?);
         let key = self.slots.fill_with(|waker| Seat { channel, waiter: Waiter::default(), waker });
