@@ -2,6 +2,8 @@
 
 mod support;
 
+use futures::StreamExt;
+use futures::executor::block_on;
 use std::sync::{Arc, Mutex};
 use std::task::Poll::{Pending, Ready};
 use std::task::{Wake, Waker};
@@ -9,7 +11,7 @@ use stream_multiplexer::{
     ChannelId, ChannelSelect, Multiplexer, MultiplexerError, Share, StreamEvent, StreamId,
 };
 use support::hooked::{Hooked, Hooks, Moment};
-use support::{Feed, Gate, Pipe, Wakes, pipe, poll, poll_with};
+use support::{Feed, Gate, Pipe, Wakes, finishes, pipe, poll, poll_with};
 
 type Pairs = Multiplexer<Pipe<u32>, Gate<u32>>;
 type HookedPairs = Multiplexer<Hooked<Pipe<u32>>, Gate<u32>>;
@@ -119,4 +121,136 @@ fn a_select_whose_only_channel_gives_its_name_to_one_that_is_not_there_ends() {
     assert_eq!(select.lock().unwrap().len(), 0);
     assert_eq!(wakes.take(), 1);
     assert_eq!(poll(&mut *select.lock().unwrap()), Ready(None));
+}
+
+mod at_a_time {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+
+    const CHANNELS: usize = 3;
+    const STREAMS: usize = 40;
+    const ITEMS: u32 = 150;
+
+    /// What all who receive have received.
+    #[derive(Default)]
+    struct Received {
+        items: AtomicUsize,
+        sum: AtomicUsize,
+        ended: AtomicUsize,
+        moved: AtomicUsize,
+    }
+
+    impl Received {
+        fn note(&self, event: StreamEvent<u32>) {
+            match event {
+                StreamEvent::Item(item) => {
+                    self.items.fetch_add(1, SeqCst);
+                    self.sum.fetch_add(item as usize, SeqCst);
+                }
+                StreamEvent::Ended => _ = self.ended.fetch_add(1, SeqCst),
+                StreamEvent::Moved(_) => _ = self.moved.fetch_add(1, SeqCst),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// Any number, by xorshift.
+    struct Random(usize);
+
+    impl Random {
+        fn below(&mut self, bound: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0 % bound
+        }
+    }
+
+    /// Each item comes once, and each departure, whatever is paused, moved, refused and given back meanwhile, and though
+    /// one of the selects is put aside half-way.
+    #[test]
+    fn nothing_is_lost_or_doubled_while_all_is_paused_moved_and_limited() {
+        finishes(|| (1..=10).for_each(run));
+    }
+
+    fn run(seed: usize) {
+        let multiplexer = Pairs::new();
+        (0..CHANNELS).for_each(|channel| multiplexer.add_channel(channel).unwrap());
+        let streams: Vec<_> = (0..STREAMS).map(|at| add(&multiplexer, at % CHANNELS)).collect();
+        let (received, moves, fed) = (Received::default(), AtomicUsize::new(0), AtomicBool::new(false));
+        std::thread::scope(|threads| {
+            for aside in [false, true] {
+                let (multiplexer, received, fed) = (&multiplexer, &received, &fed);
+                threads.spawn(move || {
+                    let mut select = multiplexer.select();
+                    for channel in 0..CHANNELS {
+                        select.add(channel, Share::new().priority(channel as u32 / 2)).unwrap();
+                    }
+                    let mut random = Random(seed * 77 + 1);
+                    let mut events = 0;
+                    block_on(async {
+                        while let Some((_, _, event)) = select.next().await {
+                            received.note(event);
+                            events += 1;
+                            if aside && events == 500 {
+                                // It keeps its place among the receivers, and is not polled any more.
+                                while !fed.load(SeqCst) {
+                                    std::thread::yield_now();
+                                }
+                            }
+                            if aside && events % 50 == 0 {
+                                let channel = random.below(CHANNELS);
+                                select.remove(channel);
+                                select.add(channel, Share::new().weight(3)).unwrap();
+                            }
+                        }
+                    });
+                });
+            }
+            let feeding: Vec<_> = (0..2)
+                .map(|half| {
+                    let streams = &streams;
+                    threads.spawn(move || {
+                        for item in 1..=ITEMS {
+                            for (_, feed) in streams.iter().skip(half).step_by(2) {
+                                feed.push(item);
+                            }
+                        }
+                        streams.iter().skip(half).step_by(2).for_each(|(_, feed)| feed.end());
+                    })
+                })
+                .collect();
+            let mut random = Random(seed);
+            while feeding.iter().any(|thread| !thread.is_finished()) {
+                let (id, channel) = (streams[random.below(STREAMS)].0, random.below(CHANNELS));
+                // They fail for streams that have ended, and for full channels.
+                match random.below(8) {
+                    0 => _ = multiplexer.pause_stream(id),
+                    1 => _ = multiplexer.resume_stream(id),
+                    2 => multiplexer.pause_channel(channel).unwrap(),
+                    3 => multiplexer.resume_channel(channel).unwrap(),
+                    4 => multiplexer.shrink_to_fit(),
+                    5 => multiplexer.set_max_streams(channel, Some(15 + random.below(20))).unwrap(),
+                    _ => {
+                        let from = multiplexer.channel_of(id);
+                        let moves_it = from.is_some_and(|from| from != channel);
+                        if moves_it && multiplexer.change_stream_channel(id, channel).is_ok() {
+                            moves.fetch_add(1, SeqCst);
+                        }
+                    }
+                }
+            }
+            fed.store(true, SeqCst);
+            multiplexer.close();
+            (0..CHANNELS).for_each(|channel| multiplexer.resume_channel(channel).unwrap());
+            streams.iter().for_each(|(id, _)| _ = multiplexer.resume_stream(*id));
+        });
+        assert_eq!(received.items.into_inner(), STREAMS * ITEMS as usize);
+        assert_eq!(received.sum.into_inner(), STREAMS * (1..=ITEMS as usize).sum::<usize>());
+        assert_eq!((received.ended.into_inner(), received.moved.into_inner()), (STREAMS, moves.into_inner()));
+        for channel in 0..CHANNELS {
+            let stats = multiplexer.stats(channel).unwrap();
+            assert_eq!((stats.members, stats.paused, stats.unread_departures), (0, 0, 0));
+        }
+    }
 }
