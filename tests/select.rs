@@ -826,6 +826,28 @@ mod yields {
         }
     }
 
+    /// Also of streams that are in several channels.
+    #[test]
+    fn come_after_64_polls_in_vain() {
+        let (multiplexer, streams) = pairs(10);
+        let others: Vec<_> = (0..100).map(|at| add_pair(&multiplexer, at % 10)).collect();
+        let feeds: Vec<_> =
+            streams.iter().map(|(_, feed)| feed).chain(others.iter().map(|(_, feed, _)| feed)).collect();
+        let mut select = select(&multiplexer);
+        let (wakes, waker) = Wakes::new();
+        for round in 0..2 {
+            let mut polls = Vec::new();
+            while polls.last() != Some(&0) {
+                wakes.take();
+                assert_eq!(poll_with(&mut select, &waker), Pending);
+                polls.push(feeds.iter().map(|feed| feed.take_polls()).sum());
+                assert_eq!(wakes.take(), usize::from(polls.len() == 1), "{round}: {polls:?}");
+            }
+            assert_eq!(polls, [66, 44, 0]);
+            feeds.iter().for_each(|feed| feed.wake());
+        }
+    }
+
     #[test]
     fn come_not_when_it_slept_meanwhile() {
         let (multiplexer, streams) = pairs(1);
@@ -943,6 +965,26 @@ mod panics {
     }
 
     /// The event comes first, so it is not lost; it is charged 1.
+    /// In a relief round as before one.
+    #[test]
+    fn count_as_events() {
+        let (multiplexer, streams) = pairs(3);
+        let mut select = select(&multiplexer);
+        select.starvation_bound(every(2));
+        let others: Vec<_> = (0..9).map(|at| add_pair(&multiplexer, at % 2)).collect();
+        others.iter().for_each(|(_, feed, _)| feed.panic());
+        streams.iter().for_each(|(_, feed)| (0..9).for_each(|_| feed.push(0)));
+        let mut panics = 0;
+        // Two of the first channel, and one of each other.
+        for channel in [0, 0, 1, 2].into_iter().cycle().take(24) {
+            match catch_unwind(AssertUnwindSafe(|| poll(&mut select))) {
+                Ok(event) => assert!(matches!(event, Ready(Some((of, ..))) if of == channel), "{event:?}"),
+                Err(_) => panics += 1,
+            }
+        }
+        assert_eq!(panics, 9);
+    }
+
     #[test]
     fn of_the_cost_come_after_the_event() {
         let (multiplexer, streams) = pairs(1);
