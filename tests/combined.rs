@@ -4,6 +4,7 @@ mod support;
 
 use futures::StreamExt;
 use futures::executor::block_on;
+use futures::stream::BoxStream;
 use std::sync::{Arc, Mutex};
 use std::task::Poll::{Pending, Ready};
 use std::task::{Wake, Waker};
@@ -253,4 +254,37 @@ mod at_a_time {
             assert_eq!((stats.members, stats.paused, stats.unread_departures), (0, 0, 0));
         }
     }
+}
+
+/// A member may own a select of another channel: it is woken through that, and lets go of it when nobody reaches it.
+#[test]
+fn a_select_may_be_a_member() {
+    let multiplexer = Multiplexer::<BoxStream<'static, u32>>::new();
+    (0..2).for_each(|channel| multiplexer.add_channel(channel).unwrap());
+    let mut inner = multiplexer.select();
+    inner.add(1, Share::new()).unwrap();
+    let member = inner.filter_map(|(_, _, event)| async move { event.item() }).boxed();
+    let id = multiplexer.add_stream(member, 0).unwrap();
+    let (feed, stream) = pipe();
+    multiplexer.add_stream(stream.boxed(), 1).unwrap();
+    let mut outer = multiplexer.select();
+    outer.add(0, Share::new()).unwrap();
+    let (wakes, waker) = Wakes::new();
+    for item in 0..9 {
+        assert_eq!(poll_with(&mut outer, &waker), Pending);
+        wakes.take();
+        feed.push(item);
+        assert_eq!(wakes.take(), 1);
+        let mut polled = poll_with(&mut outer, &waker);
+        // The select inside yields now and then.
+        while polled.is_pending() && wakes.take() > 0 {
+            polled = poll_with(&mut outer, &waker);
+        }
+        assert_eq!(polled, Ready(Some((0, id, StreamEvent::Item(item)))));
+        while poll_with(&mut outer, &waker).is_pending() && wakes.take() > 0 {}
+    }
+    drop(multiplexer);
+    assert!(!feed.is_dropped());
+    drop(outer);
+    assert!(feed.is_dropped());
 }
