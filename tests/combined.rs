@@ -2,17 +2,17 @@
 
 mod support;
 
-use futures::StreamExt;
 use futures::executor::block_on;
 use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
 use std::sync::{Arc, Mutex};
 use std::task::Poll::{Pending, Ready};
-use std::task::{Wake, Waker};
+use std::task::{Context, Wake, Waker};
 use stream_multiplexer::{
     ChannelId, ChannelSelect, Multiplexer, MultiplexerError, Share, StreamEvent, StreamId,
 };
 use support::hooked::{Hooked, Hooks, Moment};
-use support::{Feed, Gate, Pipe, Wakes, finishes, pipe, poll, poll_with};
+use support::{Feed, Gate, Gatekeeper, Pipe, Wakes, finishes, gate, pipe, poll, poll_with};
 
 type Pairs = Multiplexer<Pipe<u32>, Gate<u32>>;
 type HookedPairs = Multiplexer<Hooked<Pipe<u32>>, Gate<u32>>;
@@ -185,7 +185,7 @@ mod at_a_time {
                 threads.spawn(move || {
                     let mut select = multiplexer.select();
                     for channel in 0..CHANNELS {
-                        select.add(channel, Share::new().priority(channel as u32 / 2)).unwrap();
+                        select.add(channel, Share::new().priority(u32::from(channel == 2))).unwrap();
                     }
                     let mut random = Random(seed * 77 + 1);
                     let mut events = 0;
@@ -253,6 +253,77 @@ mod at_a_time {
             let stats = multiplexer.stats(channel).unwrap();
             assert_eq!((stats.members, stats.paused, stats.unread_departures), (0, 0, 0));
         }
+    }
+}
+
+/// Sinks are closed whether their streams are received from or not.
+mod a_shutdown {
+    use super::*;
+
+    type Pair = (StreamId, Feed<u32>, Gatekeeper<u32>);
+
+    /// Two pairs in a channel, of which one stream is paused; then the channel as well, if it is to be.
+    fn paused(channel: bool) -> (Pairs, [Pair; 2]) {
+        let multiplexer = Pairs::new();
+        multiplexer.add_channel(1).unwrap();
+        let pairs = [(); 2].map(|()| {
+            let ((feed, stream), (keeper, sink)) = (pipe(), gate(9));
+            (multiplexer.add_stream_pair(sink, stream, 1).unwrap(), feed, keeper)
+        });
+        multiplexer.pause_stream(pairs[0].0).unwrap();
+        if channel {
+            multiplexer.pause_channel(1).unwrap();
+        }
+        (multiplexer, pairs)
+    }
+
+    #[test]
+    fn removes_what_is_paused() {
+        for channel in [false, true] {
+            let (multiplexer, pairs) = paused(channel);
+            let mut select = multiplexer.select();
+            select.add(1, Share::new()).unwrap();
+            assert_eq!(multiplexer.shutdown::<u32>().now_or_never(), Some(vec![]));
+            assert!(pairs.iter().all(|(_, feed, keeper)| keeper.is_closed() && feed.is_dropped()));
+            assert_eq!(multiplexer.drained(1).now_or_never(), Some(Ok(())));
+            let (wakes, waker) = Wakes::new();
+            if channel {
+                // Departures wait in it.
+                assert_eq!(poll_with(&mut select, &waker), Pending);
+                wakes.take();
+                multiplexer.resume_channel(1).unwrap();
+                assert_eq!(wakes.take(), 1);
+            }
+            for (id, ..) in &pairs {
+                assert_eq!(poll(&mut select), Ready(Some((1, *id, StreamEvent::Removed))));
+            }
+            assert_eq!(poll(&mut select), Ready(None));
+        }
+    }
+
+    #[test]
+    fn that_keeps_streams_leaves_them_paused() {
+        let (multiplexer, pairs) = paused(true);
+        let mut select = multiplexer.select();
+        select.add(1, Share::new()).unwrap();
+        assert_eq!(multiplexer.shutdown::<u32>().keep_streams().now_or_never(), Some(vec![]));
+        pairs.iter().for_each(|(_, feed, _)| feed.end());
+        let (wakes, waker) = Wakes::new();
+        let mut drained = multiplexer.drained(1);
+        for resumed in 0..2 {
+            while poll_with(&mut select, &waker).is_ready() {}
+            assert!(drained.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+            assert_eq!(multiplexer.channel_len(1), Some(if resumed == 0 { 2 } else { 1 }));
+            wakes.take();
+            match resumed {
+                0 => multiplexer.resume_channel(1).unwrap(),
+                _ => multiplexer.resume_stream(pairs[0].0).unwrap(),
+            }
+            assert_eq!(wakes.take(), 1);
+        }
+        assert_eq!(poll(&mut select), Ready(Some((1, pairs[0].0, StreamEvent::Ended))));
+        assert_eq!(poll(&mut select), Ready(None));
+        assert!(drained.poll_unpin(&mut Context::from_waker(&waker)).is_ready());
     }
 }
 
