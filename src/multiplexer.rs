@@ -634,7 +634,7 @@ impl<St, Si> Multiplexer<St, Si> {
         self.registry().close();
     }
 
-    /// Gives back memory that a burst of streams, departures or waiting tasks has needed.
+    /// Gives back memory that a burst of streams, departures, unflushed sinks or waiting tasks has needed.
     ///
     /// What stays is in proportion to the streams that are there, except for 24 bytes for each place of an id, up to the
     /// last one in use; later streams use these places again.

@@ -1,7 +1,7 @@
 //! [`StreamMap`]: a [`StreamSlab`] whose keys the user chooses.
 
 use crate::engine::StreamSlab;
-use crate::unwind::Steps;
+use crate::unwind::{Steps, drop_all, on_panic};
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
 use std::borrow::Borrow;
@@ -250,7 +250,7 @@ impl<K: Hash + Eq, St> StreamMap<K, St> {
 
     /// Removes the stream under this key and returns it. Its end is not reported.
     ///
-    /// Returns `None` for a stream that has panicked in its poll: it is gone.
+    /// Returns `None` for a stream that has ended and whose drop panicked: it is gone.
     ///
     /// ```
     /// use futures::stream;
@@ -265,9 +265,28 @@ impl<K: Hash + Eq, St> StreamMap<K, St> {
     where
         K: Borrow<Q>,
     {
-        let slot = self.slots.remove(key)?;
-        self.names[slot] = None;
-        self.slab.remove(slot)
+        let mut removed = self.take(key);
+        if removed.is_some() && self.slab.is_empty() {
+            let in_hand = on_panic(|| drop(removed.take()));
+            self.slab.wake();
+            in_hand.defuse();
+        }
+        removed
+    }
+
+    /// [`remove`](Self::remove), without a wake.
+    fn take<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<St>
+    where
+        K: Borrow<Q>,
+    {
+        let (key, slot) = self.slots.remove_entry(key)?;
+        let name = self.names[slot].take();
+        let mut stream = self.slab.take(slot);
+        // Dropped when no stream is without a name.
+        let in_hand = on_panic(|| drop(stream.take()));
+        drop_all([Some(key), name]);
+        in_hand.defuse();
+        stream
     }
 }
 
@@ -289,7 +308,8 @@ impl<K: Hash + Eq + Clone, St: Stream + Unpin> StreamMap<K, St> {
     /// If the waker of the task that waits for this map panics.
     pub fn insert(&mut self, key: K, stream: St) -> Option<St> {
         let name = key.clone();
-        let before = self.remove(&key);
+        // Without a wake, because the map is not empty for long.
+        let mut before = self.take(&key);
         // Named before it is inserted, because that ends with a wake, which may panic.
         let slot = self.slab.vacant_key();
         if slot >= self.names.len() {
@@ -300,8 +320,10 @@ impl<K: Hash + Eq + Clone, St: Stream + Unpin> StreamMap<K, St> {
             self.slots.remove(&forgotten);
         }
         self.slots.insert(key, slot);
+        let in_hand = on_panic(|| drop(before.take()));
         let inserted = self.slab.insert(stream);
         debug_assert_eq!(inserted, slot);
+        in_hand.defuse();
         before
     }
 

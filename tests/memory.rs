@@ -221,6 +221,11 @@ fn hold_with_stale_wakers(left: usize) {
 /// A multiplexer.
 mod multiplexer {
     use super::*;
+    use futures::Sink;
+    use futures::stream::{self, PollFn};
+    use std::cell::Cell;
+    use std::rc::Rc;
+    use stream_multiplexer::ChannelOptions;
     use support::Drain;
 
     const CHANNEL: usize = 1;
@@ -287,6 +292,78 @@ mod multiplexer {
         let left = BURST / 1_000;
         assert!(bytes <= empty() + 1_000 + left * PER_PAIR + BURST * 24, "{bytes} bytes");
         assert_eq!(multiplexer.channel_len(CHANNEL), Some(left));
+    }
+
+    /// A sink that never flushes.
+    struct Stuck;
+
+    impl Sink<()> for Stuck {
+        type Error = ();
+
+        fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn start_send(self: Pin<&mut Self>, (): ()) -> Result<(), ()> {
+            Ok(())
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Pending
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Pending
+        }
+    }
+
+    /// Places and wakers for all that were unflushed at one time are not kept.
+    #[test]
+    fn after_a_burst_of_unflushed_sinks_it_holds_what_is_left() {
+        let after = |burst: usize| {
+            held(|| {
+                let multiplexer = Multiplexer::<Hand, Stuck>::new();
+                multiplexer
+                    .add_channel_with(CHANNEL, ChannelOptions::new().report_departures(false))
+                    .unwrap();
+                let flusher = multiplexer.flusher::<()>();
+                let add = |_| multiplexer.add_stream_pair(Stuck, Hand::default(), CHANNEL).unwrap();
+                let ids: Vec<_> = (0..burst).map(add).collect();
+                ids.iter().for_each(|id| multiplexer.try_send(*id, ()).unwrap());
+                ids.iter().for_each(|id| assert!(multiplexer.discard_stream(*id)));
+                multiplexer.shrink_to_fit();
+                (multiplexer, flusher)
+            })
+            .0
+        };
+        let (bytes, none) = (after(BURST), after(0));
+        assert!(bytes <= none + 1_000, "{bytes} bytes, {none}");
+    }
+
+    type Polled = PollFn<Box<dyn FnMut(&mut Context<'_>) -> Poll<Option<()>>>>;
+
+    /// A stream that is moved to and fro while it is polled has been in each channel again and again. Where nobody will
+    /// know, nothing is kept of that.
+    #[test]
+    fn moves_that_are_not_reported_hold_nothing() {
+        let multiplexer = Rc::new(Multiplexer::<Polled, Stuck>::new());
+        for channel in [CHANNEL, OTHER] {
+            let options = ChannelOptions::new().report_departures(false).max_streams(1);
+            multiplexer.add_channel_with(channel, options).unwrap();
+        }
+        let (handle, bytes) = (Rc::clone(&multiplexer), Rc::new(Cell::new(usize::MAX)));
+        let held_by_moves = Rc::clone(&bytes);
+        let poll: Box<dyn FnMut(&mut Context<'_>) -> _> = Box::new(move |_| {
+            let id = handle.channel_streams(CHANNEL).unwrap()[0];
+            let to_and_fro = || [OTHER, CHANNEL].map(|to| handle.change_stream_channel(id, to).unwrap());
+            to_and_fro();
+            let moves = held(|| (0..1_000).for_each(|_| _ = to_and_fro()));
+            held_by_moves.set(moves.0);
+            Poll::Pending
+        });
+        multiplexer.add_stream(stream::poll_fn(poll), CHANNEL).unwrap();
+        assert!(multiplexer.try_recv(CHANNEL).is_err());
+        assert!(bytes.get() <= 200, "{} bytes", bytes.get());
     }
 
     /// Who held on to a waker of a stream that is gone holds that, and what it marks.

@@ -4,7 +4,7 @@ mod support;
 
 use futures::executor::block_on;
 use futures::stream::{self, FusedStream};
-use futures::{FutureExt, Stream, StreamExt};
+use futures::{FutureExt, Sink, Stream, StreamExt};
 use proptest::prelude::*;
 use std::cell::Cell;
 use std::num::NonZeroU32;
@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::Poll::{self, Pending, Ready};
 use std::task::{Context, Waker};
 use stream_multiplexer::{
@@ -126,7 +127,7 @@ mod priority {
         select
     }
 
-    fn turns<St: Stream>(select: &mut ChannelSelect<St>, events: usize) -> Vec<ChannelId> {
+    fn turns<St: Stream, Si>(select: &mut ChannelSelect<St, Si>, events: usize) -> Vec<ChannelId> {
         let next = |_| match poll(select) {
             Ready(Some((channel, _, _))) => channel,
             Ready(None) => panic!("it has ended"),
@@ -264,6 +265,26 @@ mod priority {
         streams[0].1.push(7);
         assert_eq!(item(poll(&mut select)), (0, 7));
         assert_eq!(item(poll(&mut select)), (1, 1));
+    }
+
+    /// What counts are events in a row that were taken ahead of a lower one.
+    #[test]
+    fn a_round_begins_no_earlier_than_it_says() {
+        let (multiplexer, streams) = pairs(2);
+        let mut select = select(&multiplexer);
+        select.starvation_bound(every(4));
+        streams.iter().for_each(|(_, feed)| (0..99).for_each(|_| feed.push(0)));
+        // There is no lower one in between.
+        assert_eq!(turns(&mut select, 3), [0, 0, 0]);
+        assert!(select.remove(1));
+        assert_eq!(turns(&mut select, 1), [0]);
+        select.add(1, Share::new().priority(1)).unwrap();
+        assert_eq!(turns(&mut select, 5 + 3), [0, 0, 0, 0, 1, 0, 0, 0]);
+        // It is no lower one in between, and waits longest.
+        assert!(select.set_share(1, Share::new()));
+        assert_eq!(turns(&mut select, 1), [1]);
+        assert!(select.set_share(1, Share::new().priority(1)));
+        assert_eq!(turns(&mut select, 5), [0, 0, 0, 0, 1]);
     }
 
     /// Calls that bring nothing count, in priority as in weight.
@@ -770,6 +791,27 @@ mod its_channels {
     }
 
     #[test]
+    fn wake_it_no_more_when_they_are_removed_and_it_leaves_no_waker_behind() {
+        let (multiplexer, streams) = pairs(3);
+        let mut select = select(&multiplexer);
+        let (wakes, waker) = Wakes::new();
+        settle(&mut select, &waker);
+        drop(waker);
+        wakes.take();
+        assert!(select.remove(1));
+        streams[1].1.push(1);
+        select.drive_flushes(false);
+        let (_, _feed, keeper) = add_pair(&multiplexer, 1);
+        keeper.set_flushes(false);
+        multiplexer.try_send(multiplexer.channel_streams(1).unwrap()[1], 1).unwrap();
+        assert_eq!(wakes.take(), 0);
+        drop(select);
+        assert_eq!(Arc::strong_count(&wakes), 1);
+        (0..3).for_each(|channel| streams[channel].1.push(1));
+        assert_eq!(wakes.take(), 0);
+    }
+
+    #[test]
     fn can_be_removed_while_it_sleeps() {
         let (multiplexer, streams) = pairs(3);
         let mut select = select(&multiplexer);
@@ -823,6 +865,28 @@ mod yields {
             // When it slept in between, it begins anew.
             select.yield_every(NEVER);
             settle(&mut select, &waker);
+        }
+    }
+
+    /// Also of streams that are in several channels.
+    #[test]
+    fn come_after_64_polls_in_vain() {
+        let (multiplexer, streams) = pairs(10);
+        let others: Vec<_> = (0..100).map(|at| add_pair(&multiplexer, at % 10)).collect();
+        let feeds: Vec<_> =
+            streams.iter().map(|(_, feed)| feed).chain(others.iter().map(|(_, feed, _)| feed)).collect();
+        let mut select = select(&multiplexer);
+        let (wakes, waker) = Wakes::new();
+        for round in 0..2 {
+            let mut polls = Vec::new();
+            while polls.last() != Some(&0) {
+                wakes.take();
+                assert_eq!(poll_with(&mut select, &waker), Pending);
+                polls.push(feeds.iter().map(|feed| feed.take_polls()).sum());
+                assert_eq!(wakes.take(), usize::from(polls.len() == 1), "{round}: {polls:?}");
+            }
+            assert_eq!(polls, [66, 44, 0]);
+            feeds.iter().for_each(|feed| feed.wake());
         }
     }
 
@@ -943,6 +1007,26 @@ mod panics {
     }
 
     /// The event comes first, so it is not lost; it is charged 1.
+    /// In a relief round as before one.
+    #[test]
+    fn count_as_events() {
+        let (multiplexer, streams) = pairs(3);
+        let mut select = select(&multiplexer);
+        select.starvation_bound(every(2));
+        let others: Vec<_> = (0..9).map(|at| add_pair(&multiplexer, at % 2)).collect();
+        others.iter().for_each(|(_, feed, _)| feed.panic());
+        streams.iter().for_each(|(_, feed)| (0..9).for_each(|_| feed.push(0)));
+        let mut panics = 0;
+        // Two of the first channel, and one of each other.
+        for channel in [0, 0, 1, 2].into_iter().cycle().take(24) {
+            match catch_unwind(AssertUnwindSafe(|| poll(&mut select))) {
+                Ok(event) => assert!(matches!(event, Ready(Some((of, ..))) if of == channel), "{event:?}"),
+                Err(_) => panics += 1,
+            }
+        }
+        assert_eq!(panics, 9);
+    }
+
     #[test]
     fn of_the_cost_come_after_the_event() {
         let (multiplexer, streams) = pairs(1);
@@ -1065,6 +1149,84 @@ mod unflushed_sinks {
         assert_eq!(flushes, 50);
     }
 
+    /// A sink that wakes itself in each flush, in vain.
+    struct Restless(Arc<AtomicUsize>);
+
+    impl Sink<u32> for Restless {
+        type Error = Broken;
+
+        fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+            Ready(Ok(()))
+        }
+
+        fn start_send(self: Pin<&mut Self>, _: u32) -> Result<(), Broken> {
+            Ok(())
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+            self.0.fetch_add(1, SeqCst);
+            cx.waker().wake_by_ref();
+            Pending
+        }
+
+        fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+            self.poll_flush(cx)
+        }
+    }
+
+    /// As with streams that do so, it yields after two in a row.
+    #[test]
+    fn that_only_wake_themselves_make_it_yield() {
+        let multiplexer = Multiplexer::<Pipe<u32>, Restless>::new();
+        multiplexer.add_channel(0).unwrap();
+        let mut select = multiplexer.select();
+        select.add(0, Share::new()).unwrap();
+        let (polls, (feed, stream)) = (Arc::new(AtomicUsize::new(0)), pipe());
+        let id = multiplexer.add_stream_pair(Restless(Arc::clone(&polls)), stream, 0).unwrap();
+        assert_eq!(multiplexer.try_send(id, 1), Ok(()));
+        let (wakes, waker) = Wakes::new();
+        for _ in 0..9 {
+            polls.store(0, SeqCst);
+            assert_eq!(poll_with(&mut select, &waker), Pending);
+            assert_eq!((polls.load(SeqCst), wakes.take()), (2, 1));
+        }
+        feed.push(7);
+        assert!(matches!(poll_with(&mut select, &waker), Ready(Some((0, _, StreamEvent::Item(7))))));
+    }
+
+    /// They are events.
+    #[test]
+    fn that_fail_count_when_it_yields() {
+        let (multiplexer, _streams) = pairs(1);
+        let mut select = select(&multiplexer);
+        settle(&mut select, Waker::noop());
+        (0..9).map(|_| unflushed(&multiplexer, 0)).for_each(|(_, _, keeper)| keeper.fail());
+        select.yield_every(every(3));
+        let polled: Vec<_> = (0..12).map(|_| poll(&mut select).is_ready()).collect();
+        let expected = [[true, true, true, false]; 3].concat();
+        assert_eq!(polled, expected);
+    }
+
+    /// A turn that brings nothing and yields is no event, but it is a turn.
+    #[test]
+    fn are_flushed_beside_streams_that_only_wake_themselves() {
+        let multiplexer = Multiplexer::<Tap, Gate<u32>>::new();
+        multiplexer.add_channel(0).unwrap();
+        let mut select = multiplexer.select();
+        select.add(0, Share::new()).unwrap();
+        let (keeper, sink) = gate(99);
+        let tap = Tap { flows: Rc::new(Cell::new(false)) };
+        let id = multiplexer.add_stream_pair(sink, tap, 0).unwrap();
+        for flushed in 1..=3 {
+            keeper.set_flushes(false);
+            multiplexer.try_send(id, 1).unwrap();
+            assert_eq!(poll(&mut select), Pending);
+            keeper.set_flushes(true);
+            (0..3).for_each(|_| assert_eq!(poll(&mut select), Pending));
+            assert_eq!(keeper.flushed(), flushed);
+        }
+    }
+
     #[test]
     fn that_fail_are_reported_once() {
         let (multiplexer, streams) = pairs(2);
@@ -1172,8 +1334,8 @@ mod unflushed_sinks {
         let (id, _, keeper) = add_pair(&multiplexer, 0);
         let mut sender = multiplexer.sender::<u32>(id).unwrap();
         let cx = &mut Context::from_waker(Waker::noop());
-        assert!(futures::Sink::poll_ready(Pin::new(&mut sender), cx).is_ready());
-        assert_eq!(futures::Sink::start_send(Pin::new(&mut sender), 5), Ok(()));
+        assert!(Sink::poll_ready(Pin::new(&mut sender), cx).is_ready());
+        assert_eq!(Sink::start_send(Pin::new(&mut sender), 5), Ok(()));
         settle(&mut select, Waker::noop());
         assert_eq!(keeper.flushed(), 0, "the sender does it");
         drop(sender);

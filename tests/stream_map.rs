@@ -5,9 +5,12 @@ use futures::executor::block_on;
 use futures::stream::{self, BoxStream, FusedStream};
 use futures::{FutureExt, Stream, StreamExt};
 use proptest::prelude::*;
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use stream_multiplexer::StreamMap;
 
 fn now<S: Stream + Unpin>(stream: &mut S) -> Option<Option<S::Item>> {
@@ -98,10 +101,7 @@ struct DropPanics;
 impl Stream for DropPanics {
     type Item = ();
 
-    fn poll_next(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<()>> {
+    fn poll_next(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> std::task::Poll<Option<()>> {
         std::task::Poll::Ready(None)
     }
 }
@@ -122,6 +122,74 @@ fn the_name_of_a_stream_whose_drop_panicked_is_not_left_behind() {
     assert!(!map.contains_key("old"));
     assert_eq!((map.len(), now(&mut map)), (1, None));
     assert!(map.remove("new").is_some());
+}
+
+/// Its end was not reported when its drop panicked, and then somebody removed it.
+#[test]
+fn nothing_is_yielded_for_a_stream_that_was_removed_after_its_drop_panicked() {
+    for replaced in [false, true] {
+        let mut map = StreamMap::<_, BoxStream<'_, ()>>::new();
+        map.insert("other", stream::pending().boxed());
+        map.insert("old", DropPanics.boxed());
+        assert!(catch_unwind(AssertUnwindSafe(|| now(&mut map))).is_err());
+        assert!(map.contains_key("old"), "its end is still to be reported");
+        let before = if replaced { map.insert("old", stream::pending().boxed()) } else { map.remove("old") };
+        assert!(before.is_none(), "it is gone");
+        assert_eq!((map.len(), now(&mut map)), (1 + usize::from(replaced), None));
+    }
+}
+
+/// A task that does not like to be woken.
+struct Touchy;
+
+impl Wake for Touchy {
+    fn wake(self: Arc<Self>) {
+        panic!("on purpose");
+    }
+}
+
+#[test]
+fn a_task_that_panics_when_it_is_woken_keeps_no_stream_out() {
+    let waker = Waker::from(Arc::new(Touchy));
+    for key in ["first", "second"] {
+        let mut map = StreamMap::<_, BoxStream<'_, u8>>::new();
+        map.insert("first", stream::pending().boxed());
+        assert!(map.poll_next_unpin(&mut Context::from_waker(&waker)).is_pending());
+        let stream = stream::iter([7]).boxed();
+        assert!(catch_unwind(AssertUnwindSafe(|| map.insert(key, stream))).is_err());
+        assert_eq!(map.len(), 1 + usize::from(key == "second"));
+        assert_eq!(now(&mut map), Some(Some((key, Some(7)))));
+        assert_eq!(now(&mut map), Some(Some((key, None))));
+        assert_eq!(map.contains_key("first"), key == "second");
+    }
+}
+
+thread_local! {
+    static FRAGILE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A key that panics when it is dropped, once, when it is to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Fragile(u8);
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        assert!(!FRAGILE.replace(false), "on purpose");
+    }
+}
+
+#[test]
+fn a_key_whose_drop_panics_leaves_no_stream_without_a_name() {
+    let mut map = StreamMap::new();
+    map.insert(Fragile(1), stream::repeat(1));
+    map.insert(Fragile(2), stream::repeat(2));
+    let key = Fragile(1);
+    FRAGILE.set(true);
+    assert!(catch_unwind(AssertUnwindSafe(|| map.remove(&key))).is_err());
+    assert_eq!(map.len(), 1);
+    for _ in 0..3 {
+        assert_eq!(now(&mut map), Some(Some((Fragile(2), Some(2)))));
+    }
 }
 
 /// What may be done to a map.

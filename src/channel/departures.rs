@@ -229,8 +229,11 @@ impl Departures {
     /// Cost: a walk through the streams whose stay ended while they are polled, not through their departures.
     pub(super) fn hold_behind(&mut self, id: StreamId, departure: Departure) -> bool {
         let Some(at) = self.held.iter().position(|held| held.id == id) else { return false };
-        self.held[at].more.push(departure);
-        self.unread += usize::from(self.is_reported(departure));
+        // Else they would pile up: no limit counts those that nobody will receive.
+        if self.is_reported(departure) {
+            self.held[at].more.push(departure);
+            self.unread += 1;
+        }
         true
     }
 

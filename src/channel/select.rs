@@ -297,8 +297,9 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
             if !self.slots.slots()[key].channel().is_removed() {
                 return Err(MultiplexerError::DuplicateChannel(channel));
             }
-            // It was removed from the multiplexer and is about to leave; another may have its name.
-            self.leave(key);
+            // It was removed from the multiplexer and is about to leave; another may have its name. If there is none, this
+            // may be the end.
+            self.remove(channel);
         }
         let channel = Some(self.registry.attach(channel)?);
         let key = self.slots.fill_with(|waker| Seat { channel, waiter: Waiter::default(), waker });
@@ -701,10 +702,12 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         Poll::Pending
     }
 
-    /// After a `Pending`.
+    /// After a `Pending`. A sink may be flushed then, also if there was no event: else none ever is beside streams that only
+    /// wake themselves.
     fn begin_anew(&mut self) {
         self.pace.begin();
         self.flushes.patience = Patience::default();
+        self.flushes.is_due = true;
     }
 
     /// Looks for an event. `effort` is how many streams were polled in vain in this call.

@@ -251,10 +251,11 @@ impl<St> StreamSlab<St> {
         stream
     }
 
-    fn take(&mut self, key: usize) -> Option<St> {
-        let stream = self.members.vacate(key, |Member { stream, waker }| (waker, stream))?;
-        self.untold.take_if(|untold| untold.is_member && untold.key == key);
-        Some(stream)
+    /// [`remove`](Self::remove), without a wake. Also of a stream whose drop has panicked, and which is gone, nothing more
+    /// is told.
+    pub(crate) fn take(&mut self, key: usize) -> Option<St> {
+        self.untold.take_if(|untold| untold.key == key);
+        self.members.vacate(key, |Member { stream, waker }| (waker, stream))
     }
 
     /// Returns the stream at `key`.
@@ -465,7 +466,7 @@ impl<St> StreamSlab<St> {
     }
 
     /// There is something to tell: wakes the task, if it waits.
-    fn wake(&mut self) {
+    pub(crate) fn wake(&mut self) {
         if self.members.unpark() {
             self.members.tasks().wake_all();
         }

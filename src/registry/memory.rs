@@ -13,6 +13,7 @@ impl<St, Si> Registry<St, Si> {
         self.for_each_channel(|all, key| channels.push((key, Arc::clone(&all.all[key].channel))));
         for_each(channels, |(key, channel)| self.compact(key, &channel));
         self.shrink_sinks();
+        drop(self.flushes.shrink_to_fit());
         let mut state = self.state.lock();
         state.pairs.shrink_to_fit();
         state.channels.all.shrink_to_fit();

@@ -2,7 +2,7 @@
 
 use super::Registry;
 use crate::channel::Channel;
-use crate::channel::slots::{Wake, Which};
+use crate::channel::slots::Which;
 use crate::error::MultiplexerError;
 use crate::id::ChannelId;
 use crate::sink::slot::Phase;
@@ -39,7 +39,8 @@ impl<St, Si> Registry<St, Si> {
         self.for_each_channel(|all, key| {
             let channel = Arc::clone(&all.all[key].channel);
             let (which, wake) = match channel.receivers() {
-                0 => (Which::All, Wake::NONE),
+                // A select that has another channel may still come to this one, for what it has to report.
+                0 => (Which::All, channel.resume()),
                 _ => (Which::Ended, channel.resume_all()),
             };
             channels.push((channel, which, wake));
@@ -59,6 +60,13 @@ impl<St, Si> Registry<St, Si> {
             pair.phase = Phase::Ending;
             pairs.push(pair);
         });
+        // A select may have come meanwhile, and sleep.
+        let woken = afterwards(|| {
+            if which == Which::All {
+                channel.wake_if_over();
+            }
+        });
         drop(pairs);
+        drop(woken);
     }
 }

@@ -17,9 +17,10 @@
 //! | `Leaving` | stays | vacant | - |
 
 use crate::engine::patience::Patience;
-use crate::engine::rotation::Rotation;
+use crate::engine::rotation::{self, Rotation};
 use crate::id::StreamId;
 use crate::sync::{AtomicUsize, Mutex, Ordering};
+use crate::wait_list::crowd::Crowd;
 use crate::wait_list::{WaitList, Waiter};
 use std::cell::Cell;
 use std::mem;
@@ -193,6 +194,18 @@ impl<S> FlushSet<S> {
 
     pub(crate) fn tasks(&self) -> &WaitList {
         &self.tasks
+    }
+}
+
+/// Memory.
+impl<S> FlushSet<S> {
+    /// Gives back memory that neither an unflushed sink nor a driver needs. Places stay what they are. The caller drops what
+    /// it gets when it holds no lock.
+    ///
+    /// Cost: a walk through the places under the lock.
+    pub(crate) fn shrink_to_fit(&self) -> (rotation::Surplus, Option<Box<Crowd>>) {
+        let surplus = self.places.lock().shrink_to_fit();
+        (surplus, self.tasks.shrink_to_fit())
     }
 }
 
