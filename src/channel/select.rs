@@ -360,23 +360,68 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
     }
 
     /// The channels that are in it, and their shares, in any order.
+    ///
+    /// ```
+    /// # use futures::stream::Pending;
+    /// # use stream_multiplexer::{Multiplexer, Share};
+    /// # let multiplexer = Multiplexer::<Pending<()>>::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let mut select = multiplexer.select();
+    /// select.add(1, Share::new())?;
+    /// assert!(select.channels().eq([(1, Share::new())]));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     pub fn channels(&self) -> impl Iterator<Item = (ChannelId, Share)> + '_ {
         self.seats().map(|(key, channel)| (channel.id(), self.schedule.share(key)))
     }
 
     /// Whether a channel is in it.
+    ///
+    /// ```
+    /// # use futures::stream::Pending;
+    /// # use stream_multiplexer::{Multiplexer, Share};
+    /// # let multiplexer = Multiplexer::<Pending<()>>::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let mut select = multiplexer.select();
+    /// select.add(1, Share::new())?;
+    /// assert!(select.contains(1) && !select.contains(2));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     #[must_use]
     pub fn contains(&self, channel: ChannelId) -> bool {
         self.find_channel(channel).is_some()
     }
 
     /// How many channels are in it.
+    ///
+    /// ```
+    /// # use futures::stream::Pending;
+    /// # use stream_multiplexer::{Multiplexer, Share};
+    /// # let multiplexer = Multiplexer::<Pending<()>>::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let mut select = multiplexer.select();
+    /// select.add(1, Share::new())?;
+    /// assert_eq!(select.len(), 1);
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.schedule.len()
     }
 
     /// Whether no channel is in it.
+    ///
+    /// ```
+    /// # use futures::stream::Pending;
+    /// # use stream_multiplexer::{Multiplexer, Share};
+    /// # let multiplexer = Multiplexer::<Pending<()>>::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let mut select = multiplexer.select();
+    /// assert!(select.is_empty());
+    /// select.add(1, Share::new())?;
+    /// assert!(!select.is_empty());
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -631,6 +676,20 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
     ///
     /// - `Pending`: there is nothing now, or it yields; the task is woken when there is something.
     /// - `Ready(n)`: `n` were appended. 0 when the select has ended, or `limit` is 0.
+    ///
+    /// ```
+    /// # use futures::{executor::block_on, stream};
+    /// # use std::future::poll_fn;
+    /// # use stream_multiplexer::{Multiplexer, Share};
+    /// # let multiplexer = Multiplexer::without_sinks();
+    /// # multiplexer.add_channel(1)?;
+    /// # multiplexer.add_stream(stream::iter(0..10), 1)?;
+    /// # let mut select = multiplexer.select();
+    /// # select.add(1, Share::new())?;
+    /// let mut events = Vec::new();
+    /// assert_eq!(block_on(poll_fn(|cx| select.poll_recv_many(cx, &mut events, 4))), 4);
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     ///
     /// # Panics
     ///

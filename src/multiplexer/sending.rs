@@ -334,6 +334,20 @@ impl<St, Si> Multiplexer<St, Si> {
     /// Make it once, and spawn it or poll it beside the receivers.
     ///
     /// Cost: the first one looks at every sink, at one lock pair each.
+    ///
+    /// ```
+    /// use futures::{StreamExt, channel::mpsc, stream::{self, Pending}};
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::<Pending<()>, mpsc::Sender<String>>::new();
+    /// let mut flusher = multiplexer.flusher::<String>();
+    /// let task = async move {
+    ///     while let Some((id, error)) = flusher.next().await {
+    ///         eprintln!("the sink of stream {id} has failed: {error}");
+    ///     }
+    /// };
+    /// # drop(task);
+    /// ```
     pub fn flusher<T>(&self) -> Flusher<St, Si, T>
     where
         Si: Sink<T> + Unpin,
@@ -342,6 +356,18 @@ impl<St, Si> Multiplexer<St, Si> {
     }
 
     /// A `Sink` for one stream.
+    ///
+    /// ```
+    /// # use futures::{SinkExt, channel::mpsc, executor::block_on, stream};
+    /// # use stream_multiplexer::Multiplexer;
+    /// # let multiplexer = Multiplexer::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let (sink, _peer) = mpsc::channel(8);
+    /// # let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// let mut sender = multiplexer.sender(id)?;
+    /// block_on(sender.send("hello")).unwrap();
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -407,6 +433,19 @@ impl<St, Si> Multiplexer<St, Si> {
     ///
     /// From its first poll on nothing more is sent to the stream: sends that still wait for its sink fail
     /// with [`Closed`](crate::SendError::Closed). The stream is received from until the pair is removed.
+    ///
+    /// ```
+    /// # use futures::{channel::mpsc, executor::block_on, stream};
+    /// # use stream_multiplexer::Multiplexer;
+    /// # let multiplexer = Multiplexer::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let (sink, _peer) = mpsc::channel(8);
+    /// # let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// multiplexer.try_send(id, "good-bye").unwrap();
+    /// block_on(multiplexer.close_stream::<&str>(id)).unwrap();
+    /// assert_eq!(multiplexer.channel_of(id), None);
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     ///
     /// # Errors
     ///
