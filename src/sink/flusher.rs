@@ -17,22 +17,24 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// Flushes the sinks of a multiplexer that have something unflushed, each when it wakes. Yields those that fail.
+/// Flushes the sinks of a multiplexer that have something unflushed, each when it wakes. Yields the sinks that fail.
 ///
-/// Made by [`Multiplexer::flusher`](crate::Multiplexer::flusher). What [`try_send`](crate::Multiplexer::try_send) could
-/// not flush at once lies in the sink's own buffer, and so does what a send or a sender left there that was dropped. As
-/// long as there is a flusher, and it is polled, all that is passed on when the peer takes it, without another send. So
-/// spawn it, or poll it beside the receivers, and keep it: making one looks at every sink once.
+/// Created by [`Multiplexer::flusher`](crate::Multiplexer::flusher). A program that polls a
+/// [`ChannelSelect`](crate::ChannelSelect) needs none: the select does the same.
 ///
-/// It yields `(StreamId, Si::Error)` for a sink that fails in its poll. Nobody else is told of that error, nothing more
+/// What [`try_send`](crate::Multiplexer::try_send) could not flush lies in the sink's own buffer, and so does what a dropped
+/// send or sender left there. As long as a flusher is polled, these sinks are flushed when their peers take it, without
+/// another send. Spawn the flusher, or poll it beside the receivers, and keep it: creating one looks at every sink once.
+///
+/// It yields `(StreamId, Si::Error)` for a sink that fails in its poll. That error is not reported elsewhere. Nothing more
 /// is sent to the sink, and the pair stays until it is removed.
 ///
-/// It ends when the multiplexer is [closed](crate::Multiplexer::close) (or its handles are gone) and the last pair has
-/// left: nothing can be sent then. When a pair leaves, what is still unflushed goes with its sink. To have that passed
-/// on first close the stream by [`close_stream`](crate::Multiplexer::close_stream); for peers that shut down their
-/// writing side and read on, keep the pair by [`half_close`](crate::ChannelOptions::half_close).
+/// It ends when the multiplexer is [closed](crate::Multiplexer::close), or its handles are dropped, and the last pair has
+/// left. When a pair leaves, what is still unflushed is dropped with its sink. To flush it first, close the stream by
+/// [`close_stream`](crate::Multiplexer::close_stream). For peers that shut down their writing side and read on, keep the
+/// pair by [`half_close`](crate::ChannelOptions::half_close).
 ///
-/// There may be several; each failure goes to one of them.
+/// There may be several flushers; each failure goes to one of them.
 ///
 /// ```
 /// use futures::{StreamExt, channel::mpsc, executor::block_on, sink::SinkExt, stream};
@@ -73,12 +75,12 @@ use std::task::{Context, Poll};
 ///
 /// # Panics
 ///
-/// When a sink's poll panics, the panic reaches the caller. The pair is removed; everything else goes on.
+/// A panic in a sink's poll reaches the caller. The pair is removed; everything else goes on.
 ///
 /// # Cancel safety
 ///
-/// `next()` loses nothing when it is dropped. When the last flusher is dropped, what is unflushed stays where it is, and
-/// is found by the next flusher.
+/// Dropping a `next()` loses nothing. When the last flusher is dropped, what is unflushed stays in the sinks, and the next
+/// flusher finds it.
 pub struct Flusher<St, Si, T> {
     registry: Arc<Registry<St, Si>>,
     waiter: Waiter,
