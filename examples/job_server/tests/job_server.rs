@@ -320,7 +320,8 @@ impl Client {
 
     /// Requests that have an answer, and need no work.
     fn say_nonsense(&mut self, requests: u64) {
-        self.0.get_mut().write_all(&frame(b"7").repeat(requests as usize)).unwrap();
+        let requests = usize::try_from(requests).unwrap();
+        self.0.get_mut().write_all(&frame(b"7").repeat(requests)).unwrap();
     }
 
     fn hear_answers_to_nonsense(&mut self, requests: u64) {
