@@ -16,7 +16,7 @@ const LOGIN: Duration = Duration::from_secs(3);
 /// How long a client may leave its answers unread when there are too many.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a client that we close may take to read why.
-pub(crate) const LINGER: Duration = Duration::from_secs(1);
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
 pub(crate) async fn accept(listener: TcpListener, connections: Connections) {
     loop {
@@ -78,7 +78,7 @@ pub(crate) fn refuse(client: Option<StreamPair<Incoming, Outgoing>>, why: &'stat
 /// Says why a client has to go, and hears it out: a connection that is dropped with unread input is reset, and then the
 /// client may not learn why. Nobody waits for it.
 fn dismiss((mut outgoing, mut incoming): (Outgoing, Incoming), why: &'static str) {
-    // Who comes in a crowd goes without a word.
+    // When so many are being heard out already, the next one goes without a word.
     static PLACES: Semaphore = Semaphore::const_new(100);
     let Ok(place) = PLACES.try_acquire() else { return };
     let farewell = async move {

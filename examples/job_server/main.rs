@@ -18,9 +18,9 @@
 //! one of the free clients, and in each class all have their turn. An admin sends `"stats"`, and `{"pause": true}` to let
 //! the free clients wait until `{"pause": false}`.
 //!
-//! One loop does it all and waits for no client. Who does not read its answers has no more jobs done until it does, and
-//! goes after ten seconds. Who finds no place, has no key, or sends a frame that is too long gets an `{"error": WHY}` and
-//! is closed. Ctrl-C says `{"error": ...}` to all and closes them.
+//! One loop does it all and waits for no client. A client that does not read its answers has no more jobs done until it
+//! does, and is disconnected after ten seconds. A client that finds no place, has no key, or sends a frame that is too long
+//! gets an `{"error": REASON}` and is closed. Ctrl-C sends an error to all clients and closes them.
 
 mod clients;
 mod protocol;
@@ -108,7 +108,7 @@ fn log_in(connections: &Connections, id: StreamId, key: &str) -> Result<Answer, 
     moved.map(|()| Answer::Welcome(CLASSES[class])).map_err(|_| "there are too many clients of your class")
 }
 
-/// Stands for the work: some 20 µs of it. What takes much longer belongs in threads of its own.
+/// Some 20 µs of hashing, in place of the work. Work that takes much longer belongs in threads of its own.
 fn work(job: u64) -> u64 {
     (0..1_000).fold(job, |number, _| {
         let mut hasher = DefaultHasher::new();
@@ -132,20 +132,20 @@ fn stats(connections: &Connections, requests: &ChannelSelect<Incoming, Outgoing>
     Answer::Stats(classes.collect())
 }
 
-/// Meanwhile what free clients send waits in their connections, and TCP slows them down. Their leaving is not seen, so they
-/// keep their places.
+/// During a pause the requests of free clients wait in their connections, and TCP slows the clients down. One that leaves
+/// keeps its place until the pause is over.
 fn pause_free(connections: &Connections, pause: bool) -> Answer {
     let done = if pause { connections.pause_channel(FREE) } else { connections.resume_channel(FREE) };
     done.map_or(Answer::Error("there are no free clients"), |()| Answer::Paused(pause))
 }
 
-/// Says so to all, and gives them the time to read it.
+/// Says goodbye to all clients, and gives them the time to read it.
 async fn shut_down(connections: &Connections, requests: ChannelSelect<Incoming, Outgoing>) {
     let farewell = encode(&Answer::Error("the server ends"));
     for class in [NEW, FREE, PAYING, ADMIN] {
         let _ = connections.try_send_to(class, farewell.clone(), |_, _| {});
     }
-    // Its clients are to be heard out, too.
+    // What is paused would not end.
     let _ = connections.resume_channel(FREE);
     let closing = connections.shutdown::<Bytes>().keep_streams();
     let _ = timeout(LINGER, join(closing, requests.for_each(async |_| {}))).await;

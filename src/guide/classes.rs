@@ -1,10 +1,10 @@
-//! Classes of connections: who is served first, how many there may be, and who waits.
+//! Classes of connections: which is served first, how many there may be, and which waits.
 //!
 //! | you want | use |
 //! |---|---|
 //! | one class before the others | [priorities](#priorities) |
 //! | a share for each class | [weights](#weights), by items or by what they cost |
-//! | a short wait for who is served first | [`yield_every`](#how-often-to-yield) |
+//! | low latency for the first class | [`yield_every`](#how-often-to-yield) |
 //! | no more than so many connections in a class | [limits](#limits) |
 //! | that a connection or a class waits for a while | [pausing](#pausing) |
 //! | to know who gets what | [statistics](#statistics) |
@@ -47,14 +47,14 @@
 //! # Ok::<(), stream_multiplexer::MultiplexerError>(())
 //! ```
 //!
-//! A small bound serves lower channels more often, and costs the first one as much: 1 / (k + 1) of its events when all are
-//! busy. Without a bound (`None`) they may starve.
+//! A small bound serves lower channels more often, and costs the first one as much: 1 / (k + 1) of the events when two channels
+//! are always ready and k is the bound. Without a bound (`None`) they may starve.
 //!
 //! # Weights
 //!
 //! Channels of equal priority share by [weight](crate::Share::weight). While paying and free clients always have a request,
 //! the paying ones get four for each one of the free ones. When one class has nothing the other gets everything: no turn is
-//! wasted, and who was idle saves up nothing.
+//! wasted, and a class that was idle saves up nothing.
 //!
 //! ```
 //! # use futures::{StreamExt, executor::block_on, stream};
@@ -118,7 +118,7 @@
 //! Measured with 20 clients of the first class beside 1,000 that flood the second one, 11 µs of work for a line, on tokio's
 //! current-thread runtime; how long the first class waits for its answers:
 //!
-//! | `yield_every` | half of them, at most | 99 %, at most |
+//! | `yield_every` | p50 | p99 |
 //! |---|---|---|
 //! | 64 | 503 µs | 985 µs |
 //! | 16 | 151 µs | 321 µs |
@@ -184,8 +184,8 @@
 //! ```
 //!
 //! Over TCP the peer may have sent something that nobody has read. A connection that is dropped then is reset, and the peer
-//! may lose the answer. So give the pair a task that sends the answer, shuts down, and reads on for a second; and limit how
-//! many such tasks there are, for a crowd is what limits are there to stop. `dismiss` in the example `job_server` does that.
+//! may lose the answer. So give the pair a task that sends the answer, shuts down, and reads on for a second, and limit how
+//! many such tasks there are. `dismiss` in the example `job_server` does that.
 //!
 //! A move may be refused as well. The stream stays where it was, and the program answers it there.
 //!

@@ -6,7 +6,7 @@
 //! | say goodbye | [`try_send_to`](crate::Multiplexer::try_send_to) each channel |
 //! | flush and close all sinks together | [`shutdown`](crate::Multiplexer::shutdown) |
 //! | receive what the peers still say | poll the select or the receivers, until they end |
-//! | give up on who is too slow | a deadline for both, and then [`remove_channel`](crate::Multiplexer::remove_channel) |
+//! | give up on peers that are too slow | a deadline for both, and then [`remove_channel`](crate::Multiplexer::remove_channel) |
 //!
 //! # With a deadline, over TCP
 //!
@@ -38,7 +38,7 @@
 //!     // Nobody comes any more: the listener is dropped with its task.
 //!     accepting.abort();
 //!
-//!     // It waits for nobody. Who cannot take it does not hear it.
+//!     // It waits for nobody. A peer whose sink is full does not hear it.
 //!     let _ = multiplexer.try_send_to(MEMBERS, "* the server ends", |_id, _error| {});
 //!
 //!     // All sinks are flushed and closed, and meanwhile all streams are heard out.
@@ -53,7 +53,7 @@
 //!         () = deadline => {}
 //!     }
 //!
-//!     // Who is still there does not read, or does not close.
+//!     // A peer that is still there does not read, or does not close.
 //!     multiplexer.remove_channel(MEMBERS).map_or(0, |rest| rest.len())
 //! }
 //!
@@ -141,7 +141,7 @@
 //! # Ok::<(), MultiplexerError>(())
 //! ```
 //!
-//! Who does not receive waits with [`drained`](crate::Multiplexer::drained), a future for each channel.
+//! A task that does not receive itself awaits [`drained`](crate::Multiplexer::drained), a future for each channel.
 //!
 //! # From a `main` that is not async
 //!

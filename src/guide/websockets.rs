@@ -83,8 +83,8 @@
 //! a peer gets its pong while somebody receives from its channel, and none while that is
 //! [paused](crate::guide::classes#pausing).
 //!
-//! To find peers that are gone without a word, send `Message::Ping` to all now and then, and remove who has sent nothing since
-//! the last time.
+//! To find peers that are gone without a word, send `Message::Ping` to all now and then, and remove those that have sent nothing
+//! since the last time.
 //!
 //! # Limits
 //!

@@ -54,7 +54,6 @@ fn bad_json_has_an_answer_and_the_client_goes_on() {
     client.do_a_job();
 }
 
-/// It is read although more follows, for the server goes on reading.
 #[test]
 fn a_frame_that_is_too_long_ends_that_connection_alone_and_it_learns_why() {
     let server = Server::start(&[]);
@@ -70,7 +69,7 @@ fn a_frame_that_is_too_long_ends_that_connection_alone_and_it_learns_why() {
 }
 
 #[test]
-fn who_does_not_log_in_goes() {
+fn a_client_that_does_not_log_in_is_closed() {
     let server = Server::start(&[]);
     let mut ann = server.member(FREE);
     let mut silent = server.client();
@@ -133,24 +132,40 @@ fn a_pause_stops_the_free_clients_alone_and_they_go_on_after_it() {
     assert_eq!(admin.stats()["free"]["requests"], 3);
 }
 
-/// The server stops to receive from it, and loses nothing: not even behind its last word.
+/// A connection that is dropped with unread input is reset, and then what waits in the server's kernel is lost.
 #[test]
-fn who_does_not_read_waits_and_stalls_nobody_and_gets_all_its_answers() {
+fn the_reason_comes_behind_answers_that_were_not_read_yet() {
+    const REQUESTS: u64 = 500;
+    let server = Server::start(&[]);
+    let mut admin = server.member(ADMIN);
+    let mut client = server.client_with_a_small_buffer();
+    client.log_in(PAYING);
+    client.say_nonsense(REQUESTS);
+    while admin.requests()[1] != REQUESTS {}
+    client.say_bytes(&[b' '; 300_000]);
+    client.hear_answers_to_nonsense(REQUESTS);
+    client.hear_error("that is no frame, or it is too long");
+    client.hear_end();
+}
+
+/// The server receives no more from it, and loses none of its answers.
+#[test]
+fn a_client_that_does_not_read_waits_and_stalls_nobody_and_gets_all_its_answers() {
+    const BLOCK: u64 = 1_000;
     let server = Server::start(&[]);
     let [mut ann, mut admin] = [server.member(FREE), server.member(ADMIN)];
     let mut slow = server.client_with_a_small_buffer();
     slow.log_in(PAYING);
-    // Each has an answer, and needs no work.
-    let requests = frame(b"7").repeat(1_000);
     let (mut said, mut received) = (0, 0);
     while received == said {
-        slow.0.get_mut().write_all(&requests).unwrap();
-        said += 1_000;
+        slow.say_nonsense(BLOCK);
+        said += BLOCK;
         ann.do_a_job();
         loop {
-            let stats = admin.stats();
-            received = stats["paying"]["requests"].as_u64().expect("a number");
-            if received == said || stats["paying"]["slow"] == 1 {
+            let paying = &admin.stats()["paying"];
+            assert_eq!(paying["clients"], 1, "it has gone");
+            received = paying["requests"].as_u64().expect("a number");
+            if received == said || paying["slow"] == 1 {
                 break;
             }
         }
@@ -160,9 +175,7 @@ fn who_does_not_read_waits_and_stalls_nobody_and_gets_all_its_answers() {
     }
     assert_eq!(admin.requests()[1], received);
     slow.0.get_mut().shutdown(Shutdown::Write).unwrap();
-    for _ in 0..said {
-        slow.hear_error("that is no request");
-    }
+    slow.hear_answers_to_nonsense(said);
     slow.hear_end();
 }
 
@@ -194,7 +207,7 @@ fn in_an_overload_paying_clients_have_four_jobs_done_for_one_of_the_free_ones() 
 }
 
 #[test]
-fn ctrl_c_says_so_to_all_and_closes_them() {
+fn ctrl_c_says_goodbye_to_all_and_closes_them() {
     let mut server = Server::start(&[]);
     let mut clients = Vec::from([FREE, PAYING, ADMIN].map(|key| server.member(key)));
     clients[2].say(&json!({"pause": true}));
@@ -218,7 +231,7 @@ fn ctrl_c_says_so_to_all_and_closes_them() {
 
 /// It neither hears nor answers the closing.
 #[test]
-fn ctrl_c_does_not_wait_for_ever_for_who_stays() {
+fn ctrl_c_does_not_wait_for_ever_for_a_client_that_stays() {
     let mut server = Server::start(&[]);
     let _silent = server.member(FREE);
     server.interrupt();
@@ -303,6 +316,18 @@ impl Client {
 
     fn say(&mut self, request: &Value) {
         self.say_bytes(request.to_string().as_bytes());
+    }
+
+    /// Requests that have an answer, and need no work.
+    fn say_nonsense(&mut self, requests: u64) {
+        let requests = usize::try_from(requests).unwrap();
+        self.0.get_mut().write_all(&frame(b"7").repeat(requests)).unwrap();
+    }
+
+    fn hear_answers_to_nonsense(&mut self, requests: u64) {
+        for _ in 0..requests {
+            self.hear_error("that is no request");
+        }
     }
 
     fn hear(&mut self) -> Value {
