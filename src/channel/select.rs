@@ -137,7 +137,8 @@ pub(crate) type SelectEvent<T> = (ChannelId, StreamId, StreamEvent<T>);
 ///
 /// A sink that fails in this comes as [`StreamEvent::SinkFailed`] with the channel in which its stream is now, also if
 /// that is not in the select. The error itself is dropped: who wants it uses a `Flusher` and
-/// [`drive_flushes(false)`](Self::drive_flushes). At most one failure comes between two events of channels.
+/// [`drive_flushes(false)`](Self::drive_flushes). While channels have events, at most one failure comes between two of
+/// them.
 ///
 /// How a sink is flushed the select learns from the first send in this multiplexer that leaves something unflushed, or from
 /// a `Flusher`. Until then, sinks that were used by [`with_sink`](crate::Multiplexer::with_sink) alone wait.
