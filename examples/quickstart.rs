@@ -10,9 +10,15 @@ const MEMBERS: usize = 1;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // Else tokio lets a task write to 128 sockets only, and then calls the others full. The loop yields by itself.
+    tokio::task::unconstrained(serve()).await
+}
+
+async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let multiplexer = Multiplexer::new();
     multiplexer.add_channel(GUESTS)?;
     multiplexer.add_channel(MEMBERS)?;
+    let disconnect = |id| drop(multiplexer.remove_stream(id));
     let mut events = multiplexer.select();
     events.add(MEMBERS, Share::new())?; // members first,
     events.add(GUESTS, Share::new().priority(1))?; // then guests, and guests never starve
@@ -31,13 +37,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             Some((channel, id, event)) = events.next() => match event {
                 StreamEvent::Item(Ok(line)) if channel == MEMBERS => {
                     // It waits for nobody. A member that does not read is disconnected.
-                    multiplexer.try_send_to(MEMBERS, line, |id, _| drop(multiplexer.remove_stream(id)))?;
+                    multiplexer.try_send_to(MEMBERS, line, |id, _| disconnect(id))?;
                 }
                 StreamEvent::Item(Ok(line)) if line == "LOGIN" => {
                     let _ = multiplexer.change_stream_channel(id, MEMBERS);
                 }
                 StreamEvent::Item(Ok(_)) => drop(multiplexer.try_send(id, "say LOGIN")),
-                StreamEvent::Item(Err(_)) | StreamEvent::SinkFailed => drop(multiplexer.remove_stream(id)),
+                StreamEvent::Item(Err(_)) | StreamEvent::SinkFailed => disconnect(id),
                 _ => {} // it has left this channel
             }
         }

@@ -11,7 +11,9 @@ use crate::sync::counted::uses;
 use crate::wait_list::{WaitList, Waiter};
 use futures::channel::mpsc;
 use futures_core::Stream;
+use futures_sink::Sink;
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -320,4 +322,99 @@ fn moving_and_sending() {
         Future::poll(Pin::new(&mut sending), &mut Context::from_waker(Waker::noop()))
     });
     assert!(matches!(sent, (Poll::Ready(Ok(())), [3, 0])), "{sent:?}");
+    assert_eq!(uses(|| multiplexer.try_send(id, 1).unwrap()).1, [3, 0]);
+    let feed = || multiplexer.try_feed(id, 1).unwrap();
+    assert_eq!(uses(feed).1, [4, 0], "what is unflushed first says how that is flushed");
+    assert_eq!(uses(feed).1, [3, 0]);
+}
+
+/// To so many sinks of a channel, and to as many by their ids.
+#[test]
+fn sending_to_many() {
+    for (sinks, lookups) in [(1, 1), (32, 1), (33, 2), (1_000, 32)] {
+        let (multiplexer, ids, taps) = taps(sinks);
+        taps.iter().for_each(Tap::open);
+        let sent = uses(|| multiplexer.try_send_many(&ids, (), |_, _| unreachable!()));
+        assert_eq!(sent, (sinks, [lookups + 2 * sinks, 0]));
+        // One to find the channel, and one look more where the last one was full.
+        let (sent, [locks, updates]) = uses(|| multiplexer.try_send_to(0, (), |_, _| unreachable!()));
+        let looks = sinks / 32 + 1;
+        assert_eq!((sent, locks, updates), (Ok(sinks), 1 + 2 * looks + 2 * sinks, 0));
+    }
+}
+
+/// A sink that flushes once for each time it was opened, or always.
+#[derive(Clone, Default)]
+struct Tap(Rc<Flow>);
+
+#[derive(Default)]
+struct Flow {
+    opened: Cell<usize>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Tap {
+    fn open(&self) {
+        self.0.opened.set(usize::MAX);
+    }
+
+    fn open_once(&self) {
+        self.0.opened.set(1);
+        self.0.waker.take().expect("it was flushed in vain").wake();
+    }
+}
+
+impl Sink<()> for Tap {
+    type Error = Infallible;
+
+    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn start_send(self: Pin<&mut Self>, (): ()) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        if self.0.opened.get() == 0 {
+            *self.0.waker.borrow_mut() = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        self.0.opened.set(self.0.opened.get() - 1);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn taps(sinks: usize) -> (Multiplexer<Hand, Tap>, Vec<StreamId>, Vec<Tap>) {
+    let multiplexer = Multiplexer::new();
+    multiplexer.add_channel(0).unwrap();
+    let taps: Vec<_> = (0..sinks).map(|_| Tap::default()).collect();
+    let add = |tap: &Tap| multiplexer.add_stream_pair(tap.clone(), Hand::default(), 0).unwrap();
+    let ids = taps.iter().map(add).collect();
+    (multiplexer, ids, taps)
+}
+
+/// Of so many sinks with something unflushed one is woken, flushed, and left unflushed again.
+#[test]
+fn the_flusher() {
+    for sinks in [1, 100, 10_000] {
+        let (multiplexer, ids, taps) = taps(sinks);
+        let mut flusher = multiplexer.flusher::<()>();
+        // Each has a place of its own, and no turn.
+        ids.iter().for_each(|id| multiplexer.try_send(*id, ()).unwrap());
+        assert_eq!(uses(|| poll(&mut flusher)), (Poll::Pending, [2, 1]), "it goes to sleep");
+        let at = sinks / 2;
+        // The sink's list of those who wait, and the flusher's task.
+        assert_eq!(uses(|| taps[at].open_once()).1, [2, 1], "the wake");
+        let (flushed, took) = uses(|| poll(&mut flusher));
+        assert_eq!((flushed, took), (Poll::Pending, [5 + 2, 1 + 1]), "a turn, and going to sleep");
+        assert_eq!(taps[at].0.opened.get(), 0, "it was flushed");
+        let unflushed = uses(|| multiplexer.try_send(ids[at], ()).unwrap());
+        assert_eq!(unflushed.1, [3 + 2, 0], "a place, and the sink's list");
+        assert_eq!(uses(|| multiplexer.try_send(ids[at], ()).unwrap()).1, [3, 0], "it has a place");
+    }
 }

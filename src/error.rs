@@ -11,11 +11,21 @@ use std::error::Error;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-/// What a [`Multiplexer`](crate::Multiplexer) refused, and why.
+/// Why a [`Multiplexer`](crate::Multiplexer) refused something.
+///
+/// ```
+/// use futures::stream::Pending;
+/// use stream_multiplexer::{Multiplexer, MultiplexerError};
+///
+/// let multiplexer = Multiplexer::<Pending<()>>::without_sinks();
+/// multiplexer.add_channel(1)?;
+/// assert_eq!(multiplexer.add_channel(1), Err(MultiplexerError::DuplicateChannel(1)));
+/// # Ok::<(), MultiplexerError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MultiplexerError {
-    /// There is a channel with this id already.
+    /// There already is a channel with this id.
     DuplicateChannel(ChannelId),
     /// There is no channel with this id, or it was removed.
     UnknownChannel(ChannelId),
@@ -23,12 +33,12 @@ pub enum MultiplexerError {
     UnknownStream(StreamId),
     /// The channel has as many streams as it [admits](crate::ChannelOptions::max_streams).
     ChannelFull(ChannelId),
-    /// The multiplexer or the channel is closed: it admits no streams and channels, and a channel that is empty
-    /// brings nothing any more.
+    /// The multiplexer or the channel is closed. It admits no streams and channels. Receiving from a closed channel
+    /// returns this when the channel is empty.
     Closed,
-    /// The stream has ended. Its pair stays for its sink, and can only be sent to and removed.
+    /// The stream has ended. Its pair stays because of its sink, and can only be sent to, closed and removed.
     Ended(StreamId),
-    /// The stream or sink is being polled at this moment, by another thread or further up in this one.
+    /// The stream or sink is being polled at this moment, by another thread or further up the stack of this one.
     Busy(StreamId),
 }
 
@@ -48,7 +58,7 @@ impl fmt::Display for MultiplexerError {
 
 impl Error for MultiplexerError {}
 
-/// A pair was not added. The error holds it.
+/// The error of adding a pair. It holds the pair.
 ///
 /// It is `Send` and `Sync` whenever both parts are `Send`, so it goes through `?` into a
 /// `Box<dyn Error + Send + Sync>`.
@@ -81,13 +91,33 @@ impl<St, Si> AddStreamError<St, Si> {
     }
 
     /// Why the pair was not added.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::{Multiplexer, MultiplexerError};
+    ///
+    /// let multiplexer = Multiplexer::without_sinks();
+    /// let error = multiplexer.add_stream(stream::pending::<()>(), 7).unwrap_err();
+    /// assert_eq!(error.reason(), MultiplexerError::UnknownChannel(7));
+    /// ```
     #[must_use]
     pub fn reason(&self) -> MultiplexerError {
         self.reason
     }
 
-    /// The sink and the stream that were not added, in the order in which
+    /// Returns the sink and the stream that were not added, in the order in which
     /// [`add_stream_pair`](crate::Multiplexer::add_stream_pair) takes them.
+    ///
+    /// ```
+    /// use futures::{channel::mpsc, stream};
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::new();
+    /// let (sink, _peer) = mpsc::channel::<u8>(8);
+    /// let error = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 7).unwrap_err();
+    /// let (sink, stream) = error.into_parts();
+    /// # drop((sink, stream));
+    /// ```
     #[must_use]
     pub fn into_parts(self) -> (Si, St) {
         self.parts.into_inner().unwrap_or_else(PoisonError::into_inner)
@@ -118,11 +148,22 @@ impl<St, Si> Error for AddStreamError<St, Si> {
     }
 }
 
-/// Nothing was received at once.
+/// Why [`try_recv`](crate::Multiplexer::try_recv) returned no event.
+///
+/// ```
+/// use futures::stream::Pending;
+/// use stream_multiplexer::{Multiplexer, TryRecvError};
+///
+/// let multiplexer = Multiplexer::<Pending<()>>::without_sinks();
+/// multiplexer.add_channel(1)?;
+/// assert_eq!(multiplexer.try_recv(1), Err(TryRecvError::Empty));
+/// assert_eq!(multiplexer.try_recv(2), Err(TryRecvError::UnknownChannel(2)));
+/// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TryRecvError {
-    /// This call found nothing; see [`try_recv`](crate::Multiplexer::try_recv).
+    /// This call found nothing. See [`try_recv`](crate::Multiplexer::try_recv).
     Empty,
     /// There is no channel with this id, or it was removed.
     UnknownChannel(ChannelId),
@@ -142,32 +183,59 @@ impl fmt::Display for TryRecvError {
 
 impl Error for TryRecvError {}
 
-/// An item was not sent to a stream, or not surely.
+/// An item was not, or may not have been, sent.
+///
+/// ```
+/// use futures::{channel::mpsc, executor::block_on, stream};
+/// use stream_multiplexer::{Multiplexer, SendError};
+///
+/// let multiplexer = Multiplexer::new();
+/// multiplexer.add_channel(1)?;
+/// let (sink, _peer) = mpsc::channel(8);
+/// let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+/// multiplexer.remove_stream(id);
+/// assert_eq!(block_on(multiplexer.send_one(id, 5)), Err(SendError::UnknownStream(id)));
+/// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError<E> {
-    /// There is no stream of this name (any more). The item did not reach its sink.
+    /// There is no stream with this id. The item was not passed to a sink.
     UnknownStream(StreamId),
-    /// The stream's sink is being closed, was closed, or has failed before. The item did not reach it.
+    /// The sink is closing, is closed, or has failed before. It does not have the item.
     Closed(StreamId),
-    /// The sink was not ready when [`SendMany::into_sent`](crate::SendMany::into_sent) asked. It does not have the item.
+    /// The sink was not ready yet when [`SendMany::into_sent`](crate::SendMany::into_sent) was called. It does not have the
+    /// item.
     NotReady(StreamId),
-    /// The sink has the item and was not flushed when [`SendMany::into_sent`](crate::SendMany::into_sent) asked. Or the
-    /// pair was removed before the sink was flushed, or the sink failed and another was told so. The sink has the
-    /// item, and maybe did not pass it on.
+    /// The sink has the item, but may not have passed it on: it was not flushed yet when
+    /// [`SendMany::into_sent`](crate::SendMany::into_sent) was called, or the pair was removed before it was flushed, or the
+    /// sink failed and that was reported elsewhere.
     Unflushed(StreamId),
-    /// The sink failed. This is told once, to whoever polled it; from then on it is [`Closed`](Self::Closed). The pair
-    /// stays, and is received from, until it is removed.
+    /// The sink failed. This is reported once, to the call that polled it; later calls return [`Closed`](Self::Closed).
+    /// The pair stays, and is received from, until it is removed.
     Sink {
-        /// Whose sink.
+        /// The stream whose sink failed.
         id: StreamId,
-        /// What the sink said.
+        /// The sink's error.
         error: E,
     },
 }
 
 impl<E> SendError<E> {
-    /// Which stream it was.
+    /// Returns the stream that the send was for.
+    ///
+    /// ```
+    /// use futures::{channel::mpsc, executor::block_on, stream};
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::new();
+    /// multiplexer.add_channel(1)?;
+    /// let (sink, _) = mpsc::channel(8);
+    /// let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// // The peer is gone.
+    /// assert_eq!(block_on(multiplexer.send_one(id, 5)).unwrap_err().stream_id(), id);
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     #[must_use]
     pub fn stream_id(&self) -> StreamId {
         match self {
@@ -201,7 +269,7 @@ impl<E: Error + 'static> Error for SendError<E> {
     }
 }
 
-/// An item was not sent at once. It comes back whenever the sink does not have it.
+/// Why an item was not sent by [`try_send`](crate::Multiplexer::try_send). It holds the item, unless the sink has it.
 ///
 /// ```
 /// use futures::{channel::mpsc, stream};
@@ -221,28 +289,47 @@ impl<E: Error + 'static> Error for SendError<E> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrySendError<T, E> {
-    /// The sink said that it is not ready; this is never said for another reason. Most often too much waits for the peer
-    /// already. (Halves of `StreamExt::split` share a lock: its sink says so, too, while another thread polls its stream.)
+    /// The sink said that it is not ready. It is never returned for another reason. Nearly always too much waits for the
+    /// peer. A sink may have other reasons:
+    ///
+    /// - A tokio socket is not ready once its *task* has used up the cooperative budget of 128 reads and writes. Run the
+    ///   loop that sends in `tokio::task::unconstrained`; see [slow peers](crate::guide::slow_peers#on-tokio).
+    /// - The halves of `StreamExt::split` share a lock. Such a sink is not ready while another thread polls its stream.
     Full(T),
-    /// The sink is being polled at this very moment, by another thread or further up in this one. Try again, or
-    /// await [`send_one`](crate::Multiplexer::send_one), which comes as soon as the sink is back.
+    /// The sink is being polled at this moment, by another thread or further up in this one. The sink does not have the
+    /// item. Await [`send_one`](crate::Multiplexer::send_one), which is woken when the sink is back; or try again, if only
+    /// a `try_send` of another thread can be the reason. (Two threads that do nothing but send to one stream get this for
+    /// half of their items. Let one thread send to it, and pass the items to that.)
     Busy(T),
-    /// The stream's sink is being closed, was closed, or has failed before.
+    /// The sink is closing, is closed, or has failed before.
     Closed(T),
-    /// There is no stream with this id, it is gone, or it has no sink.
+    /// There is no stream with this id, or it has no sink.
     Unknown(T),
-    /// The sink failed. This is told once; from then on it is [`Closed`](Self::Closed). The pair stays until it is
+    /// The sink failed. This is reported once; later calls return [`Closed`](Self::Closed). The pair stays until it is
     /// removed.
     Sink {
         /// The item, if the sink did not take it.
         item: Option<T>,
-        /// What the sink said.
+        /// The sink's error.
         error: E,
     },
 }
 
 impl<T, E> TrySendError<T, E> {
-    /// The item, unless the sink has it.
+    /// Returns the item, unless the sink has it.
+    ///
+    /// ```
+    /// # use futures::{channel::mpsc, stream};
+    /// # use stream_multiplexer::Multiplexer;
+    /// # let multiplexer = Multiplexer::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let (sink, _peer) = mpsc::channel(0);
+    /// # let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// multiplexer.try_send(id, "one").unwrap();
+    /// let error = multiplexer.try_send(id, "two").unwrap_err();
+    /// assert_eq!(error.into_item(), Some("two"));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     #[must_use]
     pub fn into_item(self) -> Option<T> {
         match self {
@@ -251,13 +338,39 @@ impl<T, E> TrySendError<T, E> {
         }
     }
 
-    /// Whether the sink said that it is not ready.
+    /// Whether the sink was not ready.
+    ///
+    /// ```
+    /// # use futures::{channel::mpsc, stream};
+    /// # use stream_multiplexer::Multiplexer;
+    /// # let multiplexer = Multiplexer::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let (sink, _peer) = mpsc::channel(0);
+    /// # let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// multiplexer.try_send(id, "one").unwrap();
+    /// let error = multiplexer.try_send(id, "two").unwrap_err();
+    /// assert!(error.is_full());
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full(_))
     }
 
-    /// Whether the sink was being polled at that moment.
+    /// Whether the sink was being polled.
+    ///
+    /// ```
+    /// # use futures::{channel::mpsc, stream};
+    /// # use stream_multiplexer::Multiplexer;
+    /// # let multiplexer = Multiplexer::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let (sink, _peer) = mpsc::channel(0);
+    /// # let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// multiplexer.try_send(id, "one").unwrap();
+    /// let error = multiplexer.try_send(id, "two").unwrap_err();
+    /// assert!(!error.is_busy());
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     #[must_use]
     pub fn is_busy(&self) -> bool {
         matches!(self, Self::Busy(_))

@@ -3,6 +3,13 @@
 //! | you want to | recipe |
 //! |---|---|
 //! | decide what becomes of a peer that does not read | [four policies](slow_peers) |
+//! | serve one class before another | [priorities](classes#priorities), and [how often to yield](classes#how-often-to-yield) |
+//! | serve classes at 4 : 1 | [weights](classes#weights) |
+//! | admit no more than so many | [limits](classes#limits) |
+//! | let a connection or a class wait | [pausing](classes#pausing) |
+//! | see who gets what | [statistics](classes#statistics) |
+//! | shut down, with a deadline | [shutdown] |
+//! | speak WebSocket | [websockets] |
 //! | close a connection that does not log in | [login timeout](connections#login-timeout) |
 //! | answer a peer that has shut down its writing side | [half-closed peers](connections#half-closed-peers) |
 //! | keep a name or a session beside each connection | [data beside a stream](connections#data-beside-a-stream) |
@@ -16,8 +23,11 @@
 //! | come from another crate | [moving here](moving_here) |
 //! | know what it costs | [costs] |
 
+pub mod classes;
 pub mod connections;
 pub mod costs;
 pub mod moving_here;
+pub mod shutdown;
 pub mod slow_peers;
 pub mod streams;
+pub mod websockets;

@@ -1,10 +1,9 @@
 //! Group many streams into channels, and receive from each channel independently.
 //!
-//! A server holds many connections. Each is a [`Stream`](futures_core::Stream) (what the peer sends) and a
-//! [`Sink`](futures_sink::Sink) (what the server sends back), and they fall into classes: authenticated and not, paying
-//! and free. A [`Multiplexer`] holds the connections of each class in a **channel**. One task receives from all of them,
-//! without a task, a queue or a lock per connection. It favours a class by its priority or weight, and applies
-//! backpressure to a class by not receiving from it.
+//! A server holds many connections. Each is a [`Stream`][stream] (what the peer sends) and a [`Sink`][sink] (what the
+//! server sends back), and they fall into classes: authenticated and not, paying and free. A [`Multiplexer`] holds the
+//! connections of each class in a **channel**. One task receives from all of them, without a task, a queue or a lock per
+//! connection. It favours a class by its priority or weight, and applies backpressure to a class by not receiving from it.
 //!
 //! ```text
 //!   connections            channels                      your task
@@ -31,9 +30,15 @@
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // Else tokio lets a task write to 128 sockets only, and then calls the others full. The loop yields by itself.
+//!     tokio::task::unconstrained(serve()).await
+//! }
+//!
+//! async fn serve() -> Result<(), Box<dyn std::error::Error>> {
 //!     let multiplexer = Multiplexer::new();
 //!     multiplexer.add_channel(GUESTS)?;
 //!     multiplexer.add_channel(MEMBERS)?;
+//!     let disconnect = |id| drop(multiplexer.remove_stream(id));
 //!     let mut events = multiplexer.select();
 //!     events.add(MEMBERS, Share::new())?; // members first,
 //!     events.add(GUESTS, Share::new().priority(1))?; // then guests, and guests never starve
@@ -52,13 +57,13 @@
 //!             Some((channel, id, event)) = events.next() => match event {
 //!                 StreamEvent::Item(Ok(line)) if channel == MEMBERS => {
 //!                     // It waits for nobody. A member that does not read is disconnected.
-//!                     multiplexer.try_send_to(MEMBERS, line, |id, _| drop(multiplexer.remove_stream(id)))?;
+//!                     multiplexer.try_send_to(MEMBERS, line, |id, _| disconnect(id))?;
 //!                 }
 //!                 StreamEvent::Item(Ok(line)) if line == "LOGIN" => {
 //!                     let _ = multiplexer.change_stream_channel(id, MEMBERS);
 //!                 }
 //!                 StreamEvent::Item(Ok(_)) => drop(multiplexer.try_send(id, "say LOGIN")),
-//!                 StreamEvent::Item(Err(_)) | StreamEvent::SinkFailed => drop(multiplexer.remove_stream(id)),
+//!                 StreamEvent::Item(Err(_)) | StreamEvent::SinkFailed => disconnect(id),
 //!                 _ => {} // it has left this channel
 //!             }
 //!         }
@@ -123,6 +128,10 @@
 //! [`Full`](TrySendError::Full) with the item, and your program decides: drop it, disconnect the peer, or wait.
 //! [Slow peers](crate::guide::slow_peers) shows each.
 //!
+//! On tokio, run the loop in `tokio::task::unconstrained`, as above. Otherwise a task may use its sockets 128 times before it
+//! yields, and every socket after that says that it is not ready: [healthy peers look
+//! full](crate::guide::slow_peers#on-tokio).
+//!
 //! What a send leaves in a sink's own buffer is flushed when the peer takes it. A [`ChannelSelect`] does that while you
 //! receive. A program without one runs a [`Flusher`] beside its receivers.
 //!
@@ -181,6 +190,9 @@
 //!
 //! `blocking`, off by default and not on wasm, adds methods that block a thread with a deadline, for a `main` that is
 //! not async: `Multiplexer::wait_closed`, `wait_drained` and `wait_all_drained`. It depends on event-listener.
+//!
+//! [stream]: https://docs.rs/futures-core/latest/futures_core/stream/trait.Stream.html
+//! [sink]: https://docs.rs/futures-sink/latest/futures_sink/trait.Sink.html
 
 #![forbid(unsafe_code)]
 
@@ -244,11 +256,14 @@
 // | `multiplexer/blocking` | its methods that block the thread |
 // | `cost` | in tests only: keeps the table of costs true |
 // | `guide` | in documentation only: recipes |
+// | `guide/classes` | priorities, weights, limits, pausing, statistics |
 // | `guide/connections` | logging in, leaving halfway, data beside a stream |
 // | `guide/costs` | what the operations cost inside |
 // | `guide/moving_here` | from other crates |
+// | `guide/shutdown` | the end of a server, with a deadline |
 // | `guide/slow_peers` | four policies |
 // | `guide/streams` | streams of all kinds |
+// | `guide/websockets` | with tokio-tungstenite |
 
 mod channel;
 #[cfg(all(test, not(loom_models)))]

@@ -357,6 +357,27 @@ impl<St, Si> Multiplexer<St, Si> {
     /// stream and two for the sink. What a pair leaves behind in a channel that nobody receives from is its departure,
     /// 32 bytes, unless the channel [does not report it](ChannelOptions::report_departures).
     ///
+    /// ```
+    /// use futures::{StreamExt, channel::mpsc, stream};
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::new();
+    /// multiplexer.add_channel(1)?;
+    /// let (sink, _peer) = mpsc::channel::<&str>(8);
+    /// let id = multiplexer.add_stream_pair(sink, stream::iter(["hello"]), 1)?;
+    /// assert_eq!(multiplexer.channel_streams(1), Some(vec![id]));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
+    ///
+    /// # Two wakers
+    ///
+    /// The stream and the sink are polled with different wakers, and maybe by two threads at a time, as the halves of any
+    /// connection are that was split. So a transport must keep two wakers: that of the last poll of its stream, and that
+    /// of the last poll of its sink. (All who send to one sink poll it with the same waker.) The sockets of tokio and of
+    /// async-io do, and channels, and tokio-tungstenite. A transport that keeps the last waker alone, whichever half was
+    /// polled, loses the wakes of the other half, which then stalls for ever: a stream of yamux 0.14.0 does, when it is
+    /// read and written by different tasks. Put such a transport behind a task of its own and two channels.
+    ///
     /// # Errors
     ///
     /// [`UnknownChannel`](MultiplexerError::UnknownChannel); [`Closed`](MultiplexerError::Closed) after
@@ -377,7 +398,7 @@ impl<St, Si> Multiplexer<St, Si> {
 
     /// Adds a stream without a sink to a channel. Otherwise as [`add_stream_pair`](Self::add_stream_pair).
     ///
-    /// What is received from but is no [`Stream`] has an adapter, as a rule: for tokio's channels that is
+    /// What is received from but is no `Stream` has an adapter, as a rule: for tokio's channels that is
     /// `tokio_stream::wrappers::ReceiverStream`.
     ///
     /// ```
@@ -413,6 +434,19 @@ impl<St, Si> Multiplexer<St, Si> {
     ///
     /// Cost: three lock pairs, four if the other channel [has a limit](ChannelOptions::max_streams). Allocates only when a
     /// channel has more streams, or more unread departures, than ever before.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::without_sinks();
+    /// multiplexer.add_channel(1)?;
+    /// multiplexer.add_channel(2)?;
+    /// let id = multiplexer.add_stream(stream::pending::<()>(), 1)?;
+    /// multiplexer.change_stream_channel(id, 2)?;
+    /// assert_eq!(multiplexer.channel_of(id), Some(2));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -4,8 +4,9 @@
 //! what the registry says, from the moment a call returns; if the stream is being polled at that moment it
 //! comes there when the poll returns ([`Control::arrive`](crate::channel::Control::arrive)).
 //!
-//! **Lock order**: the registry's, then a channel's or a sink's, then that of the set of sinks to be flushed. No
-//! foreign code runs under any of them: what is to be dropped or woken is carried out of the lock.
+//! **Lock order**: the registry's, then a channel's or a sink's, then that of the set of sinks to be flushed, then that
+//! of a list of those who wait. No foreign code runs under any of them: what is to be dropped or woken is carried out of
+//! the lock.
 
 mod control;
 mod flushing;
@@ -27,7 +28,7 @@ use crate::sink::slot::SinkSlot;
 use crate::stats::ChannelStats;
 use crate::sync::Mutex;
 use crate::threads::Threads;
-use crate::unwind::{afterwards, for_each};
+use crate::unwind::for_each;
 use slab::Slab;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -311,11 +312,14 @@ impl<St, Si> Registry<St, Si> {
     }
 
     pub(crate) fn close(&self) {
-        if mem::replace(&mut self.state.lock().channels.closed, true) {
+        let mut state = self.state.lock();
+        if mem::replace(&mut state.channels.closed, true) {
             return;
         }
+        let is_over = state.is_over();
+        drop(state);
         self.closing.wake_all();
-        let flushers_woken = afterwards(|| self.flushes.wake());
+        let flushers_woken = self.wake_flushers_if(is_over);
         // Grown before, and not under the lock.
         let mut closed = Vec::with_capacity(self.len().0);
         self.for_each_channel(|channels, key| closed.push(channels.close(key)));

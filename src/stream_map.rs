@@ -52,12 +52,28 @@ pub struct StreamMap<K, St> {
 
 impl<K, St> StreamMap<K, St> {
     /// Creates an empty map. It allocates when the first stream is inserted.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::StreamMap;
+    ///
+    /// let mut map = StreamMap::new();
+    /// map.insert("numbers", stream::iter([1, 2]));
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::with_capacity(0)
     }
 
     /// Creates an empty map with room for `capacity` streams.
+    ///
+    /// ```
+    /// use futures::stream::Pending;
+    /// use stream_multiplexer::StreamMap;
+    ///
+    /// let map = StreamMap::<u8, Pending<()>>::with_capacity(100);
+    /// assert!(map.capacity() >= 100);
+    /// ```
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
         Self {
@@ -68,41 +84,101 @@ impl<K, St> StreamMap<K, St> {
     }
 
     /// How many streams there are.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::StreamMap;
+    ///
+    /// let map = StreamMap::from_iter([("a", stream::iter([1])), ("b", stream::iter([2]))]);
+    /// assert_eq!(map.len(), 2);
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.slots.len()
     }
 
     /// Whether there is no stream.
+    ///
+    /// ```
+    /// use futures::stream::Pending;
+    /// use stream_multiplexer::StreamMap;
+    ///
+    /// assert!(StreamMap::<u8, Pending<()>>::new().is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
     /// How many streams it has room for before it allocates.
+    ///
+    /// ```
+    /// use futures::stream::Pending;
+    /// use stream_multiplexer::StreamMap;
+    ///
+    /// assert!(StreamMap::<u8, Pending<()>>::with_capacity(10).capacity() >= 10);
+    /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.slab.capacity().min(self.names.capacity()).min(self.slots.capacity())
     }
 
     /// Returns an iterator over the keys, in no particular order.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::StreamMap;
+    ///
+    /// let map = StreamMap::from_iter([("a", stream::iter([1]))]);
+    /// assert!(map.keys().eq(&["a"]));
+    /// ```
     pub fn keys(&self) -> impl Iterator<Item = &K> {
         self.slots.keys()
     }
 
     /// Returns an iterator over the keys and their streams, in no particular order.
+    ///
+    /// ```
+    /// use futures::{Stream, stream};
+    /// use stream_multiplexer::StreamMap;
+    ///
+    /// let map = StreamMap::from_iter([("short", stream::iter(0..2)), ("long", stream::iter(0..5))]);
+    /// let longest = map.iter().max_by_key(|(_key, stream)| stream.size_hint().0).map(|(key, _)| *key);
+    /// assert_eq!(longest, Some("long"));
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = (&K, &St)> {
         self.slab.iter().filter_map(|(slot, stream)| Some((self.names[slot].as_ref()?, stream)))
     }
 
     /// Returns an iterator over the keys and their streams, in no particular order. A stream that you change must wake
     /// its task itself; see [`StreamSlab::get_mut`].
+    ///
+    /// ```
+    /// use futures::channel::mpsc;
+    /// use stream_multiplexer::StreamMap;
+    ///
+    /// let mut map = StreamMap::new();
+    /// let (_sender, receiver) = mpsc::channel::<u8>(8);
+    /// map.insert("a", receiver);
+    /// for (_key, receiver) in map.iter_mut() {
+    ///     receiver.close();
+    /// }
+    /// ```
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut St)> {
         let Self { slab, names, .. } = self;
         slab.iter_mut().filter_map(|(slot, stream)| Some((names[slot].as_ref()?, stream)))
     }
 
     /// Drops all streams, and reports no end of them. Memory is kept.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::StreamMap;
+    ///
+    /// let mut map = StreamMap::from_iter([("a", stream::iter([1]))]);
+    /// map.clear();
+    /// assert!(map.is_empty());
+    /// ```
     ///
     /// # Panics
     ///
@@ -118,6 +194,14 @@ impl<K, St> StreamMap<K, St> {
 
 impl<K: Hash + Eq, St> StreamMap<K, St> {
     /// Whether there is a stream under this key.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::StreamMap;
+    ///
+    /// let map = StreamMap::from_iter([("a", stream::iter([1]))]);
+    /// assert!(map.contains_key("a") && !map.contains_key("b"));
+    /// ```
     #[must_use]
     pub fn contains_key<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> bool
     where
@@ -127,6 +211,14 @@ impl<K: Hash + Eq, St> StreamMap<K, St> {
     }
 
     /// Returns the stream under this key.
+    ///
+    /// ```
+    /// use futures::{Stream, stream};
+    /// use stream_multiplexer::StreamMap;
+    ///
+    /// let map = StreamMap::from_iter([("a", stream::iter([1]))]);
+    /// assert_eq!(map.get("a").map(Stream::size_hint), Some((1, Some(1))));
+    /// ```
     #[must_use]
     pub fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<&St>
     where
@@ -137,6 +229,18 @@ impl<K: Hash + Eq, St> StreamMap<K, St> {
 
     /// Returns the stream under this key. A stream that you change must wake its task itself; see
     /// [`StreamSlab::get_mut`].
+    ///
+    /// ```
+    /// use futures::channel::mpsc;
+    /// use stream_multiplexer::StreamMap;
+    ///
+    /// let mut map = StreamMap::new();
+    /// let (_sender, receiver) = mpsc::channel::<u8>(8);
+    /// map.insert("a", receiver);
+    /// if let Some(receiver) = map.get_mut("a") {
+    ///     receiver.close();
+    /// }
+    /// ```
     pub fn get_mut<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<&mut St>
     where
         K: Borrow<Q>,

@@ -1,52 +1,22 @@
 //! What is left unflushed: who knows of it, and who drives it.
 
+#[path = "support/pairs.rs"]
+mod pairs;
 mod support;
 
 use futures::executor::block_on;
 use futures::stream::FusedStream;
 use futures::{FutureExt, SinkExt, StreamExt};
+use pairs::{CHANNEL, Pairs, Peer, add, hooked, pairs, unflushed};
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::task::Poll::{Pending, Ready};
 use std::task::Waker;
 use std::thread;
-use stream_multiplexer::{
-    ChannelOptions, Flusher, Multiplexer, MultiplexerError, SendError, StreamId, TrySendError,
-};
-use support::{
-    Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, finishes, gate, pipe, poll, poll_future, poll_with,
-};
-
-type Pairs = Multiplexer<Pipe<u32>, Gate<u32>>;
-
-const CHANNEL: usize = 1;
-
-struct Peer {
-    id: StreamId,
-    gate: Gatekeeper<u32>,
-    feed: Feed<u32>,
-}
-
-fn pairs() -> Pairs {
-    let multiplexer = Multiplexer::new();
-    multiplexer.add_channel(CHANNEL).unwrap();
-    multiplexer
-}
-
-fn add(multiplexer: &Pairs, room: usize) -> Peer {
-    let (gate, sink) = gate(room);
-    let (feed, stream) = pipe();
-    Peer { id: multiplexer.add_stream_pair(sink, stream, CHANNEL).unwrap(), gate, feed }
-}
-
-/// A pair whose sink does not flush, and has one item.
-fn unflushed(multiplexer: &Pairs) -> Peer {
-    let peer = add(multiplexer, 9);
-    peer.gate.set_flushes(false);
-    multiplexer.try_send(peer.id, 1).unwrap();
-    peer
-}
+use stream_multiplexer::{ChannelOptions, Flusher, Multiplexer, MultiplexerError, SendError, TrySendError};
+use support::hooked::Moment;
+use support::{Broken, Gate, Pipe, Wakes, finishes, poll, poll_future, poll_with};
 
 /// Polls a flusher until it waits.
 fn settle(flusher: &mut Flusher<Pipe<u32>, Gate<u32>, u32>, waker: &Waker) {
@@ -63,9 +33,12 @@ mod a_flusher {
         let (wakes, waker) = Wakes::new();
         settle(&mut flusher, &waker);
         let peer = unflushed(&multiplexer);
-        assert_eq!(wakes.take(), 1, "there is something to drive");
-        settle(&mut flusher, &waker);
-        wakes.take();
+        assert_eq!(
+            peer.gate.take_polls(),
+            3,
+            "is it ready, a flush, and another after it was noted who waits"
+        );
+        assert_eq!(wakes.take(), 0, "there is nothing to do before the sink wakes");
         peer.gate.set_flushes(true);
         assert_eq!(wakes.take(), 1, "the sink woke");
         assert_eq!(poll_with(&mut flusher, &waker), Pending);
@@ -73,6 +46,61 @@ mod a_flusher {
         peer.gate.take_polls();
         settle(&mut flusher, &waker);
         assert_eq!((peer.gate.take_polls(), wakes.take()), (0, 0), "it has nothing more to do");
+    }
+
+    /// As all tokio sockets do when the task's budget is used up. If that wake came before the flusher was noted as who
+    /// waits, it has a turn.
+    #[test]
+    fn is_woken_for_a_sink_that_wakes_itself_as_it_is_flushed() {
+        let (multiplexer, id, gate, hooks) = hooked();
+        let mut flusher = multiplexer.flusher::<u32>();
+        let (wakes, waker) = Wakes::new();
+        assert_eq!(poll_with(&mut flusher, &waker), Pending);
+        gate.set_flushes(false);
+        let (first, second) = (gate.clone(), hooks.clone());
+        hooks.on(Moment::Flush, move || second.on(Moment::Flush, move || first.make_room(0)));
+        assert_eq!(multiplexer.try_send(id, 1), Ok(()));
+        assert_eq!((gate.take_polls(), wakes.take()), (3, 1), "it woke in its second flush");
+        assert_eq!(poll_with(&mut flusher, &waker), Pending);
+        assert_eq!(gate.take_polls(), 1);
+        gate.set_flushes(true);
+        assert_eq!(wakes.take(), 1);
+        assert_eq!(poll_with(&mut flusher, &waker), Pending);
+        assert_eq!(gate.flushed(), 1);
+    }
+
+    #[test]
+    fn that_meets_a_wait_in_flight_is_not_woken_for_it() {
+        let multiplexer = pairs();
+        let mut flusher = multiplexer.flusher::<u32>();
+        let (wakes, waker) = Wakes::new();
+        settle(&mut flusher, &waker);
+        let peer = add(&multiplexer, 9);
+        peer.gate.set_flushes(false);
+        let mut send = multiplexer.send_one(peer.id, 1);
+        assert_eq!(poll_future(&mut send, Waker::noop()), Pending);
+        assert_eq!((peer.gate.take_polls(), wakes.take()), (2, 0), "it waits beside the send");
+        drop(send);
+        peer.gate.set_flushes(true);
+        assert_eq!(wakes.take(), 1);
+        settle(&mut flusher, &waker);
+        assert_eq!(peer.gate.flushed(), 1);
+    }
+
+    #[test]
+    fn has_a_turn_for_what_no_flush_was_tried_for() {
+        let multiplexer = pairs();
+        let mut flusher = multiplexer.flusher::<u32>();
+        let (wakes, waker) = Wakes::new();
+        let peer = add(&multiplexer, 1);
+        let mut sender = multiplexer.sender(peer.id).unwrap();
+        sender.feed(1).now_or_never().unwrap().unwrap();
+        settle(&mut flusher, &waker);
+        // It finds no room, and something unflushed whose sender promised a flush.
+        assert_eq!(multiplexer.send_one(peer.id, 2).now_or_never(), None);
+        assert_eq!(wakes.take(), 1);
+        settle(&mut flusher, &waker);
+        assert_eq!(peer.gate.flushed(), 1);
     }
 
     #[test]
@@ -189,6 +217,23 @@ mod a_flusher {
                 }
                 end(&multiplexer, &peer);
                 assert!(peer.gate.is_dropped(), "though nobody polled the flusher since");
+                // The same while its sink is being closed, or was to be.
+                for is_dropped in [true, false] {
+                    let _ = multiplexer.add_channel(CHANNEL);
+                    let peer = unflushed(&multiplexer);
+                    peer.gate.set_closes(false);
+                    let mut close = multiplexer.close_sink::<u32>(peer.id);
+                    assert_eq!(poll_future(&mut close, Waker::noop()), Pending);
+                    if is_dropped {
+                        drop(close);
+                        end(&multiplexer, &peer);
+                    } else {
+                        end(&multiplexer, &peer);
+                        assert!(poll_future(&mut close, Waker::noop()).is_ready() || !peer.gate.is_dropped());
+                        drop(close);
+                    }
+                    assert!(peer.gate.is_dropped(), "it is nobody's");
+                }
             }
         }
     }

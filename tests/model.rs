@@ -60,14 +60,14 @@ fn another_receiver_parks_in_the_middle_of_the_last_poll() {
 /// So that no operation is lost when the bytes' meaning changes.
 #[test]
 fn every_operation_is_decoded() {
-    let decoded = (0..=u8::MAX).flat_map(|code| [[code, 0, 9, 0], [code, 255, code, 255]]);
+    let decoded = (0..=u8::MAX).flat_map(|code| [[code, 0, 9, 0], [code, 255, code, 255], [code, 128, 0, 0]]);
     let operations: Vec<_> = decoded.flat_map(|bytes| operations(&bytes).into_iter().take(1)).collect();
     let tricks = operations.iter().filter_map(|operation| match operation {
         Operation::Trick { trick, .. } => Some(discriminant(trick)),
         _ => None,
     });
     assert_eq!(tricks.collect::<HashSet<_>>().len(), 5);
-    assert_eq!(operations.iter().map(discriminant).collect::<HashSet<_>>().len(), 35);
+    assert_eq!(operations.iter().map(discriminant).collect::<HashSet<_>>().len(), 44);
 }
 
 /// It was moved and came back before, and its slot is another one now.

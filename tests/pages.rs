@@ -42,3 +42,36 @@ fn show_the_example_quickstart() {
     let docs = read("src/lib.rs").replace("//! ", "").replace("//!\n", "\n");
     assert!(docs.contains(program));
 }
+
+/// Each public item has an example, or says where there is one.
+#[test]
+fn each_public_item_has_an_example() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut folders = vec![src];
+    let mut count = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            let mut docs = String::new();
+            for line in text.lines().map(str::trim_start) {
+                if line.starts_with("///") {
+                    docs.push_str(line);
+                } else if !line.starts_with("#[") {
+                    let is_public = ["pub fn ", "pub const fn ", "pub struct ", "pub enum ", "pub type "];
+                    if is_public.iter().any(|start| line.starts_with(start)) {
+                        let shows = docs.contains("```") || docs.contains("example");
+                        assert!(shows, "{}: {line}", path.display());
+                        count += 1;
+                    }
+                    docs.clear();
+                }
+            }
+        }
+    }
+    assert!(count > 150, "only {count} are found");
+}

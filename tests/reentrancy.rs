@@ -546,6 +546,7 @@ mod in_the_poll_of_a_sink {
             scene.peer.keeper.set_flushes(false);
             let _ = scene.multiplexer.try_send(scene.peer.id, Parcel::default());
             scene.peer.sink.on(Moment::Flush, action);
+            scene.peer.keeper.set_flushes(true);
             drop(poll(&mut select));
         });
     }

@@ -1,32 +1,13 @@
 //! Who is slow, and what became of what was sent to them.
 
+#[path = "support/pairs.rs"]
+mod pairs;
 mod support;
 
 use futures::FutureExt;
-use stream_multiplexer::{Multiplexer, MultiplexerError, SendError, StreamId};
-use support::{Broken, Feed, Gate, Gatekeeper, Pipe, gate, pipe};
-
-type Pairs = Multiplexer<Pipe<u32>, Gate<u32>>;
-
-const CHANNEL: usize = 1;
-
-struct Peer {
-    id: StreamId,
-    gate: Gatekeeper<u32>,
-    _feed: Feed<u32>,
-}
-
-/// Peers whose sinks have room for so many items each.
-fn peers<const N: usize>(rooms: [usize; N]) -> (Pairs, [Peer; N]) {
-    let multiplexer = Multiplexer::new();
-    multiplexer.add_channel(CHANNEL).unwrap();
-    let peers = rooms.map(|room| {
-        let (gate, sink) = gate(room);
-        let (feed, stream) = pipe();
-        Peer { id: multiplexer.add_stream_pair(sink, stream, CHANNEL).unwrap(), gate, _feed: feed }
-    });
-    (multiplexer, peers)
-}
+use pairs::{CHANNEL, peers};
+use stream_multiplexer::{MultiplexerError, SendError};
+use support::{Broken, pipe};
 
 #[test]
 fn a_send_to_many_says_for_whom_it_waits() {

@@ -1,39 +1,20 @@
 //! Sending without waiting.
 
+#[path = "support/pairs.rs"]
+mod pairs;
 mod support;
 
 use futures::channel::mpsc;
+use futures::executor::block_on;
 use futures::{FutureExt, Sink, SinkExt, StreamExt, stream};
+use pairs::{CHANNEL, Pairs, Peer, add, hooked, pairs};
 use std::pin::Pin;
 use std::sync::{Arc, Barrier};
 use std::task::{Context, Poll};
 use std::thread;
-use stream_multiplexer::{Multiplexer, SendError, StreamId, TrySendError};
-use support::hooked::{Hooked, Hooks, Moment};
-use support::{Broken, Feed, Gate, Gatekeeper, Pipe, finishes, gate, pipe};
-
-type Pairs = Multiplexer<Pipe<u32>, Gate<u32>>;
-type HookedPairs = Multiplexer<Pipe<u32>, Hooked<Gate<u32>>>;
-
-const CHANNEL: usize = 1;
-
-struct Peer {
-    id: StreamId,
-    gate: Gatekeeper<u32>,
-    feed: Feed<u32>,
-}
-
-fn pairs() -> Pairs {
-    let multiplexer = Multiplexer::new();
-    multiplexer.add_channel(CHANNEL).unwrap();
-    multiplexer
-}
-
-fn add(multiplexer: &Pairs, room: usize) -> Peer {
-    let (gate, sink) = gate(room);
-    let (feed, stream) = pipe();
-    Peer { id: multiplexer.add_stream_pair(sink, stream, CHANNEL).unwrap(), gate, feed }
-}
+use stream_multiplexer::{Multiplexer, SendError, TrySendError};
+use support::hooked::Moment;
+use support::{Broken, finishes, pipe};
 
 mod to_one {
     use super::*;
@@ -108,17 +89,6 @@ mod to_one {
         assert_eq!(multiplexer.try_send(peer.id, 1), Err(failed));
         assert_eq!(failed.into_item(), Some(1));
         assert_eq!(multiplexer.try_send(peer.id, 2), Err(TrySendError::Closed(2)), "told once");
-    }
-
-    /// A pair whose sink has hooks.
-    fn hooked() -> (HookedPairs, StreamId, Gatekeeper<u32>, Hooks) {
-        let multiplexer = Multiplexer::new();
-        multiplexer.add_channel(CHANNEL).unwrap();
-        let (gate, inner) = gate(9);
-        let hooks = Hooks::default();
-        let sink = Hooked { inner, hooks: hooks.clone() };
-        let id = multiplexer.add_stream_pair(sink, pipe().1, CHANNEL).unwrap();
-        (multiplexer, id, gate, hooks)
     }
 
     #[test]
@@ -241,13 +211,45 @@ fn threads_that_send_to_one_stream() {
         let busy: usize = back.iter().map(Vec::len).sum();
         println!("busy: {busy} of {}, {} %", 2 * ITEMS, busy * 100 / (2 * ITEMS as usize));
         drop(multiplexer);
-        let delivered: Vec<_> = futures::executor::block_on(peer.collect());
+        let delivered: Vec<_> = block_on(peer.collect());
         for (nth, back) in [0, 1].into_iter().zip(back) {
             let mut mine: Vec<_> = delivered.iter().filter(|item| item.0 == nth).copied().collect();
             assert!(mine.is_sorted(), "in the order of its calls");
             mine.extend(back);
             mine.sort_unstable();
             assert!(mine.into_iter().eq((0..ITEMS).map(|item| (nth, item))), "once or handed back");
+        }
+    });
+}
+
+/// The way on from `Busy`: a send that waits until the sink is back. Nothing is lost, and each thread's order is kept.
+#[test]
+fn who_finds_it_busy_may_wait() {
+    const ITEMS: u32 = 20_000;
+
+    finishes(|| {
+        let multiplexer = Multiplexer::new();
+        multiplexer.add_channel(CHANNEL).unwrap();
+        let (sink, peer) = mpsc::unbounded();
+        let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), CHANNEL).unwrap();
+        let sending = [0, 1].map(|nth| {
+            let multiplexer = multiplexer.clone();
+            thread::spawn(move || {
+                for item in (0..ITEMS).map(|item| (nth, item)) {
+                    match multiplexer.try_send(id, item) {
+                        Ok(()) => {}
+                        Err(TrySendError::Busy(item)) => block_on(multiplexer.send_one(id, item)).unwrap(),
+                        Err(other) => panic!("{other:?}"),
+                    }
+                }
+            })
+        });
+        sending.into_iter().for_each(|thread| thread.join().unwrap());
+        drop(multiplexer);
+        let delivered: Vec<_> = block_on(peer.collect());
+        for nth in [0, 1] {
+            let mine = delivered.iter().filter(|item| item.0 == nth).copied();
+            assert!(mine.eq((0..ITEMS).map(|item| (nth, item))));
         }
     });
 }

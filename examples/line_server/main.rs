@@ -72,7 +72,8 @@ async fn serve(address: &str) -> io::Result<()> {
     log(format_args!("listening on {}", listener.local_addr()?));
     let mut room = Room::new();
     let accepting = tokio::spawn(room::admit_all(listener, room.connections.clone()));
-    room.run(told_to_stop()).await?;
+    // The room yields by itself. With tokio's budget, only the first 128 sockets could be written to at a time.
+    tokio::task::unconstrained(room.run(told_to_stop())).await?;
     accepting.abort();
     tokio::select! {
         () = room.close() => {}

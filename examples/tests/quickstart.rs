@@ -109,3 +109,27 @@ fn a_member_that_sends_much_and_never_reads_stalls_nobody() {
     ann.say("still here");
     ann.hear("still here");
 }
+
+/// More members than a tokio task may write to within one poll, if its budget is not lifted.
+#[test]
+fn no_line_of_a_fast_member_is_missing_anywhere() {
+    const MEMBERS: usize = 250;
+    const LINES: usize = 200;
+    let server = Server::start();
+    let mut members: Vec<_> = (0..MEMBERS).map(|_| server.client()).collect();
+    for member in &mut members {
+        member.say("hello?");
+        member.hear("say LOGIN");
+        member.say("LOGIN");
+    }
+    // Who says nothing does not know when it is a member: all are when the last one is.
+    let mut last = server.member();
+    let lines: String = (0..LINES).map(|number| format!("{number:0500}\n")).collect();
+    last.0.get_mut().write_all(lines.as_bytes()).unwrap();
+    members.iter_mut().for_each(|member| member.hear("I am in"));
+    for member in members.iter_mut().chain([&mut last]) {
+        let mut heard = vec![0; lines.len()];
+        member.0.read_exact(&mut heard).expect("it is still connected, and gets every line");
+        assert!(heard == lines.as_bytes());
+    }
+}

@@ -46,6 +46,11 @@ fn limits() -> WebSocketConfig {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // The select yields by itself. With tokio's budget, only the first 128 sockets could be written to at a time.
+    tokio::task::unconstrained(serve()).await
+}
+
+async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:9001".to_owned());
     let login_time = Duration::from_millis(arguments.next().map_or(Ok(3_000), |time| time.parse())?);

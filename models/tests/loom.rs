@@ -10,7 +10,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use models::{
     ChannelId, ChannelReceiver, ChannelSelect, Flusher, Multiplexer, SendError, Share, StreamEvent, StreamId,
-    StreamSlab,
+    StreamSlab, TrySendError,
 };
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -23,6 +23,8 @@ use std::task::{Context, Poll, Waker};
 #[derive(Default)]
 struct Shared {
     waker: Mutex<Option<Waker>>,
+    /// What a sink was given.
+    taken: Mutex<usize>,
 }
 
 /// Yields one item for each that was added to `items`, and never registers anything in a poll.
@@ -757,6 +759,7 @@ impl Sink<()> for Gate {
     }
 
     fn start_send(self: Pin<&mut Self>, (): ()) -> Result<(), Infallible> {
+        *self.shared.taken.lock().unwrap() += 1;
         Ok(())
     }
 
@@ -955,6 +958,7 @@ impl Sink<()> for Valve {
     }
 
     fn start_send(self: Pin<&mut Self>, (): ()) -> Result<(), Infallible> {
+        *self.shared.taken.lock().unwrap() += 1;
         Ok(())
     }
 
@@ -1132,6 +1136,74 @@ fn try_send_against_try_send() {
         assert!(sending.join().unwrap() || mine, "only who has it makes it busy");
         open_up(&open, &shared);
         drive(&mut flusher, &flushed);
+    });
+}
+
+/// The sink wakes while something is left unflushed in it, and the flusher, which has nothing to do, is put down as who
+/// waits.
+#[test]
+fn try_send_against_a_sink_that_wakes() {
+    loom::model(|| {
+        let Valves { multiplexer, id, open, flushed, shared } = valve(0);
+        let mut flusher = multiplexer.flusher::<()>();
+        let waking = thread::spawn(move || {
+            open.store(1, Ordering::Relaxed);
+            let waker = shared.waker.lock().unwrap().clone();
+            waker.into_iter().for_each(Waker::wake);
+        });
+        multiplexer.try_send(id, ()).unwrap();
+        drive(&mut flusher, &flushed);
+        waking.join().unwrap();
+    });
+}
+
+/// One tries to send while another's send is in flight, in another thread: the item is taken, or handed back because the
+/// sink is being polled. The other send has its end, and each item was taken once.
+#[test]
+fn try_send_against_a_send_in_flight() {
+    loom::model(|| {
+        let Valves { multiplexer, id, open, shared, .. } = valve(0);
+        let mut flusher = multiplexer.flusher::<()>();
+        let sending = thread::spawn({
+            let multiplexer = multiplexer.clone();
+            move || block_on(multiplexer.send_one(id, ())).unwrap()
+        });
+        let taken = match multiplexer.try_send(id, ()) {
+            Ok(()) => 2,
+            Err(TrySendError::Busy(())) => 1,
+            Err(other) => panic!("{other:?}"),
+        };
+        open.store(1, Ordering::Relaxed);
+        let waker = shared.waker.lock().unwrap().clone();
+        waker.into_iter().for_each(Waker::wake);
+        sending.join().unwrap();
+        assert_eq!(*shared.taken.lock().unwrap(), taken);
+        let poll = Pin::new(&mut flusher).poll_next(&mut Context::from_waker(Waker::noop()));
+        assert!(poll.is_pending());
+    });
+}
+
+/// The same with a `StreamSender`, and a sink that becomes ready meanwhile: until then it is full.
+#[test]
+fn try_send_against_a_sender_of_a_sink_that_opens() {
+    loom::model(|| {
+        let (multiplexer, id, open, shared) = shut_gate();
+        let taken = Arc::clone(&shared);
+        let mut sender = multiplexer.sender(id).unwrap();
+        let sending = thread::spawn(move || {
+            block_on(poll_fn(|cx| Pin::new(&mut sender).poll_ready(cx))).unwrap();
+            Pin::new(&mut sender).start_send(()).unwrap();
+            block_on(poll_fn(|cx| Pin::new(&mut sender).poll_flush(cx))).unwrap();
+        });
+        let opening = thread::spawn(move || open_up(&open, &shared));
+        let sent = match multiplexer.try_send(id, ()) {
+            Ok(()) => 2,
+            Err(TrySendError::Busy(()) | TrySendError::Full(())) => 1,
+            Err(other) => panic!("{other:?}"),
+        };
+        sending.join().unwrap();
+        opening.join().unwrap();
+        assert_eq!(*taken.taken.lock().unwrap(), sent);
     });
 }
 

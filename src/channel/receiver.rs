@@ -25,18 +25,17 @@ pub use recv_many::RecvMany;
 /// stream always has an item, or a million departures wait.
 pub(crate) const EVENTS_PER_POLL: usize = 4096;
 
-/// Receives what the streams of one channel yield, and learns when they leave it.
+/// Receives the items of the streams in one channel, and reports when a stream leaves it.
 ///
-/// Made by [`Multiplexer::receiver`](crate::Multiplexer::receiver). There may be several for one channel,
-/// and [`recv`](crate::Multiplexer::recv) calls besides; each event goes to one of them. It polls the
-/// streams itself, in the task that polls it: a channel that nobody receives from is not polled, and that
-/// is its backpressure.
+/// Created by [`Multiplexer::receiver`](crate::Multiplexer::receiver). A channel may have several receivers, and
+/// [`recv`](crate::Multiplexer::recv) calls besides; each event goes to one of them. A receiver polls the streams in the
+/// task that polls it. To apply backpressure, stop receiving: then the streams are not polled.
 ///
 /// It ends when its channel was removed, or when the channel is empty and was closed: by
 /// [`close_channel`](crate::Multiplexer::close_channel), with the [whole multiplexer](crate::Multiplexer::close), or
 /// because all handles are gone. An empty channel that is open waits.
 ///
-/// When all handles are gone, a channel goes on as long as it has a receiver; then what is in it is dropped.
+/// When all handles have been dropped, a channel goes on as long as it has a receiver. Then what is in it is dropped.
 ///
 /// ```
 /// use futures::{StreamExt, executor::block_on, stream};
@@ -59,8 +58,8 @@ pub(crate) const EVENTS_PER_POLL: usize = 4096;
 /// # Fairness
 ///
 /// Between two turns of one member, every member of the channel that was ready when the first of them began has one
-/// turn. The receivers of a channel take these turns among them. What "ready" means, and how departures share the
-/// turns, is [said once for all](crate#fairness).
+/// turn. The receivers of a channel share these turns. What "ready" means, and how departures share the turns, is in the
+/// [crate documentation](crate#fairness).
 ///
 /// # Yielding
 ///
@@ -71,13 +70,13 @@ pub(crate) const EVENTS_PER_POLL: usize = 4096;
 ///
 /// # Panics
 ///
-/// When a stream's poll panics, the panic reaches the caller. The pair is removed, which the channel
-/// tells as `Removed`; everything else goes on. When a waker of another receiver panics, or the drop of a
-/// stream that was removed while it was polled, the item at hand may be lost.
+/// A panic in a stream's poll reaches the caller. The pair is removed, and the channel reports `Removed`; everything else
+/// goes on. If the waker of another receiver panics, or the drop of a stream that was removed while it was polled, the item
+/// of that poll may be lost.
 ///
 /// # Cancel safety
 ///
-/// `next()` and [`recv_many`](Self::recv_many) lose nothing when they are dropped.
+/// Dropping a `next()` or a [`recv_many`](Self::recv_many) loses nothing.
 pub struct ChannelReceiver<St, Si = ()> {
     registry: Arc<Registry<St, Si>>,
     channel: Arc<Channel<St>>,
@@ -97,6 +96,16 @@ impl<St, Si> ChannelReceiver<St, Si> {
     }
 
     /// The channel it receives from.
+    ///
+    /// ```
+    /// use futures::stream::Pending;
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::<Pending<()>>::without_sinks();
+    /// multiplexer.add_channel(7)?;
+    /// assert_eq!(multiplexer.receiver(7)?.channel_id(), 7);
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     #[must_use]
     pub fn channel_id(&self) -> ChannelId {
         self.channel.id()
@@ -172,6 +181,20 @@ impl<St: Stream, Si> ChannelReceiver<St, Si> {
     ///
     /// - `Pending`: there is nothing now; the task is woken when there is.
     /// - `Ready(n)`: `n` were appended. 0 when the receiver has ended, or `limit` is 0.
+    ///
+    /// ```
+    /// use futures::{executor::block_on, stream};
+    /// use std::future::poll_fn;
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::without_sinks();
+    /// multiplexer.add_channel(1)?;
+    /// multiplexer.add_stream(stream::iter(0..10), 1)?;
+    /// let mut receiver = multiplexer.receiver(1)?;
+    /// let mut events = Vec::new();
+    /// assert_eq!(block_on(poll_fn(|cx| receiver.poll_recv_many(cx, &mut events, 4))), 4);
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     ///
     /// # Panics
     ///

@@ -60,10 +60,10 @@ pub(crate) type SelectEvent<T> = (ChannelId, StreamId, StreamEvent<T>);
 
 /// Receives from several channels, by priority and weight, and flushes what sends left unflushed.
 ///
-/// Made by [`Multiplexer::select`](crate::Multiplexer::select). It is a [`Stream`] of `(ChannelId, StreamId,
-/// StreamEvent)`. Channels come and go, and their [`Share`]s change, at any time. It counts as a
-/// [`ChannelReceiver`](crate::ChannelReceiver) of each of its channels: there may be other receivers and selects of the
-/// same channel, and each event goes to one of them.
+/// Created by [`Multiplexer::select`](crate::Multiplexer::select). It is a `Stream` of `(ChannelId, StreamId,
+/// StreamEvent)`. Channels can be added and removed, and their [`Share`]s changed, at any time. It counts as a
+/// [`ChannelReceiver`](crate::ChannelReceiver) of each of its channels. A channel may have other receivers and selects; each
+/// event goes to one of them.
 ///
 /// ```
 /// use futures::{StreamExt, channel::mpsc, executor::block_on, stream};
@@ -101,72 +101,73 @@ pub(crate) type SelectEvent<T> = (ChannelId, StreamId, StreamEvent<T>);
 ///
 /// # Priority
 ///
-/// A ready channel with the lowest [priority number](Share::priority) is asked before **every** event. So that the others
-/// do not starve, there is a *relief round* after k events in a row that were taken ahead of a ready lower channel: each
-/// lower channel that waits when it begins has one turn, the one that waits longest first. k is the
-/// [`starvation_bound`](Self::starvation_bound), 64 at first.
+/// Before **every** event, the select asks the ready channel with the lowest [priority number](Share::priority). So that
+/// the others do not starve, a *relief round* follows after k events in a row that were taken ahead of a ready channel of
+/// lower priority. In it, each lower channel that waits at its beginning has one turn, the one that has waited longest
+/// first. k is the [`starvation_bound`](Self::starvation_bound), 64 by default.
 ///
-/// **Bound.** Among n channels of distinct priorities, one that is ready waits for at most k + n − 2 events of others, the
-/// first one for at most n − 1. Both are reached when all are always ready.
+/// **Bound.** Among n channels of distinct priorities, a ready one waits for at most k + n − 2 events of others, and the
+/// one of the highest priority for at most n − 1. Both are reached when all are always ready.
 ///
-/// A call into a channel that brings nothing and yields, because 64 of its streams were polled in vain or two in a row
-/// woke themselves, counts as an event in all this. A channel is ready when it was added, when its last turn brought an
-/// event, and when something in it woke. Within a channel the bound on [fairness](crate#fairness) holds.
+/// A channel is ready when it was added, when its last turn yielded an event, and when something in it woke. A call into a
+/// channel that yields no event and gives up, because 64 of its streams were polled in vain or two in a row woke
+/// themselves, counts as an event. Within a channel the bound on [fairness](crate#fairness) holds.
 ///
 /// # Weights
 ///
-/// Channels of equal priority share by [weight](Share::weight), and none waits for a turn that another does not use. What
-/// an item costs says [`cost`](Self::cost); 1 at first. A turn adds cost / weight to its channel's account, and the least
-/// account goes first; of equal ones, the one that waits longest. A channel that was idle saves up nothing, and keeps its
-/// debt.
+/// Channels of equal priority share by [weight](Share::weight). No channel waits for a turn that another does not use. An
+/// item costs 1, or what [`cost`](Self::cost) says. A turn adds cost / weight to the account of its channel. The channel
+/// with the smallest account goes first; among equals, the one that has waited longest. An idle channel saves up nothing,
+/// and keeps its debt.
 ///
-/// **Bound.** Of two channels that stay ready, with relief rounds aside, neither is ahead of the other, over any span, by
-/// more than c₁ / w₁ + c₂ / w₂: c is the greatest cost of an item, w the weight.
+/// **Bound.** Of two channels that stay ready, neither gets ahead of the other by more than c₁ / w₁ + c₂ / w₂ over any
+/// span, where c is the greatest cost of an item and w the weight. Relief rounds come on top.
 ///
 /// # Yielding
 ///
-/// After [`yield_every`](Self::yield_every) events in a row it lets the executor run; see there why. So does a call that
-/// polled 64 streams in vain, or two in a row that woke themselves.
+/// After [`yield_every`](Self::yield_every) events in a row it lets the executor run; that method says why. A call that
+/// polled 64 streams in vain, or two in a row that woke themselves, also lets the executor run.
 ///
 /// # What is unflushed
 ///
-/// What a send did not pass on, because it did not wait or was dropped, lies in the sink's own buffer. The select flushes
-/// such sinks when they wake, as a [`Flusher`](crate::Flusher) does: all that are in the multiplexer, whichever channel
-/// their stream is in. So beside a select that is polled no `Flusher` is needed, and nothing stays unflushed. While there
-/// are events it flushes at most one sink before each.
+/// A send that does not wait, or was dropped, may leave items in the sink's own buffer. The select flushes such sinks when
+/// they wake, as a [`Flusher`](crate::Flusher) does: all sinks of the multiplexer, whichever channel their streams are in.
+/// So a program that polls a select needs no `Flusher`. While there are events, the select flushes at most one sink before
+/// each.
 ///
-/// A sink that fails in this comes as [`StreamEvent::SinkFailed`] with the channel in which its stream is now, also if
-/// that is not in the select. The error itself is dropped: who wants it uses a `Flusher` and
-/// [`drive_flushes(false)`](Self::drive_flushes). While channels have events, at most one failure comes between two of
-/// them.
+/// If a sink fails when the select flushes it, the select yields [`StreamEvent::SinkFailed`], with the channel that the
+/// stream is in now, even if that channel is not in the select. The error itself is dropped. To get it, call
+/// [`drive_flushes(false)`](Self::drive_flushes) and run a `Flusher`. While channels have events, at most one failure
+/// comes between two of them.
 ///
-/// How a sink is flushed the select learns from the first send in this multiplexer that leaves something unflushed, or from
-/// a `Flusher`. Until then, sinks that were used by [`with_sink`](crate::Multiplexer::with_sink) alone wait.
+/// The select learns how to flush from the first send in this multiplexer that leaves something unflushed, or from a
+/// `Flusher`. Until then it does not flush sinks that were used only by [`with_sink`](crate::Multiplexer::with_sink).
 ///
 /// # Its end
 ///
 /// A channel that has ended (see [`ChannelReceiver`](crate::ChannelReceiver)) or was removed leaves the select without an
-/// event. When none is left it ends, and flushes nothing more. After another was [added](Self::add) it goes on.
+/// event. When no channel is left, the select yields `None`, and flushes nothing more. When a channel is
+/// [added](Self::add), it goes on.
 ///
-/// # Who is not received from
+/// # Streams that wait
 ///
-/// A stream whose channel nobody receives from, or that waits behind others, is not polled. So it answers no pings that
-/// its protocol answers in its poll, and it is not seen that its peer has left.
+/// A stream whose channel nobody receives from, or that waits behind others, is not polled. Meanwhile it answers no pings,
+/// if its protocol answers them in its poll, and nobody notices that its peer has left.
 ///
 /// # Cost
 ///
-/// An event: one poll of one stream and two lock pairs, as with a `ChannelReceiver`, at any number of idle channels; and
-/// O(log r) in plain memory where r channels are ready. Once in a relief round, O(r). Going to sleep takes one lock pair
-/// more than a `ChannelReceiver` does, waking one more. Nothing is allocated per event or wake. Memory: some 200 bytes for
-/// each channel.
+/// An event costs one poll of one stream and two lock pairs, as with a `ChannelReceiver`, at any number of idle channels,
+/// and O(log r) in plain memory where r channels are ready. A relief round costs O(r), once. Going to sleep takes one lock
+/// pair more than with a `ChannelReceiver`, and so does waking. Nothing is allocated per event or wake. Each channel takes
+/// some 200 bytes.
 ///
 /// # Panics
 ///
-/// When a stream's poll or a sink's flush panics, that reaches the caller. The pair is removed; everything else goes on.
+/// A panic in a stream's poll or a sink's flush reaches the caller. The pair is removed; everything else goes on.
 ///
 /// # Cancel safety
 ///
-/// `next()` and [`recv_many`](Self::recv_many) lose nothing when they are dropped.
+/// Dropping a `next()` or a [`recv_many`](Self::recv_many) loses nothing.
 pub struct ChannelSelect<St: Stream, Si = ()> {
     registry: Arc<Registry<St, Si>>,
     slots: Rotation<Seat<St>>,
@@ -359,23 +360,68 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
     }
 
     /// The channels that are in it, and their shares, in any order.
+    ///
+    /// ```
+    /// # use futures::stream::Pending;
+    /// # use stream_multiplexer::{Multiplexer, Share};
+    /// # let multiplexer = Multiplexer::<Pending<()>>::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let mut select = multiplexer.select();
+    /// select.add(1, Share::new())?;
+    /// assert!(select.channels().eq([(1, Share::new())]));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     pub fn channels(&self) -> impl Iterator<Item = (ChannelId, Share)> + '_ {
         self.seats().map(|(key, channel)| (channel.id(), self.schedule.share(key)))
     }
 
     /// Whether a channel is in it.
+    ///
+    /// ```
+    /// # use futures::stream::Pending;
+    /// # use stream_multiplexer::{Multiplexer, Share};
+    /// # let multiplexer = Multiplexer::<Pending<()>>::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let mut select = multiplexer.select();
+    /// select.add(1, Share::new())?;
+    /// assert!(select.contains(1) && !select.contains(2));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     #[must_use]
     pub fn contains(&self, channel: ChannelId) -> bool {
         self.find_channel(channel).is_some()
     }
 
     /// How many channels are in it.
+    ///
+    /// ```
+    /// # use futures::stream::Pending;
+    /// # use stream_multiplexer::{Multiplexer, Share};
+    /// # let multiplexer = Multiplexer::<Pending<()>>::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let mut select = multiplexer.select();
+    /// select.add(1, Share::new())?;
+    /// assert_eq!(select.len(), 1);
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.schedule.len()
     }
 
     /// Whether no channel is in it.
+    ///
+    /// ```
+    /// # use futures::stream::Pending;
+    /// # use stream_multiplexer::{Multiplexer, Share};
+    /// # let multiplexer = Multiplexer::<Pending<()>>::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let mut select = multiplexer.select();
+    /// assert!(select.is_empty());
+    /// select.add(1, Share::new())?;
+    /// assert!(!select.is_empty());
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -630,6 +676,20 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
     ///
     /// - `Pending`: there is nothing now, or it yields; the task is woken when there is something.
     /// - `Ready(n)`: `n` were appended. 0 when the select has ended, or `limit` is 0.
+    ///
+    /// ```
+    /// # use futures::{executor::block_on, stream};
+    /// # use std::future::poll_fn;
+    /// # use stream_multiplexer::{Multiplexer, Share};
+    /// # let multiplexer = Multiplexer::without_sinks();
+    /// # multiplexer.add_channel(1)?;
+    /// # multiplexer.add_stream(stream::iter(0..10), 1)?;
+    /// # let mut select = multiplexer.select();
+    /// # select.add(1, Share::new())?;
+    /// let mut events = Vec::new();
+    /// assert_eq!(block_on(poll_fn(|cx| select.poll_recv_many(cx, &mut events, 4))), 4);
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     ///
     /// # Panics
     ///

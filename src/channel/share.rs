@@ -25,17 +25,39 @@ pub struct Share {
 
 impl Share {
     /// Priority 0, which is the highest, and weight 1.
+    ///
+    /// ```
+    /// use stream_multiplexer::Share;
+    ///
+    /// assert_eq!(Share::new(), Share::new().priority(0).weight(1));
+    /// ```
     pub const fn new() -> Self {
         Self { priority: 0, weight: NonZeroU32::MIN }
     }
 
     /// The priority: a channel with a **lower** number goes first, as in `nice`, in HAProxy and in RFC 9218.
+    ///
+    /// ```
+    /// use stream_multiplexer::Share;
+    ///
+    /// let first = Share::new();
+    /// let last = Share::new().priority(1);
+    /// # drop((first, last));
+    /// ```
     pub const fn priority(mut self, priority: u32) -> Self {
         self.priority = priority;
         self
     }
 
     /// The weight: among channels of equal priority that are ready, each is served in proportion to its weight.
+    ///
+    /// ```
+    /// use stream_multiplexer::Share;
+    ///
+    /// let paying = Share::new().weight(4);
+    /// let free = Share::new().weight(1);
+    /// # drop((paying, free));
+    /// ```
     ///
     /// # Panics
     ///

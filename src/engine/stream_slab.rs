@@ -15,12 +15,12 @@ mod recv_many;
 pub use iter::{IntoIter, Iter, IterMut};
 pub use recv_many::RecvMany;
 
-/// A set of streams, polled as one, fairly. Each has a key, as in a [`slab`].
+/// A set of streams, polled as one, fairly. Each has a key, as in a [`slab`](https://docs.rs/slab).
 ///
 /// **Keys are reused**: once a stream has ended or was removed, a later [`insert`](Self::insert) may return
 /// its key. For keys of your own there is [`StreamMap`](crate::StreamMap).
 ///
-/// As a [`Stream`] it yields `(key, Some(item))`. When a stream has ended, the slab drops it and yields `(key, None)`,
+/// As a `Stream` it yields `(key, Some(item))`. When a stream has ended, the slab drops it and yields `(key, None)`,
 /// once. An empty slab yields `None`. It may be filled and polled again.
 ///
 /// ```
@@ -158,12 +158,28 @@ struct Member<St> {
 
 impl<St> StreamSlab<St> {
     /// Creates an empty slab. Allocates one small block, for the tasks that will wait.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::StreamSlab;
+    ///
+    /// let mut slab = StreamSlab::new();
+    /// slab.insert(stream::iter([1, 2]));
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::with_capacity(0)
     }
 
     /// Creates an empty slab with room for `capacity` members. A waker is still allocated when a slot is first used.
+    ///
+    /// ```
+    /// use futures::stream::Pending;
+    /// use stream_multiplexer::StreamSlab;
+    ///
+    /// let slab = StreamSlab::<Pending<()>>::with_capacity(1_000);
+    /// assert!(slab.capacity() >= 1_000);
+    /// ```
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
         Self {
@@ -176,6 +192,15 @@ impl<St> StreamSlab<St> {
 
     /// Adds a stream and returns its key. The stream is ready, and the task that waits for the slab, if any, is woken.
     /// Wrap a stream that is not `Unpin` in [`Box::pin`]; see [above](Self).
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::StreamSlab;
+    ///
+    /// let mut slab = StreamSlab::new();
+    /// let key = slab.insert(stream::iter([1, 2]));
+    /// assert!(slab.contains(key));
+    /// ```
     ///
     /// # Panics
     ///
@@ -234,6 +259,16 @@ impl<St> StreamSlab<St> {
     }
 
     /// Returns the stream at `key`.
+    ///
+    /// ```
+    /// use futures::{Stream, stream};
+    /// use stream_multiplexer::StreamSlab;
+    ///
+    /// let mut slab = StreamSlab::new();
+    /// let key = slab.insert(stream::iter([1, 2]));
+    /// assert_eq!(slab.get(key).map(Stream::size_hint), Some((2, Some(2))));
+    /// assert!(slab.get(key + 1).is_none());
+    /// ```
     #[must_use]
     pub fn get(&self, key: usize) -> Option<&St> {
         self.members.slots().get(key).map(|member| &member.stream)
@@ -241,29 +276,72 @@ impl<St> StreamSlab<St> {
 
     /// Returns the stream at `key`. If you change it so that it may have an item now, it must wake its task itself, as
     /// after any other change. Or remove it and insert it again.
+    ///
+    /// ```
+    /// use futures::channel::mpsc;
+    /// use stream_multiplexer::StreamSlab;
+    ///
+    /// let mut slab = StreamSlab::new();
+    /// let (_sender, receiver) = mpsc::channel::<u8>(8);
+    /// let key = slab.insert(receiver);
+    /// if let Some(receiver) = slab.get_mut(key) {
+    ///     receiver.close(); // which wakes its task
+    /// }
+    /// ```
     pub fn get_mut(&mut self, key: usize) -> Option<&mut St> {
         self.members.slots_mut().get_mut(key).map(|member| &mut member.stream)
     }
 
     /// Whether there is a stream at `key`.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::StreamSlab;
+    ///
+    /// let mut slab = StreamSlab::new();
+    /// let key = slab.insert(stream::pending::<()>());
+    /// assert!(slab.contains(key));
+    /// ```
     #[must_use]
     pub fn contains(&self, key: usize) -> bool {
         self.members.slots().contains(key)
     }
 
     /// How many streams there are.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::StreamSlab;
+    ///
+    /// let slab: StreamSlab<_> = (0..3).map(|_| stream::pending::<()>()).collect();
+    /// assert_eq!(slab.len(), 3);
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.members.slots().len()
     }
 
     /// Whether there is no stream.
+    ///
+    /// ```
+    /// use futures::stream::Pending;
+    /// use stream_multiplexer::StreamSlab;
+    ///
+    /// assert!(StreamSlab::<Pending<()>>::new().is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.members.slots().is_empty()
     }
 
     /// How many streams it has room for before it allocates.
+    ///
+    /// ```
+    /// use futures::stream::Pending;
+    /// use stream_multiplexer::StreamSlab;
+    ///
+    /// assert!(StreamSlab::<Pending<()>>::with_capacity(10).capacity() >= 10);
+    /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.members.slots().capacity()
@@ -273,6 +351,15 @@ impl<St> StreamSlab<St> {
     ///
     /// Cost: a walk through the slots.
     ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::StreamSlab;
+    ///
+    /// let mut slab: StreamSlab<_> = (0..3).map(|_| stream::pending::<()>()).collect();
+    /// slab.clear();
+    /// assert!(slab.is_empty());
+    /// ```
+    ///
     /// # Panics
     ///
     /// If the drop of a stream panics. All of them are dropped.
@@ -280,7 +367,7 @@ impl<St> StreamSlab<St> {
         self.untold = None;
         let was_empty = self.is_empty();
         let mut steps = Steps::default();
-        steps.drop_all((0..self.members.end()).filter_map(|key| self.take(key)));
+        steps.for_each((0..self.members.end()).filter_map(|key| self.take(key)), drop);
         if !was_empty {
             steps.take(|| self.wake());
         }
@@ -346,6 +433,15 @@ impl<St> StreamSlab<St> {
     }
 
     /// Returns an iterator over the keys and their streams, in the order of the keys.
+    ///
+    /// ```
+    /// use futures::{Stream, stream};
+    /// use stream_multiplexer::StreamSlab;
+    ///
+    /// let slab = StreamSlab::from_iter([stream::iter(0..2), stream::iter(0..5)]);
+    /// let longest = slab.iter().max_by_key(|(_key, stream)| stream.size_hint().0).map(|(key, _)| key);
+    /// assert_eq!(longest, Some(1));
+    /// ```
     #[must_use]
     pub fn iter(&self) -> Iter<'_, St> {
         Iter::new(self.members.slots().iter())
@@ -353,6 +449,18 @@ impl<St> StreamSlab<St> {
 
     /// Returns an iterator over the keys and their streams, in the order of the keys. See [`get_mut`](Self::get_mut) on
     /// changing them.
+    ///
+    /// ```
+    /// use futures::channel::mpsc;
+    /// use stream_multiplexer::StreamSlab;
+    ///
+    /// let mut slab = StreamSlab::new();
+    /// let (_sender, receiver) = mpsc::channel::<u8>(8);
+    /// slab.insert(receiver);
+    /// for (_key, receiver) in slab.iter_mut() {
+    ///     receiver.close();
+    /// }
+    /// ```
     pub fn iter_mut(&mut self) -> IterMut<'_, St> {
         IterMut::new(self.members.slots_mut().iter_mut())
     }
@@ -371,7 +479,7 @@ impl<St> Drop for StreamSlab<St> {
         let mut steps = Steps::default();
         // Members' wakers may live on, and would keep the task.
         steps.take(|| self.members.tasks().leave(&mut self.waiter));
-        steps.drop_all(members.into_iter().map(|(_, member)| member.stream));
+        steps.for_each(members.into_iter().map(|(_, member)| member.stream), drop);
         steps.finish();
     }
 }

@@ -86,7 +86,7 @@ impl<St: Stream, Si> Multiplexer<St, Si> {
         try_recv(self.registry(), channel)
     }
 
-    /// Creates a receiver for a channel: a [`Stream`] of its events.
+    /// Creates a receiver for a channel: a `Stream` of its events.
     ///
     /// ```
     /// use futures::{StreamExt, executor::block_on, stream};
@@ -107,7 +107,7 @@ impl<St: Stream, Si> Multiplexer<St, Si> {
         ChannelReceiver::new(self.registry(), channel)
     }
 
-    /// A receiver for several channels: a [`Stream`] of their events, by priority and weight. There is none in it yet:
+    /// A receiver for several channels: a `Stream` of their events, by priority and weight. There is none in it yet:
     /// [add](ChannelSelect::add) them.
     ///
     /// Cost: it [flushes what is unflushed](ChannelSelect::drive_flushes), so if nobody does that yet it looks at every

@@ -14,27 +14,24 @@ use crate::sink::try_send::{self, Flush};
 use futures_sink::Sink;
 use std::borrow::Borrow;
 
-/// Sending. `T` is what the sinks take; where they take several types, and the call does not tell which,
-/// name it: `close_stream::<String>(id)`. (A sink from `StreamExt::split` takes one type, whatever the whole
-/// took.)
+/// Sending. `T` is the type of item that the sinks take. If they take several, and the call does not determine which, name
+/// it: `close_stream::<String>(id)`.
 impl<St, Si> Multiplexer<St, Si> {
-    /// Sends clones of an item to many streams, and waits until each sink has it and is flushed, or failed.
+    /// Sends clones of an item to many streams, and waits until each sink has it and is flushed, or has failed.
     ///
-    /// Resolves to [`Sent`](crate::Sent): a `Result<StreamId, SendError<Si::Error>>` for each, in the order of the
-    /// ids. A slow or failed sink neither delays nor fails the others; an id that is unknown is told in its place. An
-    /// id that is given twice gets the item twice. Nothing is buffered: a sink that is not ready makes this future
-    /// wait, and if a peer may stop reading, the caller's timeout or [`remove_stream`](Self::remove_stream)
-    /// decides how long.
+    /// Resolves to [`Sent`](crate::Sent): a `Result<StreamId, SendError<Si::Error>>` for each stream, in the order of the
+    /// ids. A slow or failed sink neither delays nor fails the others. An unknown id yields an error in its place; an id
+    /// that is given twice gets the item twice. Nothing is buffered: the future waits for sinks that are not ready. If a
+    /// peer may stop reading, add a timeout, or call [`remove_stream`](Self::remove_stream).
     ///
-    /// Two sends to one stream arrive in the order in which they are handed over; a caller that awaits each
-    /// before the next keeps its order.
+    /// Two sends to one stream arrive in the order in which they pass their items to the sink. A caller that awaits each
+    /// send before the next keeps its order.
     ///
-    /// One poll gives the item to at most 64 sinks. If there are more it wakes its task and lets others run, and so
-    /// it does with those that waited and are ready together.
+    /// One poll passes the item to at most 64 sinks. If there are more, it wakes its task and lets others run.
     ///
-    /// Cost: per sink two lock pairs, two reference counts and a clone of the item beyond the sink's own
-    /// polls, and one lock pair for 32 ids. Allocates the results, and for the sinks that are not
-    /// ready a [`StreamSlab`](crate::StreamSlab), so that a wake polls only those it is for.
+    /// Cost: per sink two lock pairs, two reference counts and a clone of the item beyond the sink's own polls, and one lock
+    /// pair for 32 ids. Allocates the results, and a [`StreamSlab`](crate::StreamSlab) of the sinks that are not ready, so
+    /// that a wake polls only the sinks that it is for.
     ///
     /// ```
     /// # use futures::{StreamExt, channel::mpsc, executor::block_on, stream};
@@ -57,15 +54,16 @@ impl<St, Si> Multiplexer<St, Si> {
     ///
     /// # Panics
     ///
-    /// When a sink's poll panics. Its pair is removed; everything else goes on. Also when it is polled again after
-    /// it was ready.
+    /// If a sink's poll panics. Its pair is removed; everything else goes on. Also if it is polled again after it has
+    /// completed.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is sent before the first poll. Dropped later, a sink has the item whole or not at all; if it has, it
-    /// may not have been flushed. Those have it that were ready when their turn came. Before it is dropped
-    /// [`SendMany::pending`] tells for whom it still waits, and [`SendMany::into_sent`] what came of each. What is left
-    /// unflushed a [`flusher`](Self::flusher) passes on, or the next send.
+    /// Nothing is sent before the first poll. If the future is dropped later, each sink has the whole item or nothing, and
+    /// may not have been flushed. The sinks that became ready before the drop have it. Before you drop it,
+    /// [`SendMany::pending`] lists the streams that it still waits for, and [`SendMany::into_sent`] returns all results.
+    /// What is left unflushed is flushed by a [`flusher`](Self::flusher) or a [`select`](Self::select), or by the next
+    /// send.
     pub fn send<T: Clone>(
         &self,
         streams: impl IntoIterator<Item: Borrow<StreamId>>,
@@ -77,10 +75,10 @@ impl<St, Si> Multiplexer<St, Si> {
         SendMany::new(self.registry(), streams.into_iter().map(|id| *id.borrow()), item)
     }
 
-    /// Sends clones of an item to all who are in a channel at the call and have a sink, as [`send`](Self::send) does.
+    /// Sends clones of an item to all streams that are in a channel now and have a sink, as [`send`](Self::send) does.
     ///
-    /// Cost: as [`channel_streams`](Self::channel_streams) and `send`. What does not wait, and allocates nothing, is
-    /// [`try_send_to`](Self::try_send_to).
+    /// Cost: as [`channel_streams`](Self::channel_streams) and `send`. [`try_send_to`](Self::try_send_to) does not wait, and
+    /// allocates nothing.
     ///
     /// ```
     /// # use futures::{StreamExt, channel::mpsc, executor::block_on, stream};
@@ -100,7 +98,7 @@ impl<St, Si> Multiplexer<St, Si> {
     ///
     /// # Errors
     ///
-    /// [`UnknownChannel`](MultiplexerError::UnknownChannel), at once. What comes of each stream is in
+    /// [`UnknownChannel`](MultiplexerError::UnknownChannel), immediately. The results for the streams are in
     /// [`Sent`](crate::Sent).
     ///
     /// # Panics
@@ -127,14 +125,14 @@ impl<St, Si> Multiplexer<St, Si> {
     ///
     /// Resolves to `Result<(), SendError<Si::Error>>`.
     ///
-    /// Cost: three lock pairs beyond the sink's own polls, and two reference counts. Allocates nothing,
-    /// unless more senders wait for the sink than ever before.
+    /// Cost: three lock pairs beyond the sink's own polls, and two reference counts. Allocates only when more senders wait
+    /// for the sink than ever before.
     ///
-    /// All who wait for a sink are woken when that may be ready, the one who waits longest first: if it were woken
-    /// alone, and its future kept aside and not polled any more, the others would never be woken. So n tasks that
-    /// wait at one sink, which takes their items one by one, make n²/2 polls: 501,500 for 1,000 tasks (0.06 s), 32
-    /// million for 8,000 (4 s). Where so many have something for one stream, let one task send to it what the others
-    /// hand to that by a queue.
+    /// When a sink may be ready, all tasks that wait for it are woken, the one that has waited longest first. (If only that
+    /// one were woken, and its future kept aside without being polled, the others would never be woken.) So n tasks that
+    /// wait for one sink, which takes their items one by one, make n²/2 polls: 501,500 for 1,000 tasks (0.06 s), 32
+    /// million for 8,000 (4 s). If so many tasks send to one stream, let one task send, and pass the items to that by a
+    /// queue.
     ///
     /// ```
     /// # use futures::{StreamExt, channel::mpsc, executor::block_on, stream};
@@ -152,20 +150,20 @@ impl<St, Si> Multiplexer<St, Si> {
     ///
     /// # Errors
     ///
-    /// See [`SendError`](crate::SendError): it says whether the sink has the item. If not, [`SendOne::take_item`] gives
-    /// it back.
+    /// See [`SendError`](crate::SendError): it says whether the sink has the item. If not, [`SendOne::take_item`] returns
+    /// it.
     ///
     /// # Panics
     ///
-    /// When the sink's poll panics. The pair is removed; everything else goes on. Also when it is polled
-    /// again after it was ready.
+    /// If the sink's poll panics. The pair is removed; everything else goes on. Also if it is polled again after it has
+    /// completed.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is sent before the first poll. Dropped later, the sink has the item whole or not at all; if
-    /// it has, it may not have been flushed. It has it unless it was not ready all the while: before it is dropped,
-    /// [`SendOne::take_item`] tells, and gives the item back. What is left unflushed a [`flusher`](Self::flusher) passes
-    /// on, or the next send.
+    /// Nothing is sent before the first poll. If the future is dropped later, the sink has the whole item or nothing, and
+    /// may not have been flushed. The sink received the item if it became ready before the future was dropped. Before you
+    /// drop it, [`SendOne::take_item`] returns the item if the sink does not have it. What is left unflushed is flushed by
+    /// a [`flusher`](Self::flusher) or a [`select`](Self::select), or by the next send.
     pub fn send_one<T>(&self, stream: StreamId, item: T) -> SendOne<'_, St, Si, T>
     where
         Si: Sink<T> + Unpin,
@@ -175,14 +173,16 @@ impl<St, Si> Multiplexer<St, Si> {
 
     /// Sends an item to one stream, if its sink takes it now. It does not wait.
     ///
-    /// The sink is asked whether it is ready, is given the item, and is flushed by one poll. What that leaves unflushed
-    /// lies in the sink's own buffer, and a [`flusher`](Self::flusher) passes it on when the peer takes it. So nothing
-    /// is buffered here: how much may wait for one peer is set on the sink, by tokio-util's
-    /// `Framed::set_backpressure_boundary` or `SinkExt::buffer`, and beyond that it is [`Full`](TrySendError::Full).
+    /// If the sink is ready, it gets the item and is flushed by one poll. (By two, if the first is in vain and a flusher
+    /// drives the sinks but does not wait for this one yet.) What stays unflushed lies in the sink's own buffer; a
+    /// [`select`](Self::select) or a [`flusher`](Self::flusher) flushes it when the peer takes it. The crate buffers
+    /// nothing. How much may wait for one peer is set on the sink, by tokio-util's `Framed::set_backpressure_boundary` or
+    /// `SinkExt::buffer`; beyond that this returns [`Full`](TrySendError::Full).
     ///
-    /// What one caller sends to one stream, by this and in any other way, arrives in the order of its calls.
+    /// Items that one caller sends to one stream, by this or any other method, arrive in the order of the calls.
     ///
-    /// Cost: three lock pairs beyond the sink's own polls, one more if something is left unflushed. Allocates nothing.
+    /// Cost: three lock pairs and two reference counts beyond the sink's own polls; two more lock pairs if a flusher has to
+    /// wait for the sink from now on. Allocates only when the flusher waits for more sinks than ever before.
     ///
     /// ```
     /// use futures::{channel::mpsc, stream};
@@ -201,13 +201,14 @@ impl<St, Si> Multiplexer<St, Si> {
     ///
     /// # Errors
     ///
-    /// See [`TrySendError`]: the item comes back unless the sink has it. `Busy` is rare unless several threads send to
-    /// one stream. A tokio socket says that it is not ready also when the *task* has used up its cooperative budget, so
+    /// See [`TrySendError`]. It holds the item, unless the sink has it. `Busy` is rare unless several threads send to one
+    /// stream. A tokio socket is also not ready when its *task* has used up the cooperative budget;
+    /// [run the loop without it](crate::guide::slow_peers#on-tokio), or
     /// let that yield between long runs of sends.
     ///
     /// # Panics
     ///
-    /// When the sink's poll panics. The pair is removed; everything else goes on.
+    /// If the sink's poll panics. The pair is removed; everything else goes on.
     #[inline]
     pub fn try_send<T>(&self, stream: StreamId, item: T) -> Result<(), TrySendError<T, Si::Error>>
     where
@@ -216,8 +217,8 @@ impl<St, Si> Multiplexer<St, Si> {
         try_send::to_one(self.registry(), stream, item, Flush::AtOnce)
     }
 
-    /// [`try_send`](Self::try_send) without the flush, for batches. Send the last of a batch by `try_send`, or leave the
-    /// flush to a [`flusher`](Self::flusher).
+    /// [`try_send`](Self::try_send) without the flush, for batches. Send the last item of a batch by `try_send`, or leave
+    /// the flush to a [`flusher`](Self::flusher) or a [`select`](Self::select).
     ///
     /// ```
     /// # use futures::{channel::mpsc, stream};
@@ -238,7 +239,7 @@ impl<St, Si> Multiplexer<St, Si> {
     ///
     /// # Panics
     ///
-    /// When the sink's poll panics. The pair is removed; everything else goes on.
+    /// If the sink's poll panics. The pair is removed; everything else goes on.
     #[inline]
     pub fn try_feed<T>(&self, stream: StreamId, item: T) -> Result<(), TrySendError<T, Si::Error>>
     where
@@ -247,10 +248,11 @@ impl<St, Si> Multiplexer<St, Si> {
         try_send::to_one(self.registry(), stream, item, Flush::Later)
     }
 
-    /// Sends clones of an item to many streams, to each by [`try_send`](Self::try_send). Returns how many sinks have it;
-    /// `refused` is told of the others, with no lock held.
+    /// Sends clones of an item to many streams, to each by [`try_send`](Self::try_send). Returns how many sinks have it, and
+    /// calls `refused` for each of the others, with no lock held.
     ///
-    /// Cost: as `try_send`, but one lock pair looks up 32 ids, and a clone of the item for each. Allocates nothing.
+    /// Cost: per sink two lock pairs, two reference counts and a clone of the item beyond the sink's own polls, and one
+    /// lock pair for 32 ids. Allocates as `try_send`.
     ///
     /// ```
     /// # use futures::{channel::mpsc, stream};
@@ -266,8 +268,8 @@ impl<St, Si> Multiplexer<St, Si> {
     ///
     /// # Panics
     ///
-    /// When a sink's poll, a clone of the item or `refused` panics. The other streams are tried all the same, and then
-    /// the first of these panics goes on.
+    /// If a sink's poll, a clone of the item or `refused` panics. The other streams are tried all the same; then the first
+    /// of these panics goes on.
     pub fn try_send_many<T: Clone>(
         &self,
         streams: impl IntoIterator<Item: Borrow<StreamId>>,
@@ -280,13 +282,18 @@ impl<St, Si> Multiplexer<St, Si> {
         try_send::to_many(self.registry(), streams.into_iter().map(|id| *id.borrow()), &item, refused)
     }
 
-    /// Sends clones of an item to all who are in a channel and have a sink, to each by [`try_send`](Self::try_send).
-    /// Returns how many sinks have it; `refused` is told of the others, with no lock held.
+    /// Sends clones of an item to all streams that are in a channel and have a sink, to each by
+    /// [`try_send`](Self::try_send). Returns how many sinks have it, and calls `refused` for each of the others, with no
+    /// lock held.
     ///
-    /// Whoever is in the channel from the beginning of the call to its end is sent to once. Who comes or leaves
-    /// meanwhile may be sent to or not, and who leaves and comes back even twice.
+    /// A stream that is in the channel from the beginning of the call to its end gets the item once. A stream that comes or
+    /// leaves meanwhile may or may not get it, and one that leaves and comes back may get it twice.
     ///
-    /// Cost: as `try_send`, but two lock pairs look up 32 streams, and a clone of the item for each. Allocates nothing.
+    /// On tokio, run the loop that sends to many streams [without the cooperative
+    /// budget](crate::guide::slow_peers#on-tokio), or healthy peers look full.
+    ///
+    /// Cost: per sink two lock pairs, two reference counts and a clone of the item beyond the sink's own polls, and two
+    /// lock pairs for 32 streams. Allocates as `try_send`.
     ///
     /// ```
     /// # use futures::{channel::mpsc, stream};
@@ -296,7 +303,7 @@ impl<St, Si> Multiplexer<St, Si> {
     /// # let (sink, _peer) = mpsc::channel(0);
     /// # let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
     /// # multiplexer.try_send(id, "you are slow").unwrap();
-    /// // Whoever is too far behind is disconnected.
+    /// // A peer that is too far behind is disconnected.
     /// multiplexer.try_send_to(1, "to all of you", |id, error| {
     ///     if error.is_full() {
     ///         multiplexer.remove_stream(id);
@@ -325,11 +332,26 @@ impl<St, Si> Multiplexer<St, Si> {
         try_send::to_channel(self.registry(), channel, &item, refused)
     }
 
-    /// A [`Flusher`] of all sinks: passes on what [`try_send`](Self::try_send) and others left unflushed.
+    /// Creates a [`Flusher`], which flushes what [`try_send`](Self::try_send) and others left unflushed. A program that polls
+    /// a [`select`](Self::select) needs none.
     ///
-    /// Make it once, and spawn it or poll it beside the receivers.
+    /// Create it once, and spawn it or poll it beside the receivers.
     ///
     /// Cost: the first one looks at every sink, at one lock pair each.
+    ///
+    /// ```
+    /// use futures::{StreamExt, channel::mpsc, stream::{self, Pending}};
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::<Pending<()>, mpsc::Sender<String>>::new();
+    /// let mut flusher = multiplexer.flusher::<String>();
+    /// let task = async move {
+    ///     while let Some((id, error)) = flusher.next().await {
+    ///         eprintln!("the sink of stream {id} has failed: {error}");
+    ///     }
+    /// };
+    /// # drop(task);
+    /// ```
     pub fn flusher<T>(&self) -> Flusher<St, Si, T>
     where
         Si: Sink<T> + Unpin,
@@ -337,11 +359,23 @@ impl<St, Si> Multiplexer<St, Si> {
         Flusher::new(self.registry())
     }
 
-    /// A [`Sink`] for one stream.
+    /// A `Sink` for one stream.
+    ///
+    /// ```
+    /// # use futures::{SinkExt, channel::mpsc, executor::block_on, stream};
+    /// # use stream_multiplexer::Multiplexer;
+    /// # let multiplexer = Multiplexer::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let (sink, _peer) = mpsc::channel(8);
+    /// # let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// let mut sender = multiplexer.sender(id)?;
+    /// block_on(sender.send("hello")).unwrap();
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`UnknownStream`](MultiplexerError::UnknownStream) if that is not there (any more), or has no sink.
+    /// [`UnknownStream`](MultiplexerError::UnknownStream) if there is no stream with this id, or it has no sink.
     pub fn sender<T>(&self, stream: StreamId) -> Result<StreamSender<St, Si, T>, MultiplexerError>
     where
         Si: Sink<T> + Unpin,
@@ -349,12 +383,12 @@ impl<St, Si> Multiplexer<St, Si> {
         StreamSender::new(self.registry(), stream)
     }
 
-    /// Flushes and closes the sink of a stream (`poll_close`), and leaves the stream where it is: it is received from
-    /// until it ends. So a peer's last words arrive, and it has the time to answer our closing.
+    /// Flushes and closes the sink of a stream (`poll_close`), and leaves the stream in its channel until it ends. So the
+    /// peer's last items arrive, and it can answer the closing.
     ///
-    /// Resolves to `Result<(), SendError<Si::Error>>`. From its first poll on nothing more is sent to the stream: sends
-    /// that still wait for its sink fail with [`Closed`](crate::SendError::Closed). When it is closed the sink is dropped.
-    /// The pair leaves its channel when its stream ends, also where pairs [stay](crate::ChannelOptions::half_close) after that.
+    /// Resolves to `Result<(), SendError<Si::Error>>`. From its first poll on, nothing more is sent to the stream: sends
+    /// that wait for the sink fail with [`Closed`](crate::SendError::Closed). A closed sink is dropped. The pair leaves its
+    /// channel when its stream ends, even where pairs [stay](crate::ChannelOptions::half_close) after that.
     ///
     /// ```
     /// use futures::{channel::mpsc, executor::block_on, stream};
@@ -395,14 +429,27 @@ impl<St, Si> Multiplexer<St, Si> {
         CloseSink::new(self.registry(), stream)
     }
 
-    /// Flushes and closes the sink of a stream (`poll_close`), and then removes the pair: what its peer has said and was
-    /// not received by then is lost, and a TCP connection with such unread input is reset. To hear the peer out, or to
-    /// await its answer to the closing, [`close_sink`](Self::close_sink) and receive until the stream ends.
+    /// Flushes and closes the sink of a stream (`poll_close`), and then removes the pair. Items of the peer that were not
+    /// received by then are lost, and a TCP connection with unread input is reset. To receive what the peer still sends, or
+    /// to wait for its answer to the closing, use [`close_sink`](Self::close_sink) and receive until the stream ends.
     ///
     /// Resolves to `Result<(), SendError<Si::Error>>`.
     ///
-    /// From its first poll on nothing more is sent to the stream: sends that still wait for its sink fail
-    /// with [`Closed`](crate::SendError::Closed). The stream is received from until the pair is removed.
+    /// From its first poll on, nothing more is sent to the stream: sends that wait for its sink fail with
+    /// [`Closed`](crate::SendError::Closed). The stream is received from until the pair is removed.
+    ///
+    /// ```
+    /// # use futures::{channel::mpsc, executor::block_on, stream};
+    /// # use stream_multiplexer::Multiplexer;
+    /// # let multiplexer = Multiplexer::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let (sink, _peer) = mpsc::channel(8);
+    /// # let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// multiplexer.try_send(id, "good-bye").unwrap();
+    /// block_on(multiplexer.close_stream::<&str>(id)).unwrap();
+    /// assert_eq!(multiplexer.channel_of(id), None);
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -12,11 +12,6 @@ impl<St, Si> Registry<St, Si> {
         &self.flushes
     }
 
-    /// Whether it is closed and no pair is left, so that nothing will be sent any more.
-    pub(crate) fn is_over(&self) -> bool {
-        self.state.lock().is_over()
-    }
-
     /// Counts somebody who drives them.
     pub(crate) fn attach_flusher(&self) {
         if self.flushes.attach() {
@@ -63,10 +58,11 @@ impl<St, Si> Registry<St, Si> {
         Some(from + BATCH).filter(|next| *next < end)
     }
 
+    /// It is closed and no pair is left, if so: whoever drives the sinks ends.
     pub(super) fn wake_flushers_if(&self, is_over: bool) -> Afterwards<impl FnOnce() + use<'_, St, Si>> {
         afterwards(move || {
             if is_over {
-                self.flushes.wake();
+                self.flushes.end();
             }
         })
     }

@@ -12,21 +12,23 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// A sink that is being closed; from [`Multiplexer::close_sink`](crate::Multiplexer::close_sink).
+/// A future that closes a sink. Returned by [`Multiplexer::close_sink`](crate::Multiplexer::close_sink), which has an
+/// example.
 ///
 /// # Panics
 ///
-/// When polled again after it was ready.
+/// If it is polled again after it has completed.
 #[must_use = "futures do nothing unless awaited"]
 pub struct CloseSink<'a, St, Si, T> {
     close: Close<'a, St, Si, T>,
 }
 
-/// A stream that is being closed; from [`Multiplexer::close_stream`](crate::Multiplexer::close_stream).
+/// A future that closes a pair. Returned by [`Multiplexer::close_stream`](crate::Multiplexer::close_stream), which has an
+/// example.
 ///
 /// # Panics
 ///
-/// When polled again after it was ready.
+/// If it is polled again after it has completed.
 #[must_use = "futures do nothing unless awaited"]
 pub struct CloseStream<'a, St, Si, T> {
     close: Close<'a, St, Si, T>,

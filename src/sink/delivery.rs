@@ -3,6 +3,7 @@
 use crate::error::SendError;
 use crate::id::StreamId;
 use crate::registry::Registry;
+use crate::sink::flush_set::Notes;
 use crate::sink::slot::{Phase, SinkSlot, Truth};
 use crate::unwind::on_panic;
 use crate::wait_list::Waiter;
@@ -152,18 +153,27 @@ pub(crate) fn poll_flush<Si: Sink<T> + Unpin, T>(
     if !truth.unflushed {
         return Poll::Ready(Ok(()));
     }
-    let flushed = ready!(Pin::new(sink).poll_flush(cx));
-    truth.unflushed = false;
-    Poll::Ready(flushed.map_err(|error| fail(truth, error)))
+    match Pin::new(sink).poll_flush(cx) {
+        Poll::Ready(flushed) => {
+            truth.unflushed = false;
+            Poll::Ready(flushed.map_err(|error| fail(truth, error)))
+        }
+        Poll::Pending => {
+            truth.flush_waits = true;
+            Poll::Pending
+        }
+    }
 }
 
-/// Flushes a sink, or waits for it.
+/// Flushes a sink in its turn, or waits for it.
+#[inline]
 pub(crate) fn flush<Si: Sink<T> + Unpin, T>(
     slot: &SinkSlot<Si>,
+    notes: &Notes,
     cx: &mut Context<'_>,
     waiter: &mut Waiter,
 ) -> Poll<Result<(), Si::Error>> {
-    slot.poll_with(Some((cx, waiter)), |truth, sink| match sink {
+    slot.poll_noting(notes, Some((cx, waiter)), |truth, sink| match sink {
         Some((sink, cx)) => poll_flush(truth, sink, cx),
         // Its place among those to be flushed is over.
         None => Poll::Ready(Ok(())),
@@ -173,11 +183,12 @@ pub(crate) fn flush<Si: Sink<T> + Unpin, T>(
 /// [`flush`] for those who do not know `T`: a [`How`](crate::sink::flush_set::How).
 pub(crate) fn flush_unnamed<Si: Sink<T> + Unpin, T>(
     slot: &SinkSlot<Si>,
+    notes: &Notes,
     cx: &mut Context<'_>,
     waiter: &mut Waiter,
     failed: &mut Option<StreamId>,
 ) {
-    if let Poll::Ready(Err(error)) = flush::<Si, T>(slot, cx, waiter) {
+    if let Poll::Ready(Err(error)) = flush::<Si, T>(slot, notes, cx, waiter) {
         *failed = Some(slot.id());
         drop(error);
     }

@@ -6,14 +6,14 @@
 //!
 //! **Each unflushed sink is here once.** The sink's own slot knows its place here. The place is given and taken under
 //! the *sink's* lock, in one step with what it depends on: that something is unflushed, and that somebody drives this
-//! set. Lock order: a sink's, then this one.
+//! set. Lock order: a sink's, then this one, then the list's in which the sink's senders wait.
 //!
 //! A place that is taken away while its entry is out is marked, and the entry finds that when it is put back:
 //!
 //! | place | taken out | put back | taken away |
 //! |---|---|---|---|
 //! | `Here` | `Away` | - | vacant |
-//! | `Away` | stays; notes that it was woken | `Here`, ready if it was woken | `Leaving` |
+//! | `Away` | stays; notes that it was woken | `Here`, ready if it was woken; vacant if that poll found it flushed | `Leaving` |
 //! | `Leaving` | stays | vacant | - |
 
 use crate::engine::patience::Patience;
@@ -22,6 +22,7 @@ use crate::id::StreamId;
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 use crate::wait_list::crowd::Crowd;
 use crate::wait_list::{WaitList, Waiter};
+use std::cell::Cell;
 use std::mem;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
@@ -30,6 +31,7 @@ use std::task::{Context, Waker};
 pub(crate) struct FlushSet<S> {
     /// How many drive it. Changed under the lock only.
     drivers: AtomicUsize,
+    has_ended: AtomicUsize,
     /// Those who drive it and have nothing to do.
     tasks: Arc<WaitList>,
     places: Mutex<Rotation<Place<S>>>,
@@ -38,7 +40,19 @@ pub(crate) struct FlushSet<S> {
 }
 
 /// Flushes a sink, and waits for it if that is pending. If the sink fails, that is noted before the error is dropped.
-pub(crate) type How<S> = fn(&S, &mut Context<'_>, &mut Waiter, &mut Option<StreamId>);
+pub(crate) type How<S> = fn(&S, &Notes, &mut Context<'_>, &mut Waiter, &mut Option<StreamId>);
+
+/// What whoever polls a sink says of its place here, and is told.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    /// The epoch of the senders' list before this poll, if it was read. If a flush waits then its place need have no
+    /// turn: it waits for the wake that comes after this epoch.
+    pub(crate) epoch: Cell<Option<usize>>,
+    /// The key of the entry that was taken out for this poll.
+    pub(crate) entry: Option<usize>,
+    /// The place of that entry is over.
+    pub(crate) is_over: Cell<bool>,
+}
 
 enum Place<S> {
     Here(Entry<S>),
@@ -60,6 +74,17 @@ pub(crate) struct Entry<S> {
     pub(crate) waker: Waker,
 }
 
+/// How the poll of an entry ended that was taken out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Polled {
+    /// It waits, or its place was taken away.
+    Done,
+    /// Its place is over, and nobody else knows it.
+    Over,
+    /// It did not come to an end: it is to have a turn.
+    Again,
+}
+
 /// Whose turn it is.
 pub(crate) enum Turn<S> {
     Poll(usize, Entry<S>),
@@ -74,7 +99,8 @@ impl<S> FlushSet<S> {
     pub(crate) fn new() -> Self {
         let places = Rotation::with_capacity(0);
         let tasks = Arc::clone(places.tasks());
-        Self { drivers: AtomicUsize::new(0), tasks, places: Mutex::new(places), how: OnceLock::new() }
+        let [drivers, has_ended] = [(); 2].map(|()| AtomicUsize::new(0));
+        Self { drivers, has_ended, tasks, places: Mutex::new(places), how: OnceLock::new() }
     }
 
     /// How a sink is flushed, if somebody has said.
@@ -84,22 +110,19 @@ impl<S> FlushSet<S> {
     }
 
     /// Says how a sink is flushed, which who sends to it knows. The sinks are all of one type, and every flush flushes
-    /// what is unflushed, whoever sent it: so it is said once for all of them.
+    /// what is unflushed, whoever sent it: so it is said once for all of them. If this is true the caller owes the
+    /// drivers a [`wake`](Self::wake).
     ///
     /// Cost: once, a walk through the places under the lock.
     #[cold]
-    pub(crate) fn learn(&self, how: How<S>) {
+    pub(crate) fn learn(&self, how: How<S>) -> bool {
         if self.how.set(how).is_err() {
-            return;
+            return false;
         }
         let mut places = self.places.lock();
         // Who drove it without knowing had to pass over these.
         (0..places.end()).for_each(|key| places.set_ready(key));
-        let wake = places.unpark();
-        drop(places);
-        if wake {
-            self.wake();
-        }
+        places.unpark()
     }
 
     /// Whether somebody drives it. To be asked under the lock of a sink; see [`attach`](Self::attach).
@@ -109,17 +132,28 @@ impl<S> FlushSet<S> {
         self.drivers.load(Ordering::Relaxed) != 0
     }
 
-    /// Gives a sink a place, and a turn. `None` if nobody drives the set. If the second is true the caller owes the
-    /// drivers a [`wake`](Self::wake).
+    /// Gives a sink a place, and a turn unless it `waits` there for the sink. `None` if nobody drives the set. If the
+    /// second is true the caller owes the drivers a [`wake`](Self::wake).
     ///
     /// Cost: one lock pair. Allocates only when more sinks are here than ever before.
-    pub(crate) fn insert(&self, sink: Arc<S>) -> Option<(usize, bool)> {
+    pub(crate) fn insert(
+        &self,
+        sink: Arc<S>,
+        waits: impl FnOnce(&mut Waiter, &Waker) -> bool,
+    ) -> Option<(usize, bool)> {
         let mut places = self.places.lock();
         if !self.is_driven() {
             drop(places);
             return None;
         }
-        let key = places.fill_with(|waker| Place::Here(Entry { sink, waiter: Waiter::default(), waker }));
+        let (mut waiter, mut is_waiting) = (Waiter::default(), false);
+        let key = places.fill_with(|waker| {
+            is_waiting = waits(&mut waiter, &waker);
+            Place::Here(Entry { sink, waiter, waker })
+        });
+        if is_waiting {
+            return Some((key, false));
+        }
         places.set_ready(key);
         let wake = places.unpark();
         Some((key, wake))
@@ -129,7 +163,10 @@ impl<S> FlushSet<S> {
     pub(crate) fn remove(&self, key: usize) -> Option<Entry<S>> {
         let mut places = self.places.lock();
         match &mut places.slots_mut()[key] {
-            Place::Here(_) => vacate(&mut places, key),
+            Place::Here(_) => places.vacate(key, |place| match place {
+                Place::Here(entry) => split(entry),
+                Place::Away { .. } | Place::Leaving => unreachable!("it is here"),
+            }),
             place => {
                 *place = Place::Leaving;
                 None
@@ -140,6 +177,19 @@ impl<S> FlushSet<S> {
     /// Wakes those who drive it.
     pub(crate) fn wake(&self) {
         self.tasks.wake_all();
+    }
+
+    /// No sink will ever come: wakes those who drive it, for they end.
+    pub(crate) fn end(&self) {
+        // Ordering: see `has_ended`.
+        self.has_ended.store(1, Ordering::Relaxed);
+        self.wake();
+    }
+
+    /// Whether no sink will ever come. Look after the epoch was read: if it was not so then, the wake is still to come.
+    pub(crate) fn has_ended(&self) -> bool {
+        // Ordering: the epoch orders it: see `WaitList::epoch`.
+        self.has_ended.load(Ordering::Relaxed) != 0
     }
 
     pub(crate) fn tasks(&self) -> &WaitList {
@@ -199,6 +249,7 @@ impl<S> FlushSet<S> {
     }
 
     /// Takes out the entry whose turn it is.
+    #[inline]
     pub(crate) fn next_turn(&self, patience: &mut Patience) -> Turn<S> {
         let mut places = self.places.lock();
         while !patience.is_exhausted() {
@@ -226,31 +277,28 @@ impl<S> FlushSet<S> {
         Turn::Yield
     }
 
-    /// Puts an entry back that was taken out; with a turn at once if it is to be polled `again`. Gives it to the caller
-    /// if its place is over. If the second is true the caller owes the drivers a [`wake`](Self::wake).
+    /// Puts an entry back that was taken out, as its poll ended. Gives it to the caller if its place is over. If the
+    /// second is true the caller owes the drivers a [`wake`](Self::wake).
+    #[inline]
     pub(crate) fn put_back(
         &self,
         key: usize,
         entry: Entry<S>,
-        again: bool,
+        polled: Polled,
         patience: &mut Patience,
     ) -> (Option<Entry<S>>, bool) {
-        let mut guard = self.places.lock();
-        let places = &mut *guard;
-        let woke_itself = places.was_woken(key);
-        let place = &mut places.slots_mut()[key];
-        let woken = match *place {
-            Place::Away { woken } => woken,
-            Place::Leaving => {
+        let mut places = self.places.lock();
+        let woken = match places.slots()[key] {
+            Place::Away { woken } if polled != Polled::Over => woken,
+            Place::Away { .. } | Place::Leaving => {
                 patience.note(false);
-                *place = Place::Here(entry);
-                return (vacate(places, key), false);
+                return (places.vacate(key, |_| split(entry)), false);
             }
             Place::Here(_) => unreachable!("the place of an entry that was taken out"),
         };
-        *place = Place::Here(entry);
-        patience.note(woken || woke_itself);
-        if !(woken || again) {
+        patience.note(woken || places.was_woken(key));
+        places.slots_mut()[key] = Place::Here(entry);
+        if !woken && polled == Polled::Done {
             return (None, false);
         }
         places.set_ready(key);
@@ -258,11 +306,8 @@ impl<S> FlushSet<S> {
     }
 }
 
-/// Vacates the place of an entry that is here.
-fn vacate<S>(places: &mut Rotation<Place<S>>, key: usize) -> Option<Entry<S>> {
-    places.vacate(key, |place| {
-        let Place::Here(mut entry) = place else { unreachable!("it is here") };
-        // The waker belongs to the place. What it may still mark there is a stale wake.
-        (mem::replace(&mut entry.waker, Waker::noop().clone()), entry)
-    })
+/// Takes the waker from an entry whose place is over. It belongs to the place; what it may still mark there is a stale
+/// wake.
+fn split<S>(mut entry: Entry<S>) -> (Waker, Entry<S>) {
+    (mem::replace(&mut entry.waker, Waker::noop().clone()), entry)
 }

@@ -4,7 +4,7 @@ use crate::engine::patience::Patience;
 use crate::id::StreamId;
 use crate::registry::Registry;
 use crate::sink::delivery::remove_if_over;
-use crate::sink::flush_set::{Entry, Turn};
+use crate::sink::flush_set::{Entry, FlushSet, Notes, Polled, Turn};
 use crate::sink::slot::{SinkSlot, leave};
 use crate::unwind::{afterwards, on_panic};
 use crate::wait_list::Waiter;
@@ -31,9 +31,9 @@ pub(crate) fn flush_next<St, Si>(
 ) -> Flushed {
     match registry.flushes().next_turn(patience) {
         Turn::Poll(key, entry) => {
-            take_turn(registry, key, entry, patience, |sink, cx, waiter| {
+            take_turn(registry, key, entry, patience, |sink, notes, cx, waiter| {
                 if let Some(how) = registry.flushes().how() {
-                    how(sink, cx, waiter, failed);
+                    how(sink, notes, cx, waiter, failed);
                 }
             });
             Flushed::Turn
@@ -44,40 +44,52 @@ pub(crate) fn flush_next<St, Si>(
 }
 
 /// Polls a sink that was taken out of its place, and puts it back.
+#[inline]
 pub(crate) fn take_turn<St, Si, R>(
     registry: &Registry<St, Si>,
     key: usize,
     entry: Entry<SinkSlot<Si>>,
     patience: &mut Patience,
-    poll: impl FnOnce(&SinkSlot<Si>, &mut Context<'_>, &mut Waiter) -> R,
+    poll: impl FnOnce(&SinkSlot<Si>, &Notes, &mut Context<'_>, &mut Waiter) -> R,
 ) -> R {
-    let mut out = Out { registry, key, entry: Some(entry), patience, again: true };
+    let notes = Notes { entry: Some(key), ..Notes::default() };
+    let flushes = registry.flushes();
+    let mut out = Out { flushes, key, entry: Some(entry), patience, notes: &notes, is_done: false };
     let Entry { sink, waiter, waker } = out.entry.as_mut().expect("put in above");
     let lost = on_panic(|| remove_if_over(registry, sink.id(), sink));
-    let polled = poll(sink, &mut Context::from_waker(waker), waiter);
+    let polled = poll(sink, &notes, &mut Context::from_waker(waker), waiter);
     lost.defuse();
-    out.again = false;
+    out.is_done = true;
     polled
 }
 
 /// An entry that was taken out. It is put back, whatever panics.
-struct Out<'a, St, Si> {
-    registry: &'a Registry<St, Si>,
+struct Out<'a, Si> {
+    flushes: &'a FlushSet<SinkSlot<Si>>,
     key: usize,
     entry: Option<Entry<SinkSlot<Si>>>,
     patience: &'a mut Patience,
-    /// Whether it is to have a turn at once: its poll did not come to an end.
-    again: bool,
+    notes: &'a Notes,
+    /// Whether its poll came to an end.
+    is_done: bool,
 }
 
-impl<St, Si> Drop for Out<'_, St, Si> {
+impl<Si> Drop for Out<'_, Si> {
+    #[inline]
     fn drop(&mut self) {
         let Some(entry) = self.entry.take() else { return };
-        let flushes = self.registry.flushes();
-        let (over, wake) = flushes.put_back(self.key, entry, self.again, self.patience);
+        let polled = match self.is_done {
+            _ if self.notes.is_over.get() => Polled::Over,
+            true => Polled::Done,
+            false => Polled::Again,
+        };
+        let (over, wake) = self.flushes.put_back(self.key, entry, polled, self.patience);
+        if over.is_none() && !wake {
+            return;
+        }
         let drivers_woken = afterwards(|| {
             if wake {
-                flushes.wake();
+                self.flushes.wake();
             }
         });
         drop(afterwards(|| leave(over)));

@@ -17,22 +17,24 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// Flushes the sinks of a multiplexer that have something unflushed, each when it wakes. Yields those that fail.
+/// Flushes the sinks of a multiplexer that have something unflushed, each when it wakes. Yields the sinks that fail.
 ///
-/// Made by [`Multiplexer::flusher`](crate::Multiplexer::flusher). What [`try_send`](crate::Multiplexer::try_send) could
-/// not flush at once lies in the sink's own buffer, and so does what a send or a sender left there that was dropped. As
-/// long as there is a flusher, and it is polled, all that is passed on when the peer takes it, without another send. So
-/// spawn it, or poll it beside the receivers, and keep it: making one looks at every sink once.
+/// Created by [`Multiplexer::flusher`](crate::Multiplexer::flusher). A program that polls a
+/// [`ChannelSelect`](crate::ChannelSelect) needs none: the select does the same.
 ///
-/// It yields `(StreamId, Si::Error)` for a sink that fails in its poll. Nobody else is told of that error, nothing more
+/// What [`try_send`](crate::Multiplexer::try_send) could not flush lies in the sink's own buffer, and so does what a dropped
+/// send or sender left there. As long as a flusher is polled, these sinks are flushed when their peers take it, without
+/// another send. Spawn the flusher, or poll it beside the receivers, and keep it: creating one looks at every sink once.
+///
+/// It yields `(StreamId, Si::Error)` for a sink that fails in its poll. That error is not reported elsewhere. Nothing more
 /// is sent to the sink, and the pair stays until it is removed.
 ///
-/// It ends when the multiplexer is [closed](crate::Multiplexer::close) (or its handles are gone) and the last pair has
-/// left: nothing can be sent then. When a pair leaves, what is still unflushed goes with its sink. To have that passed
-/// on first close the stream by [`close_stream`](crate::Multiplexer::close_stream); for peers that shut down their
-/// writing side and read on, keep the pair by [`half_close`](crate::ChannelOptions::half_close).
+/// It ends when the multiplexer is [closed](crate::Multiplexer::close), or its handles are dropped, and the last pair has
+/// left. When a pair leaves, what is still unflushed is dropped with its sink. To flush it first, close the stream by
+/// [`close_stream`](crate::Multiplexer::close_stream). For peers that shut down their writing side and read on, keep the
+/// pair by [`half_close`](crate::ChannelOptions::half_close).
 ///
-/// There may be several; each failure goes to one of them.
+/// There may be several flushers; each failure goes to one of them.
 ///
 /// ```
 /// use futures::{StreamExt, channel::mpsc, executor::block_on, sink::SinkExt, stream};
@@ -60,9 +62,11 @@ use std::task::{Context, Poll};
 ///
 /// # Cost
 ///
-/// A sink that was woken: four lock pairs and its own poll; it does not matter how many others wait. Nothing is
-/// allocated per item or wake. Memory: a place of some 60 bytes and a waker for each sink that has something unflushed
-/// at one time. Without a flusher nothing of this is kept.
+/// A sink that was woken: five lock pairs, one atomic read-modify-write, and its own poll; it does not matter how many
+/// others wait. Going to sleep and being woken: three lock pairs and two read-modify-writes. A sink that a send left
+/// unflushed in vain does not wake the flusher's task, but waits for its own wake. Nothing is allocated per item or
+/// wake. Memory: a place of some 60 bytes and a waker for each sink that has something unflushed at one time. Without a
+/// flusher nothing of this is kept.
 ///
 /// # Yielding
 ///
@@ -71,12 +75,12 @@ use std::task::{Context, Poll};
 ///
 /// # Panics
 ///
-/// When a sink's poll panics, the panic reaches the caller. The pair is removed; everything else goes on.
+/// A panic in a sink's poll reaches the caller. The pair is removed; everything else goes on.
 ///
 /// # Cancel safety
 ///
-/// `next()` loses nothing when it is dropped. When the last flusher is dropped, what is unflushed stays where it is, and
-/// is found by the next flusher.
+/// Dropping a `next()` loses nothing. When the last flusher is dropped, what is unflushed stays in the sinks, and the next
+/// flusher finds it.
 pub struct Flusher<St, Si, T> {
     registry: Arc<Registry<St, Si>>,
     waiter: Waiter,
@@ -103,13 +107,14 @@ impl<St, Si: Sink<T> + Unpin, T> Stream for Flusher<St, Si, T> {
         if this.terminated {
             return Poll::Ready(None);
         }
-        if this.registry.flushes().how().is_none() {
-            // There may be such beside it who do not know.
-            this.registry.flushes().learn(flush_unnamed::<Si, T>);
+        let flushes = this.registry.flushes();
+        // There may be such beside it who do not know.
+        if flushes.how().is_none() && flushes.learn(flush_unnamed::<Si, T>) {
+            flushes.wake();
         }
         let mut patience = Patience::default();
         loop {
-            match this.registry.flushes().next_turn(&mut patience) {
+            match flushes.next_turn(&mut patience) {
                 Turn::Poll(key, entry) => {
                     let id = entry.sink.id();
                     let flushed = take_turn(&this.registry, key, entry, &mut patience, flush::<Si, T>);
@@ -118,12 +123,11 @@ impl<St, Si: Sink<T> + Unpin, T> Stream for Flusher<St, Si, T> {
                     }
                 }
                 Turn::Idle(epoch) => {
-                    // Looked at after the epoch: whoever makes it so wakes us.
-                    if this.registry.is_over() {
+                    if flushes.has_ended() {
                         this.terminated = true;
                         return Poll::Ready(None);
                     }
-                    if this.registry.flushes().tasks().wait(&mut this.waiter, epoch, cx.waker().clone()) {
+                    if flushes.tasks().wait(&mut this.waiter, epoch, cx.waker().clone()) {
                         return Poll::Pending;
                     }
                 }

@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
-/// A [`Sink`] for one stream. Returned by [`Multiplexer::sender`](crate::Multiplexer::sender).
+/// A `Sink` for one stream. Returned by [`Multiplexer::sender`](crate::Multiplexer::sender).
 ///
 /// One stream may have several senders. A sender does not keep the stream or the multiplexer alive: once the pair is
 /// gone, it fails with [`SendError::UnknownStream`].
@@ -103,6 +103,18 @@ impl<St, Si, T> StreamSender<St, Si, T> {
     }
 
     /// Returns the stream that it sends to.
+    ///
+    /// ```
+    /// # use futures::{channel::mpsc, stream};
+    /// # use stream_multiplexer::Multiplexer;
+    /// # let multiplexer = Multiplexer::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let (sink, _peer) = mpsc::channel(8);
+    /// # let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// let sender = multiplexer.sender::<u8>(id)?;
+    /// assert_eq!(sender.stream_id(), id);
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     #[must_use]
     pub fn stream_id(&self) -> StreamId {
         self.id
@@ -110,6 +122,20 @@ impl<St, Si, T> StreamSender<St, Si, T> {
 
     /// Whether nothing more can be sent: this sender was closed, or the stream's sink is closing, is closed, has failed, or
     /// is gone.
+    ///
+    /// ```
+    /// # use futures::{channel::mpsc, stream};
+    /// # use stream_multiplexer::Multiplexer;
+    /// # let multiplexer = Multiplexer::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let (sink, _peer) = mpsc::channel(8);
+    /// # let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// let sender = multiplexer.sender::<u8>(id)?;
+    /// assert!(!sender.is_closed());
+    /// multiplexer.remove_stream(id);
+    /// assert!(sender.is_closed());
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.closed || self.sink.upgrade().is_none_or(|sink| sink.phase() != Phase::Open)
@@ -144,6 +170,18 @@ impl<St, Si, T> StreamSender<St, Si, T> {
 
     /// Takes back the item that this sender keeps, if any: one that the sink was not ready for because another sender had
     /// come between, or one that the sink cannot take any more, as an error has reported.
+    ///
+    /// ```
+    /// # use futures::{channel::mpsc, stream};
+    /// # use stream_multiplexer::Multiplexer;
+    /// # let multiplexer = Multiplexer::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let (sink, _peer) = mpsc::channel(8);
+    /// # let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// let mut sender = multiplexer.sender::<u8>(id)?;
+    /// assert_eq!(sender.take_item(), None);
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     pub fn take_item(&mut self) -> Option<T> {
         self.item.take().or_else(|| self.refused.take())
     }

@@ -39,17 +39,53 @@ impl<E> Sent<E> {
     }
 
     /// Whether every sink has the item and was flushed.
+    ///
+    /// ```
+    /// # use futures::{channel::mpsc, executor::block_on, stream};
+    /// # use stream_multiplexer::Multiplexer;
+    /// # let multiplexer = Multiplexer::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let (sink, _peer) = mpsc::channel(8);
+    /// # let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// let sent = block_on(multiplexer.send([id], 5));
+    /// assert!(sent.is_ok());
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     #[must_use]
     pub fn is_ok(&self) -> bool {
         self.failures().next().is_none()
     }
 
     /// Returns the errors: for streams that did not get the item, or whose sinks were not flushed.
+    ///
+    /// ```
+    /// # use futures::{channel::mpsc, executor::block_on, stream};
+    /// # use stream_multiplexer::Multiplexer;
+    /// # let multiplexer = Multiplexer::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let (sink, _peer) = mpsc::channel(8);
+    /// # let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// let sent = block_on(multiplexer.send([id], 5));
+    /// assert_eq!(sent.failures().count(), 0);
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     pub fn failures(&self) -> impl Iterator<Item = &SendError<E>> {
         self.iter().filter_map(|result| result.as_ref().err())
     }
 
     /// Returns `Ok` if every sink has the item and was flushed.
+    ///
+    /// ```
+    /// # use futures::{channel::mpsc, executor::block_on, stream};
+    /// # use stream_multiplexer::Multiplexer;
+    /// # let multiplexer = Multiplexer::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let (sink, _peer) = mpsc::channel(8);
+    /// # let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// let sent = block_on(multiplexer.send([id], 5));
+    /// assert!(sent.into_result().is_ok());
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -59,28 +95,88 @@ impl<E> Sent<E> {
     }
 
     /// Returns an iterator over the results, in the order of the ids.
+    ///
+    /// ```
+    /// # use futures::{channel::mpsc, executor::block_on, stream};
+    /// # use stream_multiplexer::Multiplexer;
+    /// # let multiplexer = Multiplexer::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let (sink, _peer) = mpsc::channel(8);
+    /// # let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// let sent = block_on(multiplexer.send([id], 5));
+    /// assert_eq!(sent.iter().filter(|result| result.is_ok()).count(), 1);
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     pub fn iter(&self) -> slice::Iter<'_, Result<StreamId, SendError<E>>> {
         self.results.iter()
     }
 
     /// How many results there are: one for each id.
+    ///
+    /// ```
+    /// # use futures::{channel::mpsc, executor::block_on, stream};
+    /// # use stream_multiplexer::Multiplexer;
+    /// # let multiplexer = Multiplexer::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let (sink, _peer) = mpsc::channel(8);
+    /// # let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// let sent = block_on(multiplexer.send([id], 5));
+    /// assert_eq!(sent.len(), 1);
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.results.len()
     }
 
     /// Whether there were no ids.
+    ///
+    /// ```
+    /// # use futures::{channel::mpsc, executor::block_on, stream};
+    /// # use stream_multiplexer::Multiplexer;
+    /// # let multiplexer = Multiplexer::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let (sink, _peer) = mpsc::channel(8);
+    /// # let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// let sent = block_on(multiplexer.send([id], 5));
+    /// assert!(!sent.is_empty());
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.results.is_empty()
     }
 
     /// Each result, in the order of the ids.
+    ///
+    /// ```
+    /// # use futures::{channel::mpsc, executor::block_on, stream};
+    /// # use stream_multiplexer::Multiplexer;
+    /// # let multiplexer = Multiplexer::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let (sink, _peer) = mpsc::channel(8);
+    /// # let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// let sent = block_on(multiplexer.send([id], 5));
+    /// assert_eq!(sent.as_slice(), [Ok(id)]);
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     pub fn as_slice(&self) -> &[Result<StreamId, SendError<E>>] {
         &self.results
     }
 
     /// Returns the results, in the order of the ids.
+    ///
+    /// ```
+    /// # use futures::{channel::mpsc, executor::block_on, stream};
+    /// # use stream_multiplexer::Multiplexer;
+    /// # let multiplexer = Multiplexer::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let (sink, _peer) = mpsc::channel(8);
+    /// # let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// let sent = block_on(multiplexer.send([id], 5));
+    /// assert_eq!(sent.into_vec(), [Ok(id)]);
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     #[must_use]
     pub fn into_vec(self) -> Vec<Result<StreamId, SendError<E>>> {
         self.results

@@ -21,11 +21,12 @@ use std::task::{Context, Poll, ready};
 /// [`SendMany`](crate::SendMany).
 const AT_ONCE: usize = 64;
 
-/// All sinks of a multiplexer, being flushed and closed; from [`Multiplexer::shutdown`](crate::Multiplexer::shutdown).
+/// A future that flushes and closes all sinks of a multiplexer. Returned by
+/// [`Multiplexer::shutdown`](crate::Multiplexer::shutdown), which has an example.
 ///
 /// # Panics
 ///
-/// When polled again after it was ready.
+/// If it is polled again after it has completed.
 #[must_use = "futures do nothing unless awaited"]
 pub struct Shutdown<'a, St, Si: Sink<T>, T> {
     registry: &'a Registry<St, Si>,
@@ -107,6 +108,25 @@ impl<'a, St, Si: Sink<T>, T> Shutdown<'a, St, Si, T> {
     /// slow peers. A pair that was removed meanwhile may still be among them.
     ///
     /// Cost: goes through the pairs that it has not begun to close, and allocates sixteen bytes for each.
+    ///
+    /// ```
+    /// use futures::{FutureExt, channel::mpsc, sink::SinkExt, stream};
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::new();
+    /// multiplexer.add_channel(1)?;
+    /// // A peer that does not read.
+    /// let (sink, _peer) = mpsc::channel(0);
+    /// let id = multiplexer.add_stream_pair(sink.buffer(8), stream::pending::<()>(), 1)?;
+    /// (0..3).for_each(|item| multiplexer.try_send(id, item).unwrap());
+    ///
+    /// // With a timer: `if timeout(SECOND, &mut shutdown).await.is_err() {`
+    /// let mut shutdown = multiplexer.shutdown::<i32>();
+    /// if (&mut shutdown).now_or_never().is_none() {
+    ///     assert_eq!(shutdown.pending().collect::<Vec<_>>(), [id]);
+    /// }
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     pub fn pending(&self) -> impl Iterator<Item = StreamId> + '_ {
         let mut untried = Vec::new();
         let mut sinks = [const { None }; LOOKUP];
@@ -119,6 +139,20 @@ impl<'a, St, Si: Sink<T>, T> Shutdown<'a, St, Si, T> {
     }
 
     /// Returns how many sinks are closed by now.
+    ///
+    /// ```
+    /// use futures::{FutureExt, channel::mpsc, stream};
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::new();
+    /// multiplexer.add_channel(1)?;
+    /// let (sink, _peer) = mpsc::channel::<u8>(8);
+    /// multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// let mut shutdown = multiplexer.shutdown::<u8>();
+    /// assert!((&mut shutdown).now_or_never().is_some());
+    /// assert_eq!(shutdown.closed(), 1);
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
     #[must_use]
     pub fn closed(&self) -> usize {
         self.closed

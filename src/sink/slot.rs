@@ -13,18 +13,30 @@
 //! note wakes them: them alone, for the others know already that the sink is not ready. (If each return woke
 //! them all, senders on several threads would keep each other awake.)
 //!
+//! # Why not one waker for stream and sink
+//!
+//! A transport that keeps one waker for both halves would lose no wakes then. But such a waker would have to wake both:
+//! each time the peer says something, one more lock pair for the senders, and each time it takes something a poll of the
+//! stream in vain. And the stream's waker is another one in each channel, while senders wait at the sink wherever its
+//! stream is.
+//!
 //! # What is unflushed
 //!
 //! The slot knows whether something was handed over since the last complete flush: see [`Truth`]. So whoever flushes
 //! knows what there is to flush, whoever sent it. What a poll leaves unflushed goes to the [`FlushSet`], if somebody
 //! drives that; and it leaves the set in the same step in which a flush is complete, or the pair is gone.
+//!
+//! Its place there need have no turn before the sink wakes, if a flush was in vain since the epoch was read: then the
+//! place's waker goes to the `WaitList` at once, in the step that gives the place. If the list refuses, the sink woke
+//! meanwhile, and the place has a turn.
 
 use crate::id::StreamId;
-use crate::sink::flush_set::{Entry, FlushSet, How};
+use crate::sink::flush_set::{Entry, FlushSet, How, Notes};
 use crate::sync::{Mutex, MutexGuard};
 use crate::unwind::afterwards;
 use crate::wait_list::crowd::Crowd;
 use crate::wait_list::{WaitList, Waiter};
+use std::mem;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -48,15 +60,24 @@ struct State<Si> {
     asked: u64,
     /// Whether there are such as missed it. None while the sink is here.
     missed: bool,
+    /// The pair is not there any more. Then it has no place: whoever has a send or a close in flight drives that himself.
+    has_left: bool,
     /// Its place in the set of those to be flushed. Given and taken under this lock.
     place: Option<u32>,
 }
 
 impl<Si> State<Si> {
+    /// Whether what is unflushed is the multiplexer's business.
+    fn is_driven(&self) -> bool {
+        !self.has_left && matches!(self.phase, Phase::Open | Phase::Closing)
+    }
+
+    /// Field by field, for a processor stalls where a whole is read of which the parts were written just before.
     #[inline]
     fn truth(&self) -> Truth<Si> {
         let Self { phase, unflushed, asked, .. } = *self;
-        Truth { phase, unflushed, is_flushed_next: false, asked, how: None }
+        let has_place = self.place.is_some();
+        Truth { phase, unflushed, is_flushed_next: false, flush_waits: false, has_place, asked, how: None }
     }
 }
 
@@ -67,6 +88,10 @@ pub(crate) struct Truth<Si> {
     pub(crate) unflushed: bool,
     /// Whoever polls it now is the one to flush it, and has said so: it need not go to the set.
     pub(crate) is_flushed_next: bool,
+    /// In this poll a flush was tried, and is not complete.
+    pub(crate) flush_waits: bool,
+    /// It has a place in the set, as this poll began.
+    pub(crate) has_place: bool,
     /// Changes whenever it is asked whether it is ready, and whenever it is given something. So who was told that it is
     /// ready, and finds the same number, knows that nobody came between.
     pub(crate) asked: u64,
@@ -105,12 +130,6 @@ impl Phase {
     fn is_last(self) -> bool {
         matches!(self, Self::Closed | Self::Gone)
     }
-
-    /// Whether what is unflushed is still the multiplexer's business. Not when the pair is gone: whoever has a send in
-    /// flight then drives that himself.
-    fn is_driven(self) -> bool {
-        matches!(self, Self::Open | Self::Closing)
-    }
 }
 
 /// Those who wait for the sink.
@@ -127,15 +146,6 @@ impl Wake for Senders {
     }
 }
 
-/// What came of trying to take the sink.
-enum Taken<'a, Si> {
-    Sink(SinkTurn<'a, Si>),
-    /// It is being polled by someone else.
-    Busy,
-    /// It is not there any more, or has failed.
-    Gone(Truth<Si>),
-}
-
 /// Polling it.
 impl<Si> SinkSlot<Si> {
     pub(crate) fn new(id: StreamId, sink: Si, flushes: Arc<FlushSet<Self>>) -> Arc<Self> {
@@ -147,6 +157,7 @@ impl<Si> SinkSlot<Si> {
             unflushed: false,
             asked: 0,
             missed: false,
+            has_left: false,
             place: None,
         };
         let state = Mutex::new(state);
@@ -156,20 +167,6 @@ impl<Si> SinkSlot<Si> {
     /// Whose sink it is.
     pub(crate) fn id(&self) -> StreamId {
         self.id
-    }
-
-    /// Takes the sink for one poll.
-    #[inline]
-    fn take(&self) -> Taken<'_, Si> {
-        let mut state = self.state.lock();
-        let truth = state.truth();
-        if truth.phase >= Phase::Failed {
-            return Taken::Gone(truth);
-        }
-        match state.sink.take() {
-            Some(sink) => Taken::Sink(SinkTurn { slot: self, truth, sink: Some(sink) }),
-            None => Taken::Busy,
-        }
     }
 
     /// Leaves a waker for when the sink is back. If it is back already the task looks again.
@@ -196,16 +193,29 @@ impl<Si> SinkSlot<Si> {
     /// it was.
     ///
     /// Cost: two lock pairs and what `poll` does; one more and a waker's clone to wait. If something was left
-    /// unflushed, and if it is not any more, one more.
+    /// unflushed, and if it is not any more, two more.
     #[inline]
     pub(crate) fn poll_with<R>(
         &self,
         waiting: Option<(&mut Context<'_>, &mut Waiter)>,
         poll: impl FnOnce(&mut Truth<Si>, Option<(&mut Si, &mut Context<'_>)>) -> Poll<R>,
     ) -> Poll<R> {
+        self.poll_noting(&Notes::default(), waiting, poll)
+    }
+
+    /// [`poll_with`](Self::poll_with), with notes.
+    // Always: the flush in a turn has two callers, of which one is hot.
+    #[inline(always)]
+    pub(crate) fn poll_noting<R>(
+        &self,
+        notes: &Notes,
+        waiting: Option<(&mut Context<'_>, &mut Waiter)>,
+        poll: impl FnOnce(&mut Truth<Si>, Option<(&mut Si, &mut Context<'_>)>) -> Poll<R>,
+    ) -> Poll<R> {
         // The list is in memory of its own: who does not wait need not fetch it.
         let epoch = waiting.as_ref().map(|_| self.senders.0.epoch());
-        let Some(polled) = self.try_with(poll) else {
+        notes.epoch.set(epoch);
+        let Some(polled) = self.try_noting(notes, poll) else {
             if let Some((cx, waiter)) = waiting {
                 self.miss(waiter, cx.waker().clone());
             }
@@ -227,20 +237,24 @@ impl<Si> SinkSlot<Si> {
     /// Polls the sink with `poll`, as [`poll_with`](Self::poll_with), and waits for nothing. `None` if it is being
     /// polled.
     #[inline]
-    pub(crate) fn try_with<R>(
+    pub(crate) fn try_noting<R>(
         &self,
+        notes: &Notes,
         poll: impl FnOnce(&mut Truth<Si>, Option<(&mut Si, &mut Context<'_>)>) -> R,
     ) -> Option<R> {
-        match self.take() {
-            Taken::Sink(mut turn) => {
-                let sink = turn.sink.as_mut().expect("taken just now");
-                let polled = poll(&mut turn.truth, Some((sink, &mut Context::from_waker(&self.waker))));
-                turn.finish();
-                Some(polled)
-            }
-            Taken::Gone(mut truth) => Some(poll(&mut truth, None)),
-            Taken::Busy => None,
+        let mut state = self.state.lock();
+        if state.phase >= Phase::Failed {
+            let mut truth = state.truth();
+            drop(state);
+            return Some(poll(&mut truth, None));
         }
+        // It stays in one place until it is put back.
+        let mut turn = SinkTurn { slot: self, truth: state.truth(), sink: state.sink.take(), notes };
+        drop(state);
+        let sink = turn.sink.as_mut()?;
+        let polled = poll(&mut turn.truth, Some((sink, &mut Context::from_waker(&self.waker))));
+        turn.finish();
+        Some(polled)
     }
 
     /// Runs `f` with the sink, taken out as for a poll, also if it has failed. Whoever waits for it looks again, for `f`
@@ -251,7 +265,8 @@ impl<Si> SinkSlot<Si> {
         let truth = state.truth();
         let sink = state.sink.take()?;
         drop(state);
-        let mut turn = SinkTurn { slot: self, truth, sink: Some(sink) };
+        let notes = &Notes::default();
+        let mut turn = SinkTurn { slot: self, truth, sink: Some(sink), notes };
         let result = f(turn.sink.as_mut().expect("taken just now"));
         turn.truth.asked += 1;
         turn.truth.unflushed = turn.truth.phase < Phase::Failed;
@@ -259,6 +274,11 @@ impl<Si> SinkSlot<Si> {
         turn.finish();
         drop(others_woken);
         Some(result)
+    }
+
+    /// For notes, if a place in the set would wait from now on.
+    pub(crate) fn epoch_for_place(&self) -> Option<usize> {
+        self.flushes.is_driven().then(|| self.senders.0.epoch())
     }
 
     /// Waits until the slot is in another phase than `Open`.
@@ -304,12 +324,13 @@ impl<Si> SinkSlot<Si> {
     pub(crate) fn advance(&self, phase: Phase) -> Option<Si> {
         let mut state = self.state.lock();
         state.phase.advance(phase);
+        state.has_left |= matches!(phase, Phase::Ending | Phase::Gone);
         let (sink, missed) = if state.phase.is_last() {
-            (state.sink.take(), std::mem::take(&mut state.missed))
+            (state.sink.take(), mem::take(&mut state.missed))
         } else {
             (None, false)
         };
-        let entry = if state.phase.is_driven() { None } else { self.take_place(&mut state) };
+        let entry = if state.is_driven() { None } else { self.take_place(&mut state) };
         drop(state);
         let entry_left = afterwards(|| leave(entry));
         let back = afterwards(|| {
@@ -345,7 +366,7 @@ impl<Si> SinkSlot<Si> {
         let state = self.state.lock();
         // If it is being polled, whoever does so sees to that.
         if state.sink.is_some() && state.unflushed {
-            self.give_place(state);
+            self.give_place(state, None);
         }
     }
 
@@ -357,13 +378,18 @@ impl<Si> SinkSlot<Si> {
         leave(entry);
     }
 
-    /// Gives it a place among those to be flushed, if it has none, and unlocks it.
+    /// Gives it a place among those to be flushed, if it has none, and unlocks it. The place waits for the sink if a
+    /// flush has waited since that epoch; else it has a turn.
     #[cold]
-    fn give_place(&self, mut state: MutexGuard<'_, State<Si>>) {
-        let wants = state.place.is_none() && state.phase.is_driven() && self.flushes.is_driven();
+    fn give_place(&self, mut state: MutexGuard<'_, State<Si>>, epoch: Option<usize>) {
+        let wants = state.place.is_none() && state.is_driven() && self.flushes.is_driven();
         let Some(this) = wants.then(|| self.this.upgrade()).flatten() else { return };
         let mut wake = false;
-        if let Some((key, drivers_wait)) = self.flushes.insert(this) {
+        // The list's lock is the last in the order: nobody takes another one under it.
+        let waits = |waiter: &mut Waiter, waker: &Waker| {
+            epoch.is_some_and(|epoch| self.senders.0.wait(waiter, epoch, waker.clone()))
+        };
+        if let Some((key, drivers_wait)) = self.flushes.insert(this, waits) {
             state.place = Some(u32::try_from(key).expect("there are not that many pairs"));
             wake = drivers_wait;
         }
@@ -392,48 +418,76 @@ struct SinkTurn<'a, Si> {
     slot: &'a SinkSlot<Si>,
     truth: Truth<Si>,
     sink: Option<Si>,
+    notes: &'a Notes,
 }
 
 impl<Si> SinkTurn<'_, Si> {
     /// Puts the sink back, or drops it if it is to go.
-    #[inline]
-    fn finish(mut self) {
-        let slot = self.slot;
-        let sink = self.sink.take().expect("it was not lost");
-        let Truth { phase, unflushed, is_flushed_next, asked, how } = self.truth;
-        let how = how.filter(|_| unflushed && slot.flushes.how().is_none());
-        let learnt = how.map(|how| afterwards(move || slot.flushes.learn(how)));
+    // Always, and by reference: see `try_noting`.
+    #[inline(always)]
+    fn finish(&mut self) {
+        let Self { slot, truth, sink, notes } = self;
         let mut state = slot.state.lock();
         debug_assert!(state.sink.is_none(), "it was taken out");
+        let has_place = state.place.is_some();
+        let is_as_before = state.phase == truth.phase && truth.phase < Phase::Failed && !state.missed;
+        let is_settled = if truth.unflushed {
+            (has_place || truth.is_flushed_next) && (truth.how.is_none() || slot.flushes.how().is_some())
+        } else {
+            !has_place
+        };
+        if is_as_before && is_settled {
+            state.sink = sink.take();
+            state.unflushed = truth.unflushed;
+            state.asked = truth.asked;
+        } else if let Some(sink) = sink.take() {
+            slot.finish_with(state, sink, truth, notes);
+        }
+    }
+}
+
+impl<Si> SinkSlot<Si> {
+    /// Puts a sink back, or drops it if it is to go. Something has changed since it was taken, for itself or for others.
+    #[inline(never)]
+    fn finish_with(&self, mut state: MutexGuard<'_, State<Si>>, sink: Si, truth: &Truth<Si>, notes: &Notes) {
+        let Truth { phase, unflushed, is_flushed_next, flush_waits, asked, how, .. } = *truth;
+        // Before it has a place itself: there it need not be passed over.
+        let how = how.filter(|_| unflushed && self.flushes.how().is_none());
+        let learnt = how.is_some_and(|how| self.flushes.learn(how));
+        let learnt = learnt.then(|| afterwards(|| self.flushes.wake()));
         let fails = state.phase.advance(phase) && phase == Phase::Failed;
         state.unflushed = unflushed;
         state.asked = asked;
-        let missed = std::mem::take(&mut state.missed);
+        let missed = mem::take(&mut state.missed);
         if fails || state.phase.is_last() {
-            slot.finish_last(state, sink, missed);
+            self.finish_last(state, sink, missed);
             return;
         }
         state.sink = Some(sink);
-        let told = missed.then(|| afterwards(|| slot.senders.0.wake_missed()));
+        let told = missed.then(|| afterwards(|| self.senders.0.wake_missed()));
         if unflushed && !is_flushed_next {
-            slot.give_place(state);
+            self.give_place(state, notes.epoch.get().filter(|_| flush_waits));
         } else if !unflushed && state.place.is_some() {
-            slot.flushed(state);
+            self.flushed(state, notes);
         } else {
             drop(state);
         }
         drop(told);
         drop(learnt);
     }
-}
 
-impl<Si> SinkSlot<Si> {
     /// What was unflushed is flushed.
-    #[cold]
-    fn flushed(&self, mut state: MutexGuard<'_, State<Si>>) {
-        let entry = self.take_place(&mut state);
-        drop(state);
-        leave(entry);
+    #[inline]
+    fn flushed(&self, mut state: MutexGuard<'_, State<Si>>, notes: &Notes) {
+        if state.place.map(|key| key as usize) == notes.entry {
+            // It is out, and not put back. Nobody else knows the place from here on.
+            state.place = None;
+            notes.is_over.set(true);
+        } else {
+            let entry = self.take_place(&mut state);
+            drop(state);
+            leave(entry);
+        }
     }
 
     /// The last poll: the sink has failed and stays, or is to go.

@@ -4,11 +4,12 @@ use crate::error::{MultiplexerError, TrySendError};
 use crate::id::{ChannelId, StreamId};
 use crate::registry::{LOOKUP, Registry};
 use crate::sink::delivery::{poll_flush, poll_ready, remove_if_over, start_send};
-use crate::sink::slot::{Phase, SinkSlot};
+use crate::sink::flush_set::Notes;
+use crate::sink::slot::{Phase, SinkSlot, Truth};
 use crate::unwind::{Steps, on_panic};
 use futures_sink::Sink;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 /// Whether what a sink took is flushed at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,12 +53,8 @@ pub(crate) fn to_many<St, Si: Sink<T> + Unpin, T: Clone>(
             return batch.finish();
         }
         registry.sinks(names.iter().flatten().copied(), &mut sinks);
-        for (id, sink) in names.into_iter().flatten().zip(&mut sinks) {
-            match sink.take() {
-                Some(sink) => batch.offer(&sink, &mut refused),
-                None => batch.unknown(id, &mut refused),
-            }
-        }
+        let found = names.iter().flatten().zip(&mut sinks).map(|(id, sink)| (*id, sink.take()));
+        batch.offer(found, &mut refused);
     }
 }
 
@@ -74,9 +71,8 @@ pub(crate) fn to_channel<St, Si: Sink<T> + Unpin, T: Clone>(
     let mut from = Some(0);
     while let Some(key) = from {
         from = registry.channel_sinks(&channel, key, &mut sinks);
-        for sink in sinks.iter_mut().filter_map(Option::take) {
-            batch.offer(&sink, &mut refused);
-        }
+        let found = sinks.iter_mut().filter_map(Option::take).map(|sink| (sink.id(), Some(sink)));
+        batch.offer(found, &mut refused);
     }
     Ok(batch.finish())
 }
@@ -93,20 +89,21 @@ struct Batch<'a, St, Si, T> {
 impl<St, Si: Sink<T> + Unpin, T: Clone> Batch<'_, St, Si, T> {
     fn offer(
         &mut self,
-        sink: &Arc<SinkSlot<Si>>,
+        sinks: impl Iterator<Item = (StreamId, Option<Arc<SinkSlot<Si>>>)>,
         mut refused: impl FnMut(StreamId, TrySendError<T, Si::Error>),
     ) {
         let Self { registry, item, sent, steps } = self;
-        steps.take(|| match offer(registry, sink, (*item).clone(), Flush::AtOnce) {
-            Ok(()) => *sent += 1,
-            Err(error) => refused(sink.id(), error),
+        steps.for_each(sinks, |(id, sink)| {
+            let item = (*item).clone();
+            let offered = match sink {
+                Some(sink) => offer(registry, &sink, item, Flush::AtOnce),
+                None => Err(TrySendError::Unknown(item)),
+            };
+            match offered {
+                Ok(()) => *sent += 1,
+                Err(error) => refused(id, error),
+            }
         });
-    }
-
-    #[cold]
-    fn unknown(&mut self, id: StreamId, mut refused: impl FnMut(StreamId, TrySendError<T, Si::Error>)) {
-        let item = self.item;
-        self.steps.take(|| refused(id, TrySendError::Unknown(item.clone())));
     }
 }
 
@@ -121,13 +118,14 @@ impl<St, Si, T> Batch<'_, St, Si, T> {
 #[inline]
 fn offer<St, Si: Sink<T> + Unpin, T>(
     registry: &Registry<St, Si>,
-    sink: &SinkSlot<Si>,
+    slot: &SinkSlot<Si>,
     item: T,
     flush: Flush,
 ) -> Tried<Si, T> {
     let mut item = Some(item);
-    let lost = on_panic(|| remove_if_over(registry, sink.id(), sink));
-    let tried = sink.try_with(|truth, sink| {
+    let lost = on_panic(|| remove_if_over(registry, slot.id(), slot));
+    let notes = &Notes::default();
+    let tried = slot.try_noting(notes, |truth, sink| {
         let Some((sink, cx)) = sink else { return Err(gone(&mut item, truth.phase)) };
         if truth.phase != Phase::Open {
             return Err(gone(&mut item, truth.phase));
@@ -141,8 +139,7 @@ fn offer<St, Si: Sink<T> + Unpin, T>(
         let flushed = given.and_then(|()| match flush {
             Flush::AtOnce => match poll_flush(truth, sink, cx) {
                 Poll::Ready(flushed) => flushed,
-                // It goes to those who are to be flushed.
-                Poll::Pending => Ok(()),
+                Poll::Pending => flush_once_more(slot, notes, truth, sink, cx),
             },
             Flush::Later => Ok(()),
         });
@@ -150,6 +147,30 @@ fn offer<St, Si: Sink<T> + Unpin, T>(
     });
     lost.defuse();
     tried.unwrap_or_else(|| Err(TrySendError::Busy(item.take().expect("put in above"))))
+}
+
+/// A flush was tried, and is not complete: the sink goes to those who are to be flushed, if somebody drives them. It is
+/// asked once more, after the epoch, so that it need have no turn there before it wakes: that would wake their driver,
+/// which asks it the same.
+#[cold]
+fn flush_once_more<Si: Sink<T> + Unpin, T>(
+    slot: &SinkSlot<Si>,
+    notes: &Notes,
+    truth: &mut Truth<Si>,
+    sink: &mut Si,
+    cx: &mut Context<'_>,
+) -> Result<(), Si::Error> {
+    if truth.has_place {
+        return Ok(());
+    }
+    notes.epoch.set(slot.epoch_for_place());
+    if notes.epoch.get().is_none() {
+        return Ok(());
+    }
+    match poll_flush(truth, sink, cx) {
+        Poll::Ready(flushed) => flushed,
+        Poll::Pending => Ok(()),
+    }
 }
 
 /// Why a sink that is gone, or about to go, does not take an item.

@@ -1,5 +1,5 @@
-//! A model of the receiving side: the operations, an oracle that says what must come of them, and the two
-//! that are compared with it.
+//! A model: the operations, an oracle that says what must come of them (its sending half in `sending` and `outlet`),
+//! and the two that are compared with it.
 //!
 //! [`operations`] makes operations of any bytes; [`run_slab`] and [`run_multiplexer`] perform them and panic when the
 //! library and the oracle disagree. All is in one thread and nothing random, so a failure comes again.
@@ -11,7 +11,9 @@
 mod multiplexer;
 mod operation;
 mod oracle;
+mod outlet;
 mod script;
+mod sending;
 mod slab;
 mod task;
 

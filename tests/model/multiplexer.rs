@@ -2,11 +2,14 @@
 
 use super::operation::{CHANNELS, Operation};
 use super::oracle::{Counts, Departure, Event, Oracle, Received};
+use super::outlet::{Account, Outlet};
 use super::script::{Script, World, perform_on_stream, receive};
+use super::sending::Outlets;
 use super::task::Task;
 use futures::Stream;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::mem;
 use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
@@ -29,11 +32,15 @@ pub(crate) fn run(operations: &[Operation]) {
         world.perform(&Operation::AddReceiver { receiver: channel, channel });
         world.perform(&Operation::Select { channel, share: 0 });
     }
+    // Half of the runs begin without any who flushes.
+    world.perform(&Operation::DriveFlushes { drives: operations.len() % 2 == 0 });
     for operation in operations {
         world.perform(operation);
         world.check_what_is_kept();
+        world.check_sinks();
     }
     world.receive_the_rest();
+    world.flush_the_rest();
     world.check_places();
     world.resume_all();
     world.receive_the_rest();
@@ -41,42 +48,49 @@ pub(crate) fn run(operations: &[Operation]) {
     world.remove_all();
 }
 
-struct Channels {
-    oracle: Rc<RefCell<Oracle>>,
-    multiplexer: Pairs,
+pub(super) struct Channels {
+    pub(super) oracle: Rc<RefCell<Oracle>>,
+    pub(super) multiplexer: Pairs,
     /// By the numbers of their streams.
     ids: RefCell<BTreeMap<usize, StreamId>>,
     /// Each is borrowed while it polls.
     receivers: [RefCell<Option<Receiver>>; 4],
     select: RefCell<Selected>,
-    sink: Sink,
+    pub(super) outlets: Outlets,
+    /// Counts the sinks that were not dropped, and their flushes.
+    sinks: Rc<Cell<usize>>,
     this: Weak<Self>,
 }
 
-type Pairs = Multiplexer<Script, Sink>;
+/// So many flushes since it last waited may make a select yield. (It is 64; some have nothing to do.)
+const FLUSHES_IN_A_ROW: usize = 32;
 
-/// Counts those that were not dropped.
-type Sink = Rc<()>;
+type SelectEvent = (usize, StreamId, StreamEvent<u32>);
+
+type Pairs = Multiplexer<Script, Outlet>;
 
 struct Receiver {
-    receiver: ChannelReceiver<Script, Sink>,
+    receiver: ChannelReceiver<Script, Outlet>,
     channel: usize,
     task: Task,
 }
 
 /// A select, and which channels are in it; it may not know of all that have ended.
 struct Selected {
-    select: ChannelSelect<Script, Sink>,
+    select: ChannelSelect<Script, Outlet>,
     channels: Vec<usize>,
     task: Task,
+    flushes: bool,
+    /// How many flushes there were when it last waited.
+    flushes_before: usize,
 }
 
 impl Selected {
-    fn new(multiplexer: &Multiplexer<Script, Sink>) -> Self {
+    fn new(multiplexer: &Pairs) -> Self {
         let mut select = multiplexer.select();
         // Each yield has its reason in the streams.
         select.yield_every(None).starvation_bound(NonZeroU32::new(3));
-        Self { select, channels: Vec::new(), task: Task::default() }
+        Self { select, channels: Vec::new(), task: Task::default(), flushes: true, flushes_before: 0 }
     }
 }
 
@@ -95,7 +109,8 @@ impl Channels {
             multiplexer,
             ids: RefCell::default(),
             receivers: Default::default(),
-            sink: Sink::default(),
+            outlets: Outlets::default(),
+            sinks: Rc::default(),
             this: Weak::clone(this),
         })
     }
@@ -167,6 +182,10 @@ impl Channels {
             Operation::ReceiveManySelected { limit } => {
                 self.with_select(|selected| self.receive_many_selected(selected, limit));
             }
+            Operation::DriveFlushes { drives } => self.with_select(|selected| {
+                selected.select.drive_flushes(drives);
+                selected.flushes = drives;
+            }),
             Operation::DropSelect => {
                 self.with_select(|selected| *selected = Selected::new(&self.multiplexer));
             }
@@ -175,11 +194,12 @@ impl Channels {
             | Operation::Wake { .. }
             | Operation::WakeStale { .. }
             | Operation::Trick { .. } => unreachable!("performed on streams"),
+            _ => unreachable!("performed on sinks"),
         }
     }
 
     /// A stream that was added, if there is any.
-    fn with_id(&self, stream: usize, perform: impl FnOnce(usize, StreamId)) {
+    pub(super) fn with_id(&self, stream: usize, perform: impl FnOnce(usize, StreamId)) {
         let stream = self.oracle.borrow().pick(stream);
         let id = stream.and_then(|stream| self.ids.borrow().get(&stream).copied());
         if let (Some(stream), Some(id)) = (stream, id) {
@@ -201,7 +221,7 @@ impl Channels {
         }
     }
 
-    fn stream(&self, id: StreamId) -> usize {
+    pub(super) fn stream(&self, id: StreamId) -> usize {
         let ids = self.ids.borrow();
         let (stream, _) = ids.iter().find(|(_, other)| **other == id).expect("an id that was given out");
         *stream
@@ -227,8 +247,10 @@ impl Channels {
         let removed = pairs.as_ref().map(|pairs| pairs.iter().map(|pair| self.stream(pair.id)).collect());
         assert_eq!(removed, members, "who was in it, the oldest first");
         for pair in pairs.into_iter().flatten() {
-            let is_polled = self.oracle.borrow().is_polled(self.stream(pair.id));
-            assert_eq!((pair.stream.is_none(), pair.sink.is_some()), (is_polled, true));
+            let stream = self.stream(pair.id);
+            let is_polled = self.oracle.borrow().is_polled(stream);
+            let has_sink = !self.outlets.is_closed(stream);
+            assert_eq!((pair.stream.is_none(), pair.sink.is_some()), (is_polled, has_sink));
         }
     }
 
@@ -302,7 +324,10 @@ impl Channels {
             },
         };
         let full = place.map_or(Some(false), |place| self.oracle.borrow().is_full(place));
-        match self.multiplexer.add_stream_pair(Rc::clone(&self.sink), script, channel) {
+        let account = Rc::new(RefCell::new(Account::new()));
+        self.outlets.accounts.borrow_mut().insert(number, Rc::clone(&account));
+        let outlet = Outlet { account, count: Rc::clone(&self.sinks) };
+        match self.multiplexer.add_stream_pair(outlet, script, channel) {
             Ok(id) => {
                 assert_eq!(error, None);
                 assert_ne!(full, Some(true));
@@ -336,10 +361,11 @@ impl Channels {
         pair.into_iter().for_each(|pair| self.removed(stream, id, pair));
     }
 
-    fn removed(&self, stream: usize, id: StreamId, pair: StreamPair<Script, Sink>) {
+    fn removed(&self, stream: usize, id: StreamId, pair: StreamPair<Script, Outlet>) {
         let mut oracle = self.oracle.borrow_mut();
         let is_handed_back = !oracle.is_polled(stream);
-        assert_eq!((pair.id, pair.stream.is_some(), pair.sink.is_some()), (id, is_handed_back, true));
+        let has_sink = !self.outlets.is_closed(stream);
+        assert_eq!((pair.id, pair.stream.is_some(), pair.sink.is_some()), (id, is_handed_back, has_sink));
         if oracle.is_kept(stream) {
             oracle.lose(stream);
         } else {
@@ -429,24 +455,25 @@ impl Channels {
         selected.channels.retain(|other| Some(*other) != place);
     }
 
-    fn receive_selected(&self, Selected { select, channels, task }: &mut Selected) -> Received {
+    fn receive_selected(&self, selected: &mut Selected) -> Received {
+        let Selected { select, channels, task, .. } = selected;
         let waker = task.unpark();
         let mut events = Vec::new();
         self.oracle.borrow_mut().begin_call_of(channels.clone(), true);
         let received = receive(|| match Pin::new(&mut *select).poll_next(&mut Context::from_waker(&waker)) {
             Poll::Ready(Some(event)) => {
-                events.push(self.selected_event(event));
+                events.push(event);
                 Received::Events
             }
             Poll::Ready(None) => Received::End,
             Poll::Pending => Received::Nothing { woken: task.park() },
         });
-        self.oracle.borrow_mut().end_call(&events, received);
-        self.check_select(select, channels, received);
+        self.end_selected(selected, events, received);
         received
     }
 
-    fn receive_many_selected(&self, Selected { select, channels, task }: &mut Selected, limit: usize) {
+    fn receive_many_selected(&self, selected: &mut Selected, limit: usize) {
+        let Selected { select, channels, task, .. } = selected;
         let waker = task.unpark();
         let mut buffer = Vec::new();
         self.oracle.borrow_mut().begin_call_of(channels.clone(), false);
@@ -462,31 +489,52 @@ impl Channels {
             }
         });
         assert!(buffer.len() <= limit);
-        let events: Vec<_> = buffer.into_iter().map(|event| self.selected_event(event)).collect();
-        self.oracle.borrow_mut().end_call(&events, received);
-        self.check_select(select, channels, received);
+        self.end_selected(selected, buffer, received);
     }
 
-    fn selected_event(&self, (channel, id, event): (usize, StreamId, StreamEvent<u32>)) -> Event {
-        match self.event(id, event) {
+    /// A call of a select is over.
+    fn end_selected(&self, selected: &mut Selected, events: Vec<SelectEvent>, received: Received) {
+        let events: Vec<_> = events.into_iter().filter_map(|event| self.selected_event(event)).collect();
+        if let Received::Nothing { woken } = received {
+            let before = mem::replace(&mut selected.flushes_before, self.sinks.get());
+            if woken && selected.flushes && self.sinks.get() - before >= FLUSHES_IN_A_ROW {
+                self.oracle.borrow_mut().disturb();
+            }
+        }
+        self.oracle.borrow_mut().end_call(&events, received);
+        self.check_select(selected, received);
+    }
+
+    /// `None` if that is of a sink.
+    fn selected_event(&self, (channel, id, event): SelectEvent) -> Option<Event> {
+        if event == StreamEvent::SinkFailed {
+            let stream = self.stream(id);
+            let oracle = self.oracle.borrow();
+            assert!(!oracle.is_single_undisturbed() || oracle.channel_of(stream) == Some(channel));
+            self.outlets.told(stream);
+            return None;
+        }
+        Some(match self.event(id, event) {
             Event::Left { stream, why, .. } => Event::Left { stream, why, from: Some(channel) },
             item => item,
-        }
+        })
     }
 
     /// When it sleeps it has asked all, and so knows who has ended.
-    fn check_select(
-        &self,
-        select: &ChannelSelect<Script, Sink>,
-        channels: &mut Vec<usize>,
-        received: Received,
-    ) {
+    fn check_select(&self, selected: &mut Selected, received: Received) {
+        let Selected { select, channels, flushes, .. } = selected;
         let oracle = self.oracle.borrow();
         if let Received::Nothing { woken: false } | Received::End = received {
             channels.retain(|channel| !oracle.has_ended(*channel) || oracle.is_uncertain(*channel));
         }
         match received {
-            Received::Nothing { woken: false } => assert!(select.len() >= channels.len()),
+            Received::Nothing { woken: false } => {
+                assert!(select.len() >= channels.len());
+                assert!(
+                    !*flushes || !self.has_something_to_flush(),
+                    "it sleeps, and there is something to flush"
+                );
+            }
             Received::End => assert!(select.is_empty()),
             _ => {}
         }
@@ -595,7 +643,7 @@ impl Channels {
             StreamEvent::Ended => Some(Departure::Ended),
             StreamEvent::Moved(channel) => Some(Departure::Moved(channel)),
             StreamEvent::Removed => Some(Departure::Removed),
-            StreamEvent::SinkFailed => unreachable!("these sinks take nothing"),
+            StreamEvent::SinkFailed => unreachable!("a select reports it, which drives them"),
         };
         match self.event_without_reason(id, event.item()) {
             Event::Left { stream, from, .. } => Event::Left { stream, why, from },
@@ -615,6 +663,7 @@ impl Channels {
 /// Looking whether all is as it must be.
 impl Channels {
     fn check(&self) {
+        self.check_flusher();
         let oracle = self.oracle.borrow();
         assert_eq!(self.multiplexer.channels(), oracle.names());
         for channel in 0..=CHANNELS {
@@ -636,10 +685,11 @@ impl Channels {
     }
 
     /// A select that sleeps is woken when one of its channels has something, or all have ended.
-    fn check_select_wakes(&self, oracle: &Oracle) {
-        if let Ok(Selected { channels, task, .. }) = self.select.try_borrow().as_deref() {
+    pub(super) fn check_select_wakes(&self, oracle: &Oracle) {
+        if let Ok(Selected { channels, task, flushes, .. }) = self.select.try_borrow().as_deref() {
             let has_something = channels.iter().any(|channel| oracle.has_something(*channel));
-            task.check(has_something || oracle.have_ended(channels));
+            let is_to_flush = *flushes && self.has_something_to_flush();
+            task.check(has_something || is_to_flush || oracle.have_ended(channels));
         }
     }
 
@@ -663,7 +713,7 @@ impl Channels {
     /// Nothing leaks. (In the middle of a poll there is more.)
     fn check_what_is_kept(&self) {
         let oracle = self.oracle.borrow();
-        assert_eq!(Rc::strong_count(&self.sink) - 1, oracle.pairs(), "sinks");
+        assert_eq!(Rc::strong_count(&self.sinks) - 1, oracle.open_sinks(), "sinks");
         assert_eq!(Rc::strong_count(&self.oracle) - 1, oracle.pairs(), "streams");
     }
 
@@ -711,13 +761,14 @@ impl Channels {
         ids.keys().for_each(|stream| self.perform(&Operation::Remove { stream: *stream }));
         self.check_what_is_kept();
         assert_eq!(self.oracle.borrow().pairs(), 0);
+        self.check_flusher();
     }
 }
 
 impl World for Channels {
     fn perform(&self, operation: &Operation) {
         self.oracle.borrow_mut().disturb();
-        if !perform_on_stream(&self.oracle, operation) {
+        if !perform_on_stream(&self.oracle, operation) && !self.perform_on_sinks(operation) {
             self.perform_on_channels(operation);
         }
         self.check();

@@ -131,8 +131,38 @@ pub(crate) enum Operation {
     ReceiveManySelected {
         limit: usize,
     },
-    /// Another takes its place.
+    /// From now on the select flushes, or not.
+    DriveFlushes {
+        drives: bool,
+    },
+    /// Another takes its place, which flushes.
     DropSelect,
+    TrySend {
+        stream: usize,
+    },
+    TryFeed {
+        stream: usize,
+    },
+    TrySendTo {
+        channel: usize,
+    },
+    /// From now on the stream's sink does so. It wakes.
+    SetSink {
+        stream: usize,
+        is_ready: bool,
+        flushes: bool,
+    },
+    /// The next poll of the stream's sink fails. It wakes.
+    FailSink {
+        stream: usize,
+    },
+    /// Polls `close_sink` once and drops it.
+    CloseSink {
+        stream: usize,
+    },
+    /// Polls the flusher once, which is made if there is none.
+    Flush,
+    DropFlusher,
 }
 
 /// What a stream does, once.
@@ -150,6 +180,9 @@ pub(crate) enum Trick {
     InDrop(Vec<Operation>),
 }
 
+/// How many codes of operations there are.
+const CODES: u8 = 76;
+
 /// How many channels there may be; one more is named that never is.
 pub(crate) const CHANNELS: usize = 3;
 
@@ -164,7 +197,7 @@ pub(crate) fn operations(bytes: &[u8]) -> Vec<Operation> {
 
 impl Operation {
     fn decode(bytes: &mut impl Iterator<Item = u8>) -> Option<Self> {
-        let code = bytes.next()? % 64;
+        let code = bytes.next()? % CODES;
         let mut operand = || bytes.next().map_or(0, usize::from);
         Some(match code {
             38..=43 => {
@@ -222,6 +255,18 @@ impl Operation {
             60 if first < 128 => Self::ReceiveManySelected { limit: first % 5 },
             60 if first >= 240 => Self::DropSelect,
             61 if first < 64 => Self::ChangeSelectTask,
+            61 if first >= 128 => Self::DriveFlushes { drives: first % 2 == 0 },
+            62..=63 => Self::TrySend { stream: first },
+            64 => Self::TryFeed { stream: first },
+            65 if first < 128 => Self::TrySendTo { channel: channel(first) },
+            65 if first < 144 => Self::DropFlusher,
+            65..=66 => Self::Flush,
+            67..=68 => {
+                let how = operand();
+                Self::SetSink { stream: first, is_ready: how % 4 != 0, flushes: how / 4 % 2 == 0 }
+            }
+            69 if operand() < 128 => Self::CloseSink { stream: first },
+            69 => Self::FailSink { stream: first },
             _ => Self::Receive { receiver: first },
         }
     }
@@ -251,7 +296,7 @@ impl Trick {
             9 => Operation::PauseStream { stream },
             10 => Operation::ResumeStream { stream },
             11..=12 => Operation::Receive { receiver: operand() },
-            _ => Operation::simple(bytes.next().unwrap_or(0) % 64, || bytes.next().map_or(0, usize::from)),
+            _ => Operation::simple(bytes.next().unwrap_or(0) % CODES, || bytes.next().map_or(0, usize::from)),
         }
     }
 }

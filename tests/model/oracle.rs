@@ -109,6 +109,8 @@ struct StreamAccount {
     kept_in: Option<usize>,
     /// Wherever it is.
     is_paused: bool,
+    /// Then its pair is kept for nothing.
+    is_sink_closed: bool,
     /// It came, was woken or had an item, and was not polled since.
     is_ready: bool,
     /// From its last poll, in this stay.
@@ -434,9 +436,21 @@ impl Oracle {
         self.streams[stream].is_paused
     }
 
+    /// How many pairs have a sink that was not closed.
+    pub(crate) fn open_sinks(&self) -> usize {
+        let has_sink = |stream: &usize| self.has_pair(*stream) && !self.streams[*stream].is_sink_closed;
+        (0..self.streams.len()).filter(has_sink).count()
+    }
+
     /// Whether its pair is kept after its end.
     pub(crate) fn is_kept(&self, stream: usize) -> bool {
         self.streams[stream].kept_in.is_some()
+    }
+
+    /// Its sink was closed: who was kept for that leaves.
+    pub(crate) fn sink_closed(&mut self, stream: usize) {
+        self.streams[stream].is_sink_closed = true;
+        self.lose(stream);
     }
 
     pub(crate) fn lose(&mut self, stream: usize) {
@@ -600,7 +614,8 @@ impl Oracle {
         let Some(stay) = self.streams[stream].stay.take() else { return };
         let ended = owed != Some(Departure::Removed);
         self.channels[stay.channel].counts.depart(owed.unwrap_or(Departure::Ended));
-        let is_kept = ended && self.channels[stay.channel].half_close;
+        let half_close = self.channels[stay.channel].half_close && !self.streams[stream].is_sink_closed;
+        let is_kept = ended && half_close;
         self.streams[stream].kept_in = is_kept.then_some(stay.channel);
         self.streams[stream].is_paused = false;
         if let Some(departure) = owed {
@@ -611,6 +626,15 @@ impl Oracle {
     /// Something is done that may happen in the middle of a call.
     pub(crate) fn disturb(&mut self) {
         self.calls.iter_mut().for_each(|call| call.is_disturbed = true);
+    }
+
+    /// Whether things are as they were at the last event of the innermost call.
+    pub(crate) fn is_single_undisturbed(&self) -> bool {
+        self.calls.last().is_some_and(|call| call.is_single && !call.is_disturbed)
+    }
+
+    pub(crate) fn is_in_call(&self) -> bool {
+        !self.calls.is_empty()
     }
 
     pub(crate) fn begin_call(&mut self, channel: usize, is_single: bool) {

@@ -1,7 +1,7 @@
 //! The comparison as a picture: what an item costs, over the number of members; both axes are logarithmic.
 
 use crate::comparison::Comparison;
-use crate::table::thousands;
+use crate::text::thousands;
 use std::fmt::Write;
 
 const WIDTH: f64 = 820.0;

@@ -10,7 +10,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// The next events of a channel; from [`ChannelReceiver::recv_many`].
+/// A future of the next events of a channel. Returned by [`ChannelReceiver::recv_many`], which has an example.
 #[must_use = "futures do nothing unless awaited"]
 pub struct RecvMany<'a, St: Stream, Si> {
     receiver: &'a mut ChannelReceiver<St, Si>,

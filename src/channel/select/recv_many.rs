@@ -8,7 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// The next events of several channels; from [`ChannelSelect::recv_many`].
+/// A future of the next events of several channels. Returned by [`ChannelSelect::recv_many`], which has an example.
 #[must_use = "futures do nothing unless awaited"]
 pub struct SelectMany<'a, St: Stream, Si> {
     select: &'a mut ChannelSelect<St, Si>,

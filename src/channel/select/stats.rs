@@ -3,7 +3,8 @@
 use crate::channel::share::Share;
 use crate::id::ChannelId;
 
-/// What a [`ChannelSelect`](crate::ChannelSelect) has done so far; from [`stats`](crate::ChannelSelect::stats).
+/// What a [`ChannelSelect`](crate::ChannelSelect) has done so far. Returned by [`stats`](crate::ChannelSelect::stats), which
+/// has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SelectStats {
@@ -12,11 +13,12 @@ pub struct SelectStats {
     /// How often it returned `Pending` to let the executor run, as [`yield_every`](crate::ChannelSelect::yield_every)
     /// says.
     pub yields: u64,
-    /// The channels that are in it, in ascending order of their names.
+    /// The channels that are in it, in ascending order of their ids.
     pub channels: Vec<ShareStats>,
 }
 
-/// What a channel had of a [`ChannelSelect`](crate::ChannelSelect), since it was added.
+/// What a channel got of a [`ChannelSelect`](crate::ChannelSelect) since it was added.
+/// [`stats`](crate::ChannelSelect::stats) has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShareStats {

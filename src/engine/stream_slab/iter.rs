@@ -68,12 +68,30 @@ impl<'a, St> IntoIterator for &'a mut StreamSlab<St> {
 
 /// The streams of a [`StreamSlab`] with their keys; from
 /// [`iter`](StreamSlab::iter).
+///
+/// ```
+/// use futures::stream;
+/// use stream_multiplexer::{StreamSlab, stream_slab};
+///
+/// let slab = StreamSlab::from_iter([stream::pending::<()>()]);
+/// let mut streams: stream_slab::Iter<'_, _> = slab.iter();
+/// assert_eq!(streams.next().map(|(key, _stream)| key), Some(0));
+/// ```
 pub struct Iter<'a, St> {
     members: slab::Iter<'a, Member<St>>,
 }
 
 /// The streams of a [`StreamSlab`] with their keys; from
 /// [`iter_mut`](StreamSlab::iter_mut).
+///
+/// ```
+/// use futures::stream;
+/// use stream_multiplexer::{StreamSlab, stream_slab};
+///
+/// let mut slab = StreamSlab::from_iter([stream::pending::<()>()]);
+/// let mut streams: stream_slab::IterMut<'_, _> = slab.iter_mut();
+/// assert_eq!(streams.next().map(|(key, _stream)| key), Some(0));
+/// ```
 pub struct IterMut<'a, St> {
     members: slab::IterMut<'a, Member<St>>,
 }
@@ -81,6 +99,15 @@ pub struct IterMut<'a, St> {
 /// The streams that a [`StreamSlab`] owned, with the keys that they had; from its `into_iter`.
 ///
 /// What is left in it when it is dropped is dropped as a slab does; see [Panics](StreamSlab#panics).
+///
+/// ```
+/// use futures::stream;
+/// use stream_multiplexer::{StreamSlab, stream_slab};
+///
+/// let slab = StreamSlab::from_iter([stream::pending::<()>()]);
+/// let mut streams: stream_slab::IntoIter<_> = slab.into_iter();
+/// assert_eq!(streams.next().map(|(key, _stream)| key), Some(0));
+/// ```
 pub struct IntoIter<St> {
     members: slab::IntoIter<Member<St>>,
 }

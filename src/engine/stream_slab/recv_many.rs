@@ -8,11 +8,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// The next events of a [`StreamSlab`]; from [`StreamSlab::recv_many`].
+/// A future of the next events of a [`StreamSlab`]. Returned by [`StreamSlab::recv_many`], which has an example.
 ///
 /// # Panics
 ///
-/// When it is polled again after it was ready.
+/// If it is polled again after it has completed.
 #[must_use = "futures do nothing unless awaited"]
 pub struct RecvMany<'a, St: Stream> {
     slab: &'a mut StreamSlab<St>,

@@ -9,8 +9,8 @@ use tokio::net::TcpListener;
 use tokio::task::unconstrained;
 
 const CLIENTS: usize = 1;
-/// How many events are taken at a time, and before others may run.
-const IN_A_ROW: NonZeroU32 = NonZeroU32::new(1024).unwrap();
+/// How many events are taken at a time, and before others may run: as in `receiver`.
+const IN_A_ROW: NonZeroU32 = NonZeroU32::new(64).unwrap();
 
 type Connections = Multiplexer<Reader, Writer>;
 

@@ -13,8 +13,8 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::unconstrained;
 
-/// How many lines are taken before what was said is flushed.
-const IN_A_ROW: usize = 1024;
+/// How many items are taken before what was said is flushed: so few that the sockets are in the caches still.
+const IN_A_ROW: usize = 64;
 
 pub async fn serve(listener: TcpListener) {
     let (joins, joining) = mpsc::channel(64);

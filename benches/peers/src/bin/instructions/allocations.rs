@@ -1,6 +1,6 @@
 //! Allocations per item.
 
-use crate::cases::{self, Case, SIZES};
+use crate::cases::{self, Case, Counted, SIZES};
 use crate::{counter, run};
 
 /// Of all columns.

@@ -1,7 +1,7 @@
 //! Counts instructions, with this very program under callgrind.
 
-use crate::cases::{self, Case, SIZES};
-use peers::table::three_digits;
+use crate::cases::{self, Case, Counted, SIZES};
+use peers::text::three_digits;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -15,7 +15,7 @@ pub fn tables() -> String {
 }
 
 /// Instructions per item of each case; `None` where it would take too long.
-pub fn count(cases: &[Case]) -> Vec<Option<f64>> {
+pub fn count<C: Counted + Sync>(cases: &[C]) -> Vec<Option<f64>> {
     let next = AtomicUsize::new(0);
     let worker = || {
         let mut counted = Vec::new();
@@ -40,18 +40,19 @@ pub fn count(cases: &[Case]) -> Vec<Option<f64>> {
 }
 
 /// The difference between two runs is free of what comes before and after.
-fn per_item(case: &Case) -> Option<f64> {
-    let rounds = case.rounds();
-    (rounds > 0).then(|| case.per_item(instructions(case, rounds), instructions(case, 2 * rounds)))
+fn per_item(case: &impl Counted) -> Option<f64> {
+    let (rounds, [column, workload, members]) = (case.rounds(), case.name());
+    let instructions = |rounds: u64| instructions([&column, &workload, &members, &rounds.to_string()]);
+    (rounds > 0).then(|| case.per_item(instructions(rounds), instructions(2 * rounds)))
 }
 
-fn instructions(case: &Case, rounds: u64) -> u64 {
-    eprintln!("{} {} {} {rounds}", case.workload.name(), case.members, case.column.name);
+fn instructions(case: [&str; 4]) -> u64 {
+    eprintln!("{}", case.join(" "));
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(std::env::current_exe().expect("it runs"))
-        .args(["--run", case.column.name, case.workload.name()])
-        .args([case.members.to_string(), rounds.to_string()])
+        .arg("--run")
+        .args(case)
         .output()
         .expect("valgrind is installed");
     let report = String::from_utf8_lossy(&output.stderr);

@@ -1,7 +1,7 @@
 //! What is counted.
 
 use peers::peer::columns;
-use peers::table::{aligned, thousands};
+use peers::text::{aligned, thousands};
 use peers::workload::{Column, Workload};
 
 /// The workloads whose counts do not depend on luck, and not on how large a member is.
@@ -19,6 +19,21 @@ pub const SIZES: [usize; 4] = [1, 100, 10_000, 100_000];
 
 /// Items to count, unless they are costly.
 const ENOUGH: usize = 5_000;
+
+/// What can be counted: so many rounds of something.
+pub trait Counted {
+    /// Column, workload and members.
+    fn name(&self) -> [String; 3];
+    /// How many rounds are enough for an average; none if even those would take too long.
+    fn rounds(&self) -> u64;
+    fn items_per_round(&self) -> usize;
+
+    /// From what `rounds` and twice as many rounds cost: what one item costs.
+    fn per_item(&self, once: u64, twice: u64) -> f64 {
+        let items = self.rounds() * self.items_per_round() as u64;
+        (twice as f64 - once as f64) / items as f64
+    }
+}
 
 /// One number in one table.
 pub struct Case {
@@ -45,9 +60,14 @@ impl Case {
         }
         cases
     }
+}
 
-    /// How many rounds are enough for an average; none if even those would take too long.
-    pub fn rounds(&self) -> u64 {
+impl Counted for Case {
+    fn name(&self) -> [String; 3] {
+        [self.column.name.to_owned(), self.workload.name().to_owned(), self.members.to_string()]
+    }
+
+    fn rounds(&self) -> u64 {
         let items = match self.workload {
             Workload::Dense => ENOUGH,
             // Filling it takes time quadratic in the members.
@@ -57,13 +77,11 @@ impl Case {
             _ if self.column.scans_all => (1_000_000 / self.members).clamp(20, ENOUGH),
             _ => ENOUGH,
         };
-        items.div_ceil(self.workload.items_per_round(self.members)) as u64
+        items.div_ceil(self.items_per_round()) as u64
     }
 
-    /// From what `rounds` and twice as many rounds cost: what one item costs.
-    pub fn per_item(&self, once: u64, twice: u64) -> f64 {
-        let items = self.rounds() * self.workload.items_per_round(self.members) as u64;
-        (twice as f64 - once as f64) / items as f64
+    fn items_per_round(&self) -> usize {
+        self.workload.items_per_round(self.members)
     }
 }
 

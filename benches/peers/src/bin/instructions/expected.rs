@@ -1,7 +1,8 @@
 //! Our instructions per item, as they were when the expected ones were last written.
 
 use crate::callgrind::count;
-use crate::cases::Case;
+use crate::cases::{Case, Counted};
+use crate::sending::Sending;
 use std::fmt::Write;
 use std::fs;
 use std::process::ExitCode;
@@ -44,9 +45,12 @@ pub fn update() {
 
 /// Our cases by name: column, workload and members.
 fn counts() -> Vec<(String, f64)> {
-    let cases = Case::all(&SIZES, |column| column.is_ours);
-    let counts = count(&cases);
-    let names =
-        cases.iter().map(|case| format!("{}\t{}\t{}", case.column.name, case.workload.name(), case.members));
-    names.zip(counts.into_iter().map(|count| count.expect("ours are quick"))).collect()
+    let mut counts = counts_of(&Case::all(&SIZES, |column| column.is_ours));
+    counts.extend(counts_of(&Sending::all(&SIZES)));
+    counts
+}
+
+fn counts_of<C: Counted + Sync>(cases: &[C]) -> Vec<(String, f64)> {
+    let names = cases.iter().map(|case| case.name().join("\t"));
+    names.zip(count(cases).into_iter().map(|count| count.expect("ours are quick"))).collect()
 }

@@ -6,9 +6,11 @@ mod cases;
 mod counter;
 mod expected;
 mod memory;
+mod sending;
 
 use cases::Case;
 use peers::meter::{Budget, Meter};
+use sending::Sending;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
@@ -31,10 +33,16 @@ fn main() -> ExitCode {
         ["--check"] => return expected::check(),
         ["--update"] => expected::update(),
         ["--memory"] => print!("{}", memory::tables()),
-        ["--run", column, workload, members, rounds] => match Case::parse(column, workload, members) {
-            Some(case) => run(&case, rounds.parse().expect("a number of rounds")),
-            None => return usage(),
-        },
+        ["--run", column, workload, members, rounds] => {
+            let rounds = rounds.parse().expect("a number of rounds");
+            if let Some(sending) = Sending::parse(column, workload, members) {
+                sending.run(rounds);
+            } else if let Some(case) = Case::parse(column, workload, members) {
+                run(&case, rounds);
+            } else {
+                return usage();
+            }
+        }
         _ => return usage(),
     }
     ExitCode::SUCCESS

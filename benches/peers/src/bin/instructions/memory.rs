@@ -5,7 +5,7 @@ use futures::stream::{Pending, pending};
 use futures::{FutureExt, Sink};
 use peers::member::{Large, Small};
 use peers::peer::columns;
-use peers::table::{aligned, thousands, three_digits};
+use peers::text::{aligned, thousands, three_digits};
 use peers::workload::Column;
 use peers::workload::idle::{Stage, TURNOVER};
 use std::convert::Infallible;
