@@ -305,7 +305,8 @@ impl<K: Hash + Eq + Clone, St: Stream + Unpin> StreamMap<K, St> {
     ///
     /// # Panics
     ///
-    /// If the waker of the task that waits for this map panics.
+    /// If the waker of the task that waits for this map panics. The stream is inserted all the same, and the one that was there
+    /// is dropped.
     pub fn insert(&mut self, key: K, stream: St) -> Option<St> {
         let name = key.clone();
         // Without a wake, because the map is not empty for long.

@@ -74,6 +74,36 @@ mod when_all_handles_are_gone {
         assert!(matches!(poll(&mut *select.lock().unwrap()), Ready(None)));
     }
 
+    /// Whether it comes before or after they are let go.
+    #[test]
+    fn a_select_that_comes_from_another_thread_ends() {
+        finishes(|| {
+            for round in 0..1_000 {
+                let multiplexer = Pairs::new();
+                (0..2).for_each(|channel| multiplexer.add_channel(channel).unwrap());
+                let mut select = multiplexer.select();
+                select.add(0, Share::new()).unwrap();
+                let feeds = [0, 1].map(|channel| add(&multiplexer, channel).1);
+                let receiver = (round % 3 == 0).then(|| multiplexer.receiver(1).unwrap());
+                if round % 2 == 0 {
+                    multiplexer.close();
+                    multiplexer.pause_channel(1).unwrap();
+                }
+                std::thread::scope(|threads| {
+                    threads.spawn(|| drop(multiplexer));
+                    threads.spawn(|| drop(receiver));
+                    threads.spawn(|| {
+                        select.add(1, Share::new()).unwrap();
+                        assert!(select.remove(0));
+                        block_on(async { while select.next().await.is_some() {} });
+                    });
+                    feeds[1].end();
+                });
+                assert!(feeds.iter().all(Feed::is_dropped));
+            }
+        });
+    }
+
     #[test]
     fn a_select_that_comes_while_its_streams_are_dropped_ends() {
         comes_meanwhile(|_| {});

@@ -137,8 +137,8 @@ pub(crate) type SelectEvent<T> = (ChannelId, StreamId, StreamEvent<T>);
 ///
 /// If a sink fails when the select flushes it, the select yields [`StreamEvent::SinkFailed`], with the channel that the
 /// stream is in now, even if that channel is not in the select. The error itself is dropped. To get it, call
-/// [`drive_flushes(false)`](Self::drive_flushes) and run a `Flusher`. Between two events of channels comes at most one
-/// failure.
+/// [`drive_flushes(false)`](Self::drive_flushes) and run a `Flusher`. While channels have events, at most one failure
+/// comes between two of them.
 ///
 /// The select learns how to flush from the first send in this multiplexer that leaves something unflushed, or from a
 /// `Flusher`. Until then it does not flush sinks that were used only by [`with_sink`](crate::Multiplexer::with_sink).

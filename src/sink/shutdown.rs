@@ -64,6 +64,7 @@ impl<'a, St, Si: Sink<T>, T> Shutdown<'a, St, Si, T> {
 
     /// Leaves each stream where it is when its sink is closed, as [`close_sink`](crate::Multiplexer::close_sink) does: the
     /// pair leaves its channel when the stream ends. A pair whose sink fails stays as well.
+    /// [Resume](crate::Multiplexer::resume_stream) what is paused: a paused stream is not polled, so it does not end.
     ///
     /// Receive meanwhile, and afterwards until the channels have ended or a deadline has passed. The peers read the end of
     /// what we say and close their side. Nothing is lost: a TCP connection that is dropped with unread input is reset, and
