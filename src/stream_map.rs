@@ -169,6 +169,29 @@ impl<K, St> StreamMap<K, St> {
         slab.iter_mut().filter_map(|(slot, stream)| Some((names[slot].as_ref()?, stream)))
     }
 
+    /// Gives memory back that more streams have needed than there are now; see [`StreamSlab::shrink_to_fit`].
+    ///
+    /// ```
+    /// use futures::stream::{self, Pending};
+    /// use stream_multiplexer::StreamMap;
+    ///
+    /// let mut map: StreamMap<_, Pending<()>> = (0..1_000).map(|key| (key, stream::pending())).collect();
+    /// map.clear();
+    /// map.shrink_to_fit();
+    /// assert!(map.capacity() < 1_000);
+    /// ```
+    pub fn shrink_to_fit(&mut self)
+    where
+        K: Hash + Eq,
+    {
+        self.slab.shrink_to_fit();
+        // Those of streams whose end is still to be reported stay, too.
+        let used = self.names.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        self.names.truncate(used);
+        self.names.shrink_to_fit();
+        self.slots.shrink_to_fit();
+    }
+
     /// Drops all streams, and reports no end of them. Memory is kept.
     ///
     /// ```

@@ -9,6 +9,8 @@ use crate::stats::ChannelStats;
 impl<St, Si> Multiplexer<St, Si> {
     /// How many streams a channel [admits](crate::ChannelOptions::max_streams); `Ok(None)` if it has no limit.
     ///
+    /// Cost: one lock pair.
+    ///
     /// # Errors
     ///
     /// [`UnknownChannel`](MultiplexerError::UnknownChannel).
@@ -51,7 +53,9 @@ impl<St, Si> Multiplexer<St, Si> {
 
     /// Sets how many streams a channel [admits](crate::ChannelOptions::max_streams) from now on; `None` for any number.
     ///
-    /// A limit below the present number evicts nobody: the channel refuses streams until enough have left.
+    /// A limit below the present number removes no stream. The channel refuses streams until enough have left.
+    ///
+    /// Cost: one lock pair.
     ///
     /// # Errors
     ///
