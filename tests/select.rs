@@ -235,7 +235,7 @@ mod priority {
         push(1, 9);
         push(4, 9);
         let turns: Vec<_> = (0..7).map(|_| next()).collect();
-        assert_eq!(turns, [3, 0, 0, 0, 2, 4, 1], "who waits longest first");
+        assert_eq!(turns, [3, 0, 0, 0, 2, 1, 4], "who waits longest first");
     }
 
     /// Those of the highest priority that wait among them are passed over.

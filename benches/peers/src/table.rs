@@ -1,7 +1,7 @@
 //! The comparison as text.
 
 use crate::comparison::{Comparison, Size};
-use crate::text::{aligned, thousands, three_digits};
+pub use crate::text::{aligned, thousands, three_digits};
 use std::fmt::Write;
 
 /// A table for people (Markdown): a line for each column of the comparison, and how ours compare with the
