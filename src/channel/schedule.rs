@@ -345,11 +345,15 @@ impl Schedule {
         if self.turn != NONE {
             self.end_by_panic();
         }
-        let next = if self.relief.is_empty() { self.first() } else { self.next_in_relief() };
-        if let Some(key) = next {
-            self.turn = key;
-        }
-        next
+        let next = if self.only != NONE {
+            self.only
+        } else if self.relief.is_empty() {
+            self.heap.first()?.key as Key
+        } else {
+            self.next_in_relief()?
+        };
+        self.turn = next;
+        Some(next)
     }
 
     #[inline(always)]
@@ -378,30 +382,22 @@ impl Schedule {
         self.only != NONE
     }
 
-    /// Who is before all others.
-    #[inline]
-    fn first(&self) -> Option<Key> {
-        if self.only != NONE { Some(self.only) } else { self.heap.first().map(|entry| entry.key as Key) }
-    }
-
     /// Cost: each that was ready when the round began is looked at once in it, at O(log ready).
     #[cold]
     fn next_in_relief(&mut self) -> Option<Key> {
-        if let Some(first) = self.heap.first() {
-            let highest = self.place(first.key as Key).class;
-            let has_lower = self.heap.len() > self.classes[highest].ready;
-            while let (true, Some(&Reverse((ticket, key)))) = (has_lower, self.relief.peek()) {
-                let waits =
-                    |place: &Place| place.at != NONE && place.ticket == ticket && place.class != highest;
-                if self.places[key].as_ref().is_some_and(waits) {
-                    return Some(key);
-                }
-                self.relief.pop();
+        let first = self.heap.first()?.key as Key;
+        let highest = self.place(first).class;
+        let has_lower = self.heap.len() > self.classes[highest].ready;
+        while let (true, Some(&Reverse((ticket, key)))) = (has_lower, self.relief.peek()) {
+            let waits = |place: &Place| place.at != NONE && place.ticket == ticket && place.class != highest;
+            if self.places[key].as_ref().is_some_and(waits) {
+                return Some(key);
             }
+            self.relief.pop();
         }
         self.relief.clear();
         self.ahead = 0;
-        self.first()
+        Some(first)
     }
 
     /// A channel had an event, at this cost, and is still ready.
@@ -430,6 +426,8 @@ impl Schedule {
     fn charge_solo(&mut self) {
         let had = mem::take(&mut self.solo.run);
         self.charge(self.solo.key, had);
+        // Nobody waited when it had the first of these.
+        self.relief.clear();
         self.ahead = 0;
     }
 

@@ -741,14 +741,13 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
             match turns {
                 Turns::Enough => {
                     let (id, what) = told.expect("it is enough");
-                    let mut event = (channel.id(), id, what);
+                    let event = (channel.id(), id, what);
                     self.pace.note(1);
                     self.flushes.is_due = true;
-                    let mut cost = 1;
                     if self.cost.is_some() {
-                        (event, cost) = self.cost_of(event);
+                        return Ok(self.charge(key, event));
                     }
-                    self.schedule.served(key, cost);
+                    self.schedule.served(key, 1);
                     return Ok(event);
                 }
                 Turns::Idle(epoch) => {
@@ -836,20 +835,23 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         Flush::Failed(channel, id)
     }
 
-    /// What an event costs.
+    /// Charges a channel what an event of it costs.
+    // Out of line, and the event by value: so it is not in memory where nothing is asked for its cost.
     #[inline(never)]
-    fn cost_of(&mut self, event: SelectEvent<St::Item>) -> (SelectEvent<St::Item>, u64) {
-        let (Some(AssertUnwindSafe(cost)), (_, _, StreamEvent::Item(item))) = (&self.cost, &event) else {
-            return (event, 1);
-        };
-        let cost = catch_unwind(AssertUnwindSafe(|| cost(item)));
-        let cost = cost.unwrap_or_else(|panic| {
-            self.panic = Some(Mutex::new(panic));
-            // With the next poll.
-            self.pace.end();
-            1
-        });
-        (event, cost.max(1))
+    fn charge(&mut self, key: usize, event: SelectEvent<St::Item>) -> SelectEvent<St::Item> {
+        let mut price = 1;
+        if let (Some(AssertUnwindSafe(cost)), (_, _, StreamEvent::Item(item))) = (&self.cost, &event) {
+            match catch_unwind(AssertUnwindSafe(|| cost(item))) {
+                Ok(cost) => price = cost.max(1),
+                Err(panic) => {
+                    self.panic = Some(Mutex::new(panic));
+                    // With the next poll.
+                    self.pace.end();
+                }
+            }
+        }
+        self.schedule.served(key, price);
+        event
     }
 }
 
