@@ -902,6 +902,30 @@ mod recv_many {
         assert!(select.is_terminated() && buffer.is_empty());
     }
 
+    /// Though the batch began as one of a channel that was alone.
+    #[test]
+    fn takes_what_wakes_in_the_middle_before_what_is_lower() {
+        let multiplexer = Multiplexer::without_sinks();
+        let mut select = multiplexer.select();
+        for channel in 0..2 {
+            multiplexer.add_channel(channel).unwrap();
+            select.add(channel, Share::new().priority(u32::try_from(channel).unwrap())).unwrap();
+        }
+        let (feed, pipe) = pipe();
+        multiplexer.add_stream(pipe.left_stream(), 0).unwrap();
+        assert!(poll(&mut select).is_pending());
+        let numbers = stream::iter(0..9).inspect(move |number| {
+            if *number == 4 {
+                feed.push(99);
+            }
+        });
+        multiplexer.add_stream(numbers.right_stream(), 1).unwrap();
+        let mut buffer = Vec::new();
+        assert_eq!(select.recv_many(&mut buffer, 8).now_or_never(), Some(8));
+        let items: Vec<_> = buffer.into_iter().map(|(_, _, event)| event.item().unwrap()).collect();
+        assert_eq!(items, [0, 1, 2, 3, 4, 99, 5, 6]);
+    }
+
     #[test]
     fn comes_to_an_end() {
         let multiplexer = Multiplexer::without_sinks();
