@@ -1,7 +1,7 @@
 //! [`ChannelSelect`]: several channels as one [`Stream`], by priority and weight.
 //!
 //! It is the engine's set once more, with channels in the place of members: each has a slot with a waker, which waits in
-//! the channel among its receivers. What is woken moves from the slots' ready set into the [`Schedule`], which says whose
+//! the channel among its receivers. What is woken moves into the [`Schedule`], which says who is ready and whose
 //! turn it is.
 //!
 //! **No wake is lost.** A channel that is not ready in the schedule has its slot's waker in the channel's list, since an
@@ -589,6 +589,9 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
     /// `limit`. Each is chosen as by `next()`. But who comes meanwhile waits until the caller has worked through the
     /// batch: `limit` times the work for an event adds to the latency of a favoured channel. It returns 0 when the select
     /// has ended, or `limit` is 0.
+    ///
+    /// Cost: as `next()`; half the lock pairs while one channel alone is ready, there is nothing to flush, and no
+    /// [`cost`](Self::cost) is set.
     ///
     /// ```
     /// use futures::{executor::block_on, stream};
