@@ -141,6 +141,17 @@ fn an_item_of_an_always_ready_member() {
     assert_eq!(dense::<ChannelSelect<_, _>>(), [100, 200, 0]);
 }
 
+#[test]
+fn many_items_of_the_only_ready_channel_of_a_select() {
+    let members: Vec<_> = (0..10).map(|_| Hand::with_items(1_000)).collect();
+    let mut select = ChannelSelect::of(&members);
+    assert!(poll(&mut select).is_ready());
+    let (mut buffer, mut cx) = (Vec::new(), Context::from_waker(Waker::noop()));
+    let (received, [locks, updates]) = uses(|| select.poll_recv_many(&mut cx, &mut buffer, 100));
+    assert_eq!(received, Poll::Ready(100));
+    assert_eq!([locks, updates], [2 + 1 + 99, 0]);
+}
+
 /// Many members, all idle; one is woken and its item taken, then the next. What ten of these took: lock pairs
 /// and read-modify-writes of the wakes, then polls, lock pairs and read-modify-writes of receiving.
 fn sparse<S: Set>(members: usize) -> ([usize; 2], [usize; 3]) {

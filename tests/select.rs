@@ -236,7 +236,7 @@ mod priority {
         push(1, 9);
         push(4, 9);
         let turns: Vec<_> = (0..7).map(|_| next()).collect();
-        assert_eq!(turns, [3, 0, 0, 0, 2, 4, 1], "who waits longest first");
+        assert_eq!(turns, [3, 0, 0, 0, 2, 1, 4], "who waits longest first");
     }
 
     /// Those of the highest priority that wait among them are passed over.
@@ -964,6 +964,30 @@ mod recv_many {
         drop((multiplexer.remove_channel(0), multiplexer.remove_channel(1)));
         assert_eq!(select.recv_many(&mut buffer, 4).now_or_never(), Some(0));
         assert!(select.is_terminated() && buffer.is_empty());
+    }
+
+    /// Though the batch began as one of a channel that was alone.
+    #[test]
+    fn takes_what_wakes_in_the_middle_before_what_is_lower() {
+        let multiplexer = Multiplexer::without_sinks();
+        let mut select = multiplexer.select();
+        for channel in 0..2 {
+            multiplexer.add_channel(channel).unwrap();
+            select.add(channel, Share::new().priority(u32::try_from(channel).unwrap())).unwrap();
+        }
+        let (feed, pipe) = pipe();
+        multiplexer.add_stream(pipe.left_stream(), 0).unwrap();
+        assert!(poll(&mut select).is_pending());
+        let numbers = stream::iter(0..9).inspect(move |number| {
+            if *number == 4 {
+                feed.push(99);
+            }
+        });
+        multiplexer.add_stream(numbers.right_stream(), 1).unwrap();
+        let mut buffer = Vec::new();
+        assert_eq!(select.recv_many(&mut buffer, 8).now_or_never(), Some(8));
+        let items: Vec<_> = buffer.into_iter().map(|(_, _, event)| event.item().unwrap()).collect();
+        assert_eq!(items, [0, 1, 2, 3, 4, 99, 5, 6]);
     }
 
     #[test]

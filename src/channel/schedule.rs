@@ -2,8 +2,8 @@
 //!
 //! # Priority
 //!
-//! The ready channels are in a heap over (priority, virtual time, since when it waits). The first of them is asked before
-//! every event. When `bound` turns in a row were taken ahead of a ready lower channel, there is a **relief round**:
+//! The ready channels, if there are several, are in a heap over (priority, virtual time, since when it waits). The first
+//! of them is asked before every event. When `bound` turns in a row were taken ahead of a ready lower channel, there is a **relief round**:
 //! each lower channel that waited when it began has one turn, who waits longest first.
 //!
 //! **Bound.** Among n channels of distinct priorities, one that is ready waits at most `bound + n - 2` turns of others,
@@ -22,7 +22,8 @@
 //! the cost / weight of one turn of each.
 
 use crate::channel::share::Share;
-use std::cmp::Ordering;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::mem;
 use std::num::NonZeroU32;
 
@@ -43,29 +44,50 @@ pub(crate) struct Schedule {
     /// How many places there are.
     len: usize,
     classes: Vec<Class>,
-    /// The ready ones, a binary heap. There is room for all.
-    heap: Vec<Key>,
-    /// The ends of the list of the ready ones, who waits longest first.
-    first: Key,
-    last: Key,
+    /// The only one that is ready, if there is but one; else [`NONE`].
+    only: Key,
+    /// The ready ones, a binary heap, if there are several. There is room for all.
+    heap: Vec<Entry>,
     /// After how many turns ahead of a ready lower one there is a relief round. 0: never.
     bound: u32,
     /// How many of these there were in a row.
     ahead: u32,
-    relief: Option<Relief>,
-    /// How many turns there were.
+    /// In a relief round: the tickets of those who waited when it began, who waits longest first; some had their turn
+    /// since, or are not ready any more. There is room for all.
+    relief: BinaryHeap<Reverse<(u64, Key)>>,
+    /// How many turns there were, but for those in `solo`.
     turns: u64,
-    /// What the only ready one had in a row, and is not charged yet: so that its turns cost next to nothing.
-    solo: Run,
+    /// Those of them that brought no event.
+    in_vain: u64,
+    tickets: u64,
+    /// Who has its turn now; else [`NONE`].
+    turn: Key,
+    solo: Solo,
+}
+
+/// What one had in a row while no other was ready, and is not charged yet: so its turns, and becoming idle and ready in
+/// between, cost next to nothing.
+#[derive(Debug)]
+struct Solo {
+    /// The only one, or, if none is ready, the last one that was it; else [`NONE`].
+    key: Key,
+    run: Run,
 }
 
 /// Turns of one channel in a row.
 #[derive(Debug, Default)]
 struct Run {
     turns: u64,
-    cost: u64,
-    /// What the last of these turns cost.
+    /// What they cost beyond 1 for each.
+    more: u64,
+    /// What the last of them cost beyond 1.
     last: u64,
+}
+
+impl Run {
+    fn cost(&self) -> u64 {
+        self.turns.saturating_add(self.more)
+    }
 }
 
 /// A channel.
@@ -76,14 +98,38 @@ struct Place {
     time: Time,
     /// 1 / weight.
     stride: u64,
-    /// Where it is in the heap; [`NONE`] if it is not ready.
-    at: Key,
-    /// Its neighbours in the list.
-    before: Key,
-    behind: Key,
+    /// Where it is in the heap; [`NONE`] if it is not.
+    at: usize,
     /// How many turns there had been when it began to wait: when it became ready, or had its last turn.
     since: u64,
+    /// Who has a smaller one waits longer.
+    ticket: u64,
     counts: Counts,
+}
+
+/// One that is ready, and what decides whose turn it is.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    time: Time,
+    ticket: u64,
+    priority: u32,
+    /// Short, so that this is not larger.
+    key: u32,
+}
+
+const _: () = assert!(size_of::<Entry>() == 32);
+
+impl Entry {
+    #[inline(always)]
+    fn is_before(&self, other: &Self) -> bool {
+        if self.priority != other.priority {
+            self.priority < other.priority
+        } else if self.time != other.time {
+            self.time < other.time
+        } else {
+            self.ticket < other.ticket
+        }
+    }
 }
 
 /// What became of a channel, counted.
@@ -97,7 +143,7 @@ pub(crate) struct Counts {
 impl Counts {
     fn note(&mut self, had: &Run, waited: u64) {
         self.turns += had.turns;
-        self.cost = self.cost.saturating_add(had.cost);
+        self.cost = self.cost.saturating_add(had.cost());
         self.longest_wait = self.longest_wait.max(waited);
     }
 }
@@ -109,16 +155,8 @@ struct Class {
     /// The time at which the last one of it began its turn.
     now: Time,
     places: usize,
+    /// How many are in the heap.
     ready: usize,
-}
-
-/// A relief round.
-#[derive(Debug)]
-struct Relief {
-    /// Those are in it who waited then.
-    until: u64,
-    /// From here on in the list it goes on.
-    next: Key,
 }
 
 /// Control.
@@ -128,14 +166,16 @@ impl Schedule {
             places: Vec::new(),
             len: 0,
             classes: Vec::new(),
+            only: NONE,
             heap: Vec::new(),
-            first: NONE,
-            last: NONE,
             bound,
             ahead: 0,
-            relief: None,
+            relief: BinaryHeap::new(),
             turns: 0,
-            solo: Run::default(),
+            in_vain: 0,
+            tickets: 0,
+            turn: NONE,
+            solo: Solo { key: NONE, run: Run::default() },
         }
     }
 
@@ -156,6 +196,7 @@ impl Schedule {
         }
         self.len += 1;
         self.heap.reserve(self.len - self.heap.len());
+        self.relief.reserve(self.len.saturating_sub(self.relief.len()));
         let class = self.enter(share.priority);
         let place = Place {
             share,
@@ -163,9 +204,8 @@ impl Schedule {
             time: 0,
             stride: stride(share),
             at: NONE,
-            before: NONE,
-            behind: NONE,
             since: 0,
+            ticket: 0,
             counts: Counts::default(),
         };
         debug_assert!(self.places[key].is_none());
@@ -175,7 +215,13 @@ impl Schedule {
 
     /// Cost: as [`idle`](Self::idle).
     pub(crate) fn remove(&mut self, key: usize) {
-        self.idle(key);
+        self.settle();
+        if self.is_ready(key) {
+            self.leave_ready(key);
+        }
+        if self.turn == key {
+            self.turn = NONE;
+        }
         if let Some(place) = self.places[key].take() {
             self.len -= 1;
             self.classes[place.class].places -= 1;
@@ -187,9 +233,9 @@ impl Schedule {
     /// Cost: as [`add`](Self::add).
     pub(crate) fn set_share(&mut self, key: usize, share: Share) {
         self.settle();
-        let is_ready = self.place(key).at != NONE;
+        let is_ready = self.is_ready(key);
         if is_ready {
-            self.leave_heap(key);
+            self.leave_ready(key);
         }
         let from = self.place(key).class;
         let before = self.classes[from].now;
@@ -204,7 +250,7 @@ impl Schedule {
         place.time = now.saturating_add(debt);
         (place.share, place.class, place.stride) = (share, class, stride(share));
         if is_ready {
-            self.enter_heap(key);
+            self.enter_ready(key);
         }
     }
 
@@ -215,15 +261,15 @@ impl Schedule {
     pub(crate) fn counts(&self, key: usize) -> Counts {
         let place = self.place(key);
         let mut counts = place.counts;
-        if self.solo.turns != 0 && key == self.first {
-            counts.note(&self.solo, self.turns - place.since);
+        if self.solo.run.turns != 0 && key == self.solo.key {
+            counts.note(&self.solo.run, self.turns - place.since);
         }
         counts
     }
 
-    /// How many turns there were.
-    pub(crate) fn turns(&self) -> u64 {
-        self.turns + self.solo.turns
+    /// How many turns brought an event.
+    pub(crate) fn events(&self) -> u64 {
+        self.turns + self.solo.run.turns - self.in_vain
     }
 
     /// The class of a priority, for one more.
@@ -261,118 +307,187 @@ impl Schedule {
     /// A channel may have something. If there is none with that key, or it is ready, nothing is done.
     ///
     /// Cost: O(log ready).
+    #[inline]
     pub(crate) fn wake(&mut self, key: usize) {
-        self.settle();
-        let turns = self.turns;
-        let Some(Some(place)) = self.places.get_mut(key) else { return };
-        if place.at != NONE {
-            return;
-        }
-        place.time = place.time.max(self.classes[place.class].now);
-        place.since = turns;
-        self.append(key);
-        self.enter_heap(key);
-    }
-
-    /// Whose turn it is: when it had that, it is [`served`](Self::served), or [`idle`](Self::idle) if it turned out to
-    /// have nothing.
-    #[inline]
-    pub(crate) fn next(&mut self) -> Option<usize> {
-        let first = *self.heap.first()?;
-        if self.relief.is_some() {
-            return Some(self.next_in_relief(first));
-        }
-        Some(first)
-    }
-
-    /// Cost: each that is ready is looked at once in a round.
-    #[cold]
-    fn next_in_relief(&mut self, first: Key) -> Key {
-        let highest = self.place(first).class;
-        let has_lower = self.heap.len() > self.classes[highest].ready;
-        if let (true, Some(Relief { until, mut next })) = (has_lower, self.relief.take()) {
-            while next != NONE && self.place(next).since <= until {
-                if self.place(next).class != highest {
-                    self.relief = Some(Relief { until, next });
-                    return next;
-                }
-                next = self.place(next).behind;
-            }
-        }
-        self.relief = None;
-        self.ahead = 0;
-        first
-    }
-
-    /// A channel had its turn, at this cost, and is still ready.
-    ///
-    /// Cost: O(log ready).
-    #[inline]
-    pub(crate) fn served(&mut self, key: usize, cost: u64) {
-        if self.heap.len() == 1 {
-            let Run { turns, cost: all, last } = &mut self.solo;
-            (*turns, *all, *last) = (*turns + 1, all.saturating_add(cost), cost);
-            return;
-        }
-        self.served_among_others(key, cost);
-    }
-
-    /// Charges the only ready one what it had.
-    #[inline]
-    fn settle(&mut self) {
-        if self.solo.turns != 0 {
-            self.charge_solo();
+        // Nobody had a turn since it became idle.
+        if key == self.solo.key && self.only == NONE {
+            self.only = key;
+        } else {
+            self.wake_among_others(key);
         }
     }
 
     #[inline(never)]
+    fn wake_among_others(&mut self, key: usize) {
+        let Some(Some(_)) = self.places.get(key) else { return };
+        if self.is_ready(key) {
+            return;
+        }
+        self.settle();
+        let (turns, ticket) = (self.turns, self.draw_ticket());
+        let place = self.places[key].as_mut().expect("looked above");
+        place.time = place.time.max(self.classes[place.class].now);
+        (place.since, place.ticket) = (turns, ticket);
+        self.enter_ready(key);
+    }
+
+    #[inline]
+    fn draw_ticket(&mut self) -> u64 {
+        self.tickets += 1;
+        self.tickets
+    }
+
+    /// Whose turn it is, which begins. For each event it is [`served`](Self::served); it is [`idle`](Self::idle) if it
+    /// turned out to have nothing; and it [`ends`](Self::end) the turn. If it does not, because of a panic, the turn counts
+    /// as one [in vain](Self::served_in_vain).
+    #[inline]
+    pub(crate) fn next(&mut self) -> Option<usize> {
+        if self.turn != NONE {
+            self.end_by_panic();
+        }
+        let next = if self.only != NONE {
+            self.only
+        } else if self.relief.is_empty() {
+            self.heap.first()?.key as Key
+        } else {
+            self.next_in_relief()?
+        };
+        self.turn = next;
+        Some(next)
+    }
+
+    #[inline(always)]
+    pub(crate) fn end(&mut self) {
+        self.turn = NONE;
+    }
+
+    #[cold]
+    fn end_by_panic(&mut self) {
+        let key = mem::replace(&mut self.turn, NONE);
+        // It may have been removed since, or idle.
+        if self.places[key].is_some() && self.is_ready(key) {
+            self.served_in_vain(key);
+        }
+    }
+
+    /// A channel had a turn that brought no event, but counts.
+    pub(crate) fn served_in_vain(&mut self, key: usize) {
+        self.served(key, 1);
+        self.in_vain += 1;
+    }
+
+    /// Whether one alone is ready.
+    #[inline]
+    pub(crate) fn has_only(&self) -> bool {
+        self.only != NONE
+    }
+
+    /// Cost: each that was ready when the round began is looked at once in it, at O(log ready).
+    #[cold]
+    fn next_in_relief(&mut self) -> Option<Key> {
+        let first = self.heap.first()?.key as Key;
+        let highest = self.place(first).class;
+        let has_lower = self.heap.len() > self.classes[highest].ready;
+        while let (true, Some(&Reverse((ticket, key)))) = (has_lower, self.relief.peek()) {
+            let waits = |place: &Place| place.at != NONE && place.ticket == ticket && place.class != highest;
+            if self.places[key].as_ref().is_some_and(waits) {
+                return Some(key);
+            }
+            self.relief.pop();
+        }
+        self.relief.clear();
+        self.ahead = 0;
+        Some(first)
+    }
+
+    /// A channel had an event, at this cost, and is still ready.
+    ///
+    /// Cost: O(log ready); every so many turns, when a relief round begins, O(ready).
+    #[inline(always)]
+    pub(crate) fn served(&mut self, key: usize, cost: u64) {
+        if self.only == key {
+            let Run { turns, more, last } = &mut self.solo.run;
+            (*turns, *more, *last) = (*turns + 1, more.saturating_add(cost - 1), cost - 1);
+        } else {
+            self.served_among_others(key, cost);
+        }
+    }
+
+    /// Charges what one had alone, which is the only one no more.
+    #[inline]
+    fn settle(&mut self) {
+        if self.solo.run.turns != 0 {
+            self.charge_solo();
+        }
+        self.solo.key = self.only;
+    }
+
+    #[inline(never)]
     fn charge_solo(&mut self) {
-        let had = mem::take(&mut self.solo);
-        self.charge(self.first, had);
+        let had = mem::take(&mut self.solo.run);
+        self.charge(self.solo.key, had);
+        // Nobody waited when it had the first of these.
+        self.relief.clear();
         self.ahead = 0;
     }
 
-    /// A channel had these turns. Returns whether there are ready ones that are not of its priority.
-    #[inline]
+    /// A channel had these turns. Returns whether there are others that are not of its priority in the heap.
+    #[inline(always)]
     fn charge(&mut self, key: Key, had: Run) -> bool {
+        let ticket = self.draw_ticket();
         let place = self.places[key].as_mut().expect("it is there");
         let class = &mut self.classes[place.class];
         let charge = |cost: u64| Time::from(cost) * Time::from(place.stride);
-        let end = place.time.saturating_add(charge(had.cost));
+        let last = had.last.saturating_add(1);
         // The beginning of the last turn.
-        class.now = end - charge(had.last).min(end - place.time);
-        place.time = end;
+        class.now = place.time.saturating_add(charge(had.cost().saturating_sub(last)));
+        place.time = place.time.saturating_add(charge(had.cost()));
         place.counts.note(&had, self.turns - place.since);
         self.turns += had.turns;
-        place.since = self.turns;
+        (place.since, place.ticket) = (self.turns, ticket);
         self.heap.len() > class.ready
     }
 
     #[inline(never)]
     fn served_among_others(&mut self, key: Key, cost: u64) {
-        let is_ahead = self.charge(key, Run { turns: 1, cost, last: cost });
-        self.unlink(key);
-        self.append(key);
-        let at = self.place(key).at;
-        self.sift_down(at, key);
-        if self.relief.is_some() {
+        let is_ahead = self.charge(key, Run { turns: 1, more: cost - 1, last: cost - 1 });
+        let place = self.place(key);
+        let (at, time, ticket) = (place.at, place.time, place.ticket);
+        let entry = Entry { time, ticket, ..self.heap[at] };
+        self.sift_down(at, entry);
+        if !self.relief.is_empty() {
             return;
         }
         // It was the highest: the others are lower, but for those of its class.
         self.ahead = if is_ahead { self.ahead.saturating_add(1) } else { 0 };
         if self.bound != 0 && self.ahead >= self.bound {
-            self.relief = Some(Relief { until: self.turns, next: self.first });
+            self.begin_relief();
         }
+    }
+
+    #[cold]
+    fn begin_relief(&mut self) {
+        let mut relief = mem::take(&mut self.relief).into_vec();
+        relief.extend(self.heap.iter().map(|entry| Reverse((entry.ticket, entry.key as Key))));
+        self.relief = BinaryHeap::from(relief);
     }
 
     /// A channel has nothing.
     ///
     /// Cost: O(log ready).
+    #[inline]
     pub(crate) fn idle(&mut self, key: usize) {
-        self.settle();
+        if self.only == key {
+            self.only = NONE;
+        } else {
+            self.idle_among_others(key);
+        }
+    }
+
+    #[inline(never)]
+    fn idle_among_others(&mut self, key: usize) {
         if self.places[key].as_ref().is_some_and(|place| place.at != NONE) {
-            self.unlink(key);
-            self.leave_heap(key);
+            self.leave_ready(key);
         }
     }
 
@@ -387,33 +502,36 @@ impl Schedule {
     }
 }
 
-/// The list.
+/// Who is ready.
 impl Schedule {
-    fn append(&mut self, key: Key) {
-        let before = self.last;
-        let place = self.place_mut(key);
-        (place.before, place.behind) = (before, NONE);
-        self.last = key;
-        match before {
-            NONE => self.first = key,
-            before => self.place_mut(before).behind = key,
-        }
+    fn is_ready(&self, key: Key) -> bool {
+        self.only == key || self.place(key).at != NONE
     }
 
-    fn unlink(&mut self, key: Key) {
-        let Place { before, behind, .. } = *self.place(key);
-        match before {
-            NONE => self.first = behind,
-            before => self.place_mut(before).behind = behind,
+    /// To be [settled](Self::settle) before.
+    fn enter_ready(&mut self, key: Key) {
+        if self.only == NONE && self.heap.is_empty() {
+            (self.only, self.solo.key) = (key, key);
+            return;
         }
-        match behind {
-            NONE => self.last = before,
-            behind => self.place_mut(behind).before = before,
+        if self.only != NONE {
+            let only = mem::replace(&mut self.only, NONE);
+            self.solo.key = NONE;
+            debug_assert_eq!(self.solo.run.turns, 0, "it was settled");
+            self.enter_heap(only);
         }
-        if let Some(relief) = &mut self.relief {
-            if relief.next == key {
-                relief.next = behind;
-            }
+        self.enter_heap(key);
+    }
+
+    fn leave_ready(&mut self, key: Key) {
+        if self.only == key {
+            (self.only, self.solo.key) = (NONE, NONE);
+            return;
+        }
+        self.leave_heap(key);
+        if let [last] = self.heap[..] {
+            self.leave_heap(last.key as Key);
+            (self.only, self.solo.key) = (last.key as Key, last.key as Key);
         }
     }
 }
@@ -421,10 +539,17 @@ impl Schedule {
 /// The heap.
 impl Schedule {
     fn enter_heap(&mut self, key: Key) {
-        let class = self.place(key).class;
+        let place = self.place(key);
+        let class = place.class;
+        let entry = Entry {
+            time: place.time,
+            ticket: place.ticket,
+            priority: place.share.priority,
+            key: u32::try_from(key).expect("there are fewer channels"),
+        };
         self.classes[class].ready += 1;
-        self.heap.push(key);
-        self.sift_up(self.heap.len() - 1, key);
+        self.heap.push(entry);
+        self.sift_up(self.heap.len() - 1, entry);
     }
 
     fn leave_heap(&mut self, key: Key) {
@@ -433,53 +558,53 @@ impl Schedule {
         place.at = NONE;
         self.classes[class].ready -= 1;
         let moved = self.heap.pop().expect("it is there");
-        if moved != key {
+        if moved.key as Key != key {
             self.sift_up(at, moved);
-            let at = self.place(moved).at;
+            let at = self.place(moved.key as Key).at;
             self.sift_down(at, moved);
         }
     }
 
-    fn is_before(&self, one: Key, other: Key) -> bool {
-        let (a, b) = (self.place(one), self.place(other));
-        let by_time = || a.time.cmp(&b.time).then(a.since.cmp(&b.since)).then(one.cmp(&other));
-        a.share.priority.cmp(&b.share.priority).then_with(by_time) == Ordering::Less
-    }
-
-    /// Puts a key into the heap at a vacant place or above.
-    fn sift_up(&mut self, mut at: usize, key: Key) {
+    /// Puts an entry into the heap at a vacant place or above.
+    fn sift_up(&mut self, mut at: usize, entry: Entry) {
         while at > 0 {
             let above = (at - 1) / 2;
-            if !self.is_before(key, self.heap[above]) {
+            if !entry.is_before(&self.heap[above]) {
                 break;
             }
             self.put(at, self.heap[above]);
             at = above;
         }
-        self.put(at, key);
+        self.put(at, entry);
     }
 
-    /// Puts a key into the heap at a vacant place or below.
-    fn sift_down(&mut self, mut at: usize, key: Key) {
-        loop {
-            let below = 2 * at + 1;
-            if below >= self.heap.len() {
+    /// Puts an entry into the heap at a vacant place or below.
+    #[inline]
+    fn sift_down(&mut self, mut at: usize, entry: Entry) {
+        let (heap, places) = (&mut self.heap[..], &mut self.places[..]);
+        let mut put = |at: usize, entry: Entry| {
+            places[entry.key as Key].as_mut().expect("it is there").at = at;
+            entry
+        };
+        while let Some(mut least) = heap.get(2 * at + 1).copied() {
+            let mut below = 2 * at + 1;
+            if let Some(other) = heap.get(below + 1) {
+                if other.is_before(&least) {
+                    (below, least) = (below + 1, *other);
+                }
+            }
+            if !least.is_before(&entry) {
                 break;
             }
-            let other = below + 1;
-            let is_other = other < self.heap.len() && self.is_before(self.heap[other], self.heap[below]);
-            let least = if is_other { other } else { below };
-            if !self.is_before(self.heap[least], key) {
-                break;
-            }
-            self.put(at, self.heap[least]);
-            at = least;
+            heap[at] = put(at, least);
+            at = below;
         }
-        self.put(at, key);
+        heap[at] = put(at, entry);
     }
 
-    fn put(&mut self, at: usize, key: Key) {
-        self.heap[at] = key;
-        self.place_mut(key).at = at;
+    #[inline]
+    fn put(&mut self, at: usize, entry: Entry) {
+        self.heap[at] = entry;
+        self.place_mut(entry.key as Key).at = at;
     }
 }

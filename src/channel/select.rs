@@ -1,7 +1,7 @@
 //! [`ChannelSelect`]: several channels as one [`Stream`], by priority and weight.
 //!
 //! It is the engine's set once more, with channels in the place of members: each has a slot with a waker, which waits in
-//! the channel among its receivers. What is woken moves from the slots' ready set into the [`Schedule`], which says whose
+//! the channel among its receivers. What is woken moves into the [`Schedule`], which says who is ready and whose
 //! turn it is.
 //!
 //! **No wake is lost.** A channel that is not ready in the schedule has its slot's waker in the channel's list, since an
@@ -31,7 +31,7 @@ use crate::id::{ChannelId, StreamId};
 use crate::registry::Registry;
 use crate::sink::flush_turn::{Flushed, flush_next};
 use crate::sync::Mutex;
-use crate::unwind::{afterwards, for_each, on_panic};
+use crate::unwind::{afterwards, for_each};
 use crate::wait_list::Waiter;
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
@@ -180,8 +180,7 @@ pub struct ChannelSelect<St: Stream, Si = ()> {
     panic: Option<Mutex<Panic>>,
     pace: Pace,
     yields: u64,
-    /// Turns that brought no event, and events that were nobody's turn.
-    in_vain: u64,
+    /// Events that were nobody's turn.
     failures: u64,
     terminated: bool,
 }
@@ -225,15 +224,14 @@ enum Flush {
     /// There may be more to do.
     Done,
     /// It failed, which is the event.
-    Failed,
+    Failed(ChannelId, StreamId),
     /// There were enough.
     Enough,
 }
 
-/// What was found.
+/// Why no event was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
-    Event,
+enum Nothing {
     /// No channel is left.
     Ended,
     /// No channel is ready, and nothing is to be flushed.
@@ -265,7 +263,6 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
             panic: None,
             pace: Pace::new(YIELD_EVERY),
             yields: 0,
-            in_vain: 0,
             failures: 0,
             terminated: false,
         }
@@ -627,7 +624,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         });
         let mut channels: Vec<_> = channels.collect();
         channels.sort_unstable_by_key(|stats| stats.channel);
-        let events = self.schedule.turns() - self.in_vain + self.failures;
+        let events = self.schedule.events() + self.failures;
         SelectStats { events, yields: self.yields, channels }
     }
 }
@@ -640,6 +637,9 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
     /// `limit`. Each is chosen as by `next()`. But who comes meanwhile waits until the caller has worked through the
     /// batch: `limit` times the work for an event adds to the latency of a favoured channel. It returns 0 when the select
     /// has ended, or `limit` is 0.
+    ///
+    /// Cost: as `next()`; half the lock pairs while one channel alone is ready, there is nothing to flush, and no
+    /// [`cost`](Self::cost) is set.
     ///
     /// ```
     /// use futures::{executor::block_on, stream};
@@ -706,18 +706,20 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         if self.pace.is_over() && self.rests(cx) {
             return Poll::Pending;
         }
-        let before = buffer.len();
+        let (mut received, limit) = (0, limit.min(EVENTS_PER_POLL));
         let mut effort = 0;
         loop {
-            let mut event = None;
-            let found = self.find(&mut effort, &mut event);
-            buffer.extend(event);
-            let received = buffer.len() - before;
-            let has_enough = received == limit.min(EVENTS_PER_POLL) || self.panic.is_some();
-            match found {
-                Found::Event if !has_enough => {}
-                _ if received > 0 => return Poll::Ready(received),
-                _ => match self.wait(found, cx) {
+            match self.find(&mut effort) {
+                Ok(event) => {
+                    buffer.push(event);
+                    received += 1;
+                    received += self.find_more(limit - received, buffer);
+                    if received == limit || self.panic.is_some() {
+                        return Poll::Ready(received);
+                    }
+                }
+                Err(_) if received > 0 => return Poll::Ready(received),
+                Err(nothing) => match self.wait(nothing, cx) {
                     Poll::Ready(true) => {}
                     Poll::Ready(false) => return Poll::Ready(0),
                     Poll::Pending => return Poll::Pending,
@@ -742,20 +744,19 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
     }
 
     /// There is no event. Says whether to look again, or else that it has ended; or waits.
-    fn wait(&mut self, found: Found, cx: &mut Context<'_>) -> Poll<bool> {
-        match found {
-            Found::Event => return Poll::Ready(true),
-            Found::Ended => {
+    fn wait(&mut self, nothing: Nothing, cx: &mut Context<'_>) -> Poll<bool> {
+        match nothing {
+            Nothing::Ended => {
                 self.terminated = true;
                 return Poll::Ready(false);
             }
-            Found::Idle => {
+            Nothing::Idle => {
                 let Some(epoch) = self.slots.park() else { return Poll::Ready(true) };
                 if !self.slots.tasks().wait(&mut self.waiter, epoch, cx.waker().clone()) {
                     return Poll::Ready(true);
                 }
             }
-            Found::Yield => cx.waker().wake_by_ref(),
+            Nothing::Yield => cx.waker().wake_by_ref(),
         }
         self.begin_anew();
         Poll::Pending
@@ -770,48 +771,51 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
     }
 
     /// Looks for an event. `effort` is how many streams were polled in vain in this call.
-    #[inline]
-    fn find(&mut self, effort: &mut usize, event: &mut Option<SelectEvent<St::Item>>) -> Found {
+    #[inline(always)]
+    fn find(&mut self, effort: &mut usize) -> Result<SelectEvent<St::Item>, Nothing> {
         loop {
             if self.slots.is_woken() {
                 self.absorb();
             }
-            if self.flushes.is_ready && self.flushes.is_due && self.flush(event) == Flush::Failed {
-                return Found::Event;
+            if self.flushes.is_ready && self.flushes.is_due {
+                if let Flush::Failed(channel, id) = self.flush() {
+                    return Ok((channel, id, StreamEvent::SinkFailed));
+                }
             }
             let Some(key) = self.schedule.next() else {
                 if self.is_empty() {
-                    return Found::Ended;
+                    return Err(Nothing::Ended);
                 }
                 if !self.flushes.is_ready {
-                    return Found::Idle;
+                    return Err(Nothing::Idle);
                 }
-                match self.flush(event) {
+                match self.flush() {
                     Flush::Done => continue,
-                    Flush::Failed => return Found::Event,
-                    Flush::Enough => return Found::Yield,
+                    Flush::Failed(channel, id) => return Ok((channel, id, StreamEvent::SinkFailed)),
+                    Flush::Enough => return Err(Nothing::Yield),
                 }
             };
-            let Self { registry, slots, schedule, in_vain, .. } = self;
+            let Self { registry, slots, schedule, .. } = self;
             let seat = &mut slots.slots_mut()[key];
             let channel = seat.channel.as_ref().expect("the schedule has channels alone");
             let mut patience = Patience::default();
-            let charged = on_panic(|| {
-                schedule.served(key, 1);
-                *in_vain += 1;
-            });
-            let turns = channel.take_turns(&**registry, &mut patience, |(id, what)| {
-                *event = Some((channel.id(), id, what));
+            let mut told = None;
+            let turns = channel.take_turns(&**registry, &mut patience, |event| {
+                told = Some(event);
                 ControlFlow::Break(())
             });
-            charged.defuse();
+            schedule.end();
             match turns {
                 Turns::Enough => {
-                    let cost = if self.cost.is_some() { self.cost_of(event) } else { 1 };
-                    self.schedule.served(key, cost);
-                    self.flushes.is_due = true;
+                    let (id, what) = told.expect("it is enough");
+                    let event = (channel.id(), id, what);
                     self.pace.note(1);
-                    return Found::Event;
+                    self.flushes.is_due = true;
+                    if self.cost.is_some() {
+                        return Ok(self.charge(key, event));
+                    }
+                    self.schedule.served(key, 1);
+                    return Ok(event);
                 }
                 Turns::Idle(epoch) => {
                     if channel.tasks().wait(&mut seat.waiter, epoch, seat.waker.clone()) {
@@ -819,36 +823,61 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
                     }
                     *effort += patience.fruitless;
                     if *effort >= FRUITLESS_POLLS {
-                        return Found::Yield;
+                        return Err(Nothing::Yield);
                     }
                 }
                 Turns::Ended => self.leave(key),
                 Turns::Yield => {
                     // It counts as an event: so a channel whose streams only wake themselves does not starve others.
-                    schedule.served(key, 1);
-                    *in_vain += 1;
-                    return Found::Yield;
+                    schedule.served_in_vain(key);
+                    return Err(Nothing::Yield);
                 }
             }
         }
     }
 
+    /// If the next events can only be those of one channel, takes them at half the locks, until something else may be next.
+    /// What came of that besides, [`find`](Self::find) finds out.
+    fn find_more(&mut self, limit: usize, buffer: &mut Vec<SelectEvent<St::Item>>) -> usize {
+        let mut found = 0;
+        let is_only = self.schedule.has_only() && !self.flushes.is_ready && self.cost.is_none();
+        if !is_only || self.slots.is_woken() || found == limit {
+            return found;
+        }
+        let Some(key) = self.schedule.next() else { return found };
+        let Self { registry, slots, schedule, .. } = self;
+        let channel = slots.slots()[key].channel();
+        channel.take_turns(&**registry, &mut Patience::default(), |(id, what)| {
+            buffer.push((channel.id(), id, what));
+            schedule.served(key, 1);
+            found += 1;
+            if found == limit || slots.is_woken() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        schedule.end();
+        self.pace.note(found);
+        found
+    }
+
     /// Moves those that were woken to the schedule.
     #[inline(never)]
     fn absorb(&mut self) {
-        while let Some(key) = self.slots.next_turn() {
-            self.slots.clear_ready(key);
+        let Self { slots, schedule, flushes, .. } = self;
+        slots.take_woken(|key| {
             if key == FLUSHES {
-                self.flushes.is_ready = self.flushes.is_driven;
+                flushes.is_ready = flushes.is_driven;
             } else {
-                self.schedule.wake(key);
+                schedule.wake(key);
             }
-        }
+        });
     }
 
     /// Flushes one sink.
     #[inline(never)]
-    fn flush(&mut self, event: &mut Option<SelectEvent<St::Item>>) -> Flush {
+    fn flush(&mut self) -> Flush {
         let Flushes { is_ready, is_due, failed, patience, .. } = &mut self.flushes;
         let mut flush = Flush::Done;
         if failed.is_none() {
@@ -868,28 +897,28 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         // If the pair is gone, so is whoever would want to know.
         let Some(id) = failed.take() else { return flush };
         let Some(channel) = self.registry.channel_of(id) else { return flush };
-        *event = Some((channel, id, StreamEvent::SinkFailed));
         self.failures += 1;
         self.pace.note(1);
-        Flush::Failed
+        Flush::Failed(channel, id)
     }
 
-    /// What an event costs.
+    /// Charges a channel what an event of it costs.
+    // Out of line, and the event by value: so it is not in memory where nothing is asked for its cost.
     #[inline(never)]
-    fn cost_of(&mut self, event: &Option<SelectEvent<St::Item>>) -> u64 {
-        let (Some(AssertUnwindSafe(cost)), Some((_, _, StreamEvent::Item(item)))) = (&self.cost, event)
-        else {
-            return 1;
-        };
-        match catch_unwind(AssertUnwindSafe(|| cost(item))) {
-            Ok(cost) => cost.max(1),
-            Err(panic) => {
-                self.panic = Some(Mutex::new(panic));
-                // With the next poll.
-                self.pace.end();
-                1
+    fn charge(&mut self, key: usize, event: SelectEvent<St::Item>) -> SelectEvent<St::Item> {
+        let mut price = 1;
+        if let (Some(AssertUnwindSafe(cost)), (_, _, StreamEvent::Item(item))) = (&self.cost, &event) {
+            match catch_unwind(AssertUnwindSafe(|| cost(item))) {
+                Ok(cost) => price = cost.max(1),
+                Err(panic) => {
+                    self.panic = Some(Mutex::new(panic));
+                    // With the next poll.
+                    self.pace.end();
+                }
             }
         }
+        self.schedule.served(key, price);
+        event
     }
 }
 
@@ -902,14 +931,13 @@ impl<St: Stream, Si> Stream for ChannelSelect<St, Si> {
         if this.pace.is_over() && this.rests(cx) {
             return Poll::Pending;
         }
-        let mut event = None;
         let mut effort = 0;
         loop {
-            let found = this.find(&mut effort, &mut event);
-            if found == Found::Event {
-                return Poll::Ready(event);
-            }
-            match this.wait(found, cx) {
+            let nothing = match this.find(&mut effort) {
+                Ok(event) => return Poll::Ready(Some(event)),
+                Err(nothing) => nothing,
+            };
+            match this.wait(nothing, cx) {
                 Poll::Ready(true) => {}
                 Poll::Ready(false) => return Poll::Ready(None),
                 Poll::Pending => return Poll::Pending,

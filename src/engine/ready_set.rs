@@ -178,6 +178,23 @@ impl ReadySet {
         self.wakes.for_each_word(woken, |at, bits| self.set.merge(at, bits));
     }
 
+    /// Takes all wakes and tells whose they are, for an owner that keeps the ready ones itself.
+    #[inline]
+    pub(crate) fn take_woken(&mut self, mut tell: impl FnMut(usize)) {
+        let woken = self.wakes.take();
+        // As in `absorb`.
+        self.is_parked = false;
+        if let Some(key) = woken.alone() {
+            return tell(key);
+        }
+        self.wakes.for_each_word(woken, |at, mut bits| {
+            while bits != 0 {
+                tell(at * BITS + bits.trailing_zeros() as usize);
+                bits &= bits - 1;
+            }
+        });
+    }
+
     /// The key behind the last turn's: from here on the next one is looked for.
     #[inline]
     pub(crate) fn cursor(&self) -> usize {

@@ -141,6 +141,13 @@ impl<T> Rotation<T> {
         self.ready.remove(key);
     }
 
+    /// Takes all wakes and says whose they are, for who keeps the ready ones itself. The slot may turn out to be vacant, by
+    /// a stale wake.
+    #[inline]
+    pub(crate) fn take_woken(&mut self, tell: impl FnMut(usize)) {
+        self.ready.take_woken(tell);
+    }
+
     /// Whether any slot was woken since wakes were last absorbed, by [`next_turn`](Self::next_turn).
     #[inline]
     pub(crate) fn is_woken(&self) -> bool {

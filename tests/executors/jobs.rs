@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use stream_multiplexer::StreamEvent::{self, Ended, Item, Moved, Removed, SinkFailed};
 use stream_multiplexer::{
-    ChannelOptions, ChannelReceiver, Multiplexer, MultiplexerError, SendError, StreamId,
+    ChannelOptions, ChannelReceiver, Multiplexer, MultiplexerError, SendError, Share, StreamId,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
@@ -56,6 +56,12 @@ macro_rules! test_each {
         fn thousands_of_lines() {
             $run(crate::jobs::thousands_of_lines::<$tcp, _>);
             $run(crate::jobs::thousands_of_lines::<$unix, _>);
+        }
+
+        #[test]
+        fn two_channels_as_one() {
+            $run(crate::jobs::two_channels_as_one::<$tcp, _>);
+            $run(crate::jobs::two_channels_as_one::<$unix, _>);
         }
 
         #[test]
@@ -301,6 +307,56 @@ pub(crate) async fn thousands_of_lines<N: Net, E: Executor>(executor: E) {
     client.await;
     assert!(matches!(receiver.next().await, Some((_, Ended))));
     assert!(matches!(sender.feed(String::new()).await, Err(SendError::UnknownStream(_))));
+}
+
+/// Every other client is moved to a channel of lower priority. A select answers them all, without a flush: that is for
+/// itself to do before it sleeps.
+pub(crate) async fn two_channels_as_one<N: Net, E: Executor>(executor: E) {
+    const CLIENTS: usize = 8;
+    const LINES: usize = 200;
+    let (server, listener) = server::<N>(ChannelOptions::new()).await;
+    let clients = (0..CLIENTS).map(|client| {
+        let listener = Arc::clone(&listener);
+        executor.spawn(async move {
+            let mut lines = connect(&*listener).await;
+            say(&mut lines, (0..LINES).map(|line| format!("{client}: {line}"))).await;
+            for line in 0..LINES {
+                assert_eq!(next(&mut lines).await, format!("{client}: {line}"));
+            }
+        })
+    });
+    let clients: Vec<_> = clients.collect();
+    let ids = accept(server.clone(), listener, CLIENTS).await;
+    for id in ids.iter().step_by(2) {
+        server.change_stream_channel(*id, CHANNEL_TWO).unwrap();
+    }
+    server.close();
+
+    let mut select = server.select();
+    select.add(CHANNEL_ONE, Share::new()).unwrap();
+    select.add(CHANNEL_TWO, Share::new().priority(1)).unwrap();
+    let mut account = Account::new();
+    let mut moved = 0;
+    while let Some((channel, id, event)) = select.next().await {
+        let (lines, ends) = account.entry(id).or_default();
+        match event {
+            Item(line) => {
+                *lines += 1;
+                if let Err(error) = server.try_feed(id, line.unwrap()) {
+                    server.send_one(id, error.into_item().expect("no sink failed")).await.unwrap();
+                }
+            }
+            Ended => *ends += 1,
+            Moved(to) => {
+                assert_eq!((channel, to), (CHANNEL_ONE, CHANNEL_TWO));
+                moved += 1;
+            }
+            Removed | SinkFailed => panic!("nobody did that"),
+        }
+    }
+    join_all(clients).await;
+    assert_eq!(moved, CLIENTS / 2);
+    assert!(ids.iter().all(|id| account[id] == (LINES, 1)), "{account:?}");
 }
 
 /// A peer that reads nothing makes the broadcast wait, and does not delay what the other gets.

@@ -80,3 +80,25 @@ columns! {
     tasks_async_channel,
     predecessor,
 }
+
+mod channel_select;
+
+/// Selects of several channels, of which instructions alone are counted.
+pub fn selects() -> Vec<Column> {
+    macro_rules! select {
+        ($($channels:tt),*) => {
+            Column::new::<
+                channel_select::Adapter<Small, $($channels),*>,
+                channel_select::Adapter<Large, $($channels),*>,
+                channel_select::Adapter<Channel, $($channels),*>,
+            >()
+        };
+    }
+    vec![
+        select!(1, 0, false),
+        select!(1, 15, false),
+        select!(1, 1_000, false),
+        select!(4, 0, false),
+        select!(4, 0, true),
+    ]
+}

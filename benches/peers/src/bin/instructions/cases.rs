@@ -1,6 +1,6 @@
 //! What is counted.
 
-use peers::peer::columns;
+use peers::peer;
 use peers::text::{aligned, thousands};
 use peers::workload::{Column, Workload};
 
@@ -19,6 +19,11 @@ pub const SIZES: [usize; 4] = [1, 100, 10_000, 100_000];
 
 /// Items to count, unless they are costly.
 const ENOUGH: usize = 5_000;
+
+/// All columns, and the selects.
+fn columns() -> impl Iterator<Item = Column> {
+    peer::columns().into_iter().chain(peer::selects())
+}
 
 /// What can be counted: so many rounds of something.
 pub trait Counted {
@@ -44,7 +49,7 @@ pub struct Case {
 
 impl Case {
     pub fn parse(column: &str, workload: &str, members: &str) -> Option<Self> {
-        let column = columns().into_iter().find(|candidate| candidate.name == column)?;
+        let column = columns().find(|candidate| candidate.name == column)?;
         Some(Self { column, workload: Workload::named(workload)?, members: members.parse().ok()? })
     }
 
@@ -53,8 +58,7 @@ impl Case {
         let mut cases = Vec::new();
         for workload in WORKLOADS {
             for &members in sizes {
-                let supported =
-                    columns().into_iter().filter(|column| wanted(column) && column.supports(workload));
+                let supported = columns().filter(|column| wanted(column) && column.supports(workload));
                 cases.extend(supported.map(|column| Self { column, workload, members }));
             }
         }
@@ -91,7 +95,7 @@ pub fn tables(cases: &[Case], number: impl Fn(usize) -> String) -> String {
     for workload in WORKLOADS {
         let of_workload: Vec<usize> = (0..cases.len()).filter(|&at| cases[at].workload == workload).collect();
         let mut rows = vec![std::iter::once("N".to_owned()).chain(SIZES.map(thousands)).collect::<Vec<_>>()];
-        for column in columns().iter().filter(|column| column.supports(workload)) {
+        for column in columns().filter(|column| column.supports(workload)) {
             let mut row = vec![column.name.to_owned()];
             let of_column = of_workload.iter().filter(|&&at| cases[at].column.name == column.name);
             row.extend(of_column.map(|&at| number(at)));
