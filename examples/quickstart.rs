@@ -10,7 +10,7 @@ const MEMBERS: usize = 1;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Else tokio lets a task write to 128 sockets only, and then calls the others full. The loop yields by itself.
+    // Otherwise tokio stops a task after 128 socket operations, and healthy peers look full. The select yields by itself.
     tokio::task::unconstrained(serve()).await
 }
 
@@ -37,10 +37,15 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
             Some((channel, id, event)) = events.next() => match event {
                 StreamEvent::Item(Ok(line)) if channel == MEMBERS => {
                     // It waits for nobody. A member that does not read is disconnected.
-                    multiplexer.try_send_to(MEMBERS, line, |id, _| disconnect(id))?;
+                    multiplexer.try_send_to(MEMBERS, line, |id, error| {
+                        if error.is_full() {
+                            disconnect(id);
+                        }
+                    })?;
                 }
                 StreamEvent::Item(Ok(line)) if line == "LOGIN" => {
                     let _ = multiplexer.change_stream_channel(id, MEMBERS);
+                    let _ = multiplexer.try_send(id, "welcome");
                 }
                 StreamEvent::Item(Ok(_)) => drop(multiplexer.try_send(id, "say LOGIN")),
                 StreamEvent::Item(Err(_)) | StreamEvent::SinkFailed => disconnect(id),

@@ -38,7 +38,7 @@ pub enum MultiplexerError {
     Closed,
     /// The stream has ended. Its pair stays because of its sink, and can only be sent to, closed and removed.
     Ended(StreamId),
-    /// The stream or sink is being polled at this moment, by another thread or further up the stack of this one.
+    /// The stream or sink is being polled at this moment, by another thread, or by a function that called this one.
     Busy(StreamId),
 }
 
@@ -271,6 +271,13 @@ impl<E: Error + 'static> Error for SendError<E> {
 
 /// Why an item was not sent by [`try_send`](crate::Multiplexer::try_send). It holds the item, unless the sink has it.
 ///
+/// | error | what to do |
+/// |---|---|
+/// | [`Full`](Self::Full) | the peer is too far behind: [drop the item, disconnect, or wait](crate::guide::slow_peers) |
+/// | [`Busy`](Self::Busy) | another thread is at it: [`send_one`](crate::Multiplexer::send_one), or try again |
+/// | [`Closed`](Self::Closed), [`Sink`](Self::Sink) | nothing more can be sent. Keep receiving: the stream ends or fails by itself. Or remove the pair |
+/// | [`Unknown`](Self::Unknown) | the pair has left; its channel reports that |
+///
 /// ```
 /// use futures::{channel::mpsc, stream};
 /// use stream_multiplexer::{Multiplexer, TrySendError};
@@ -289,14 +296,14 @@ impl<E: Error + 'static> Error for SendError<E> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrySendError<T, E> {
-    /// The sink said that it is not ready. It is never returned for another reason. Nearly always too much waits for the
-    /// peer. A sink may have other reasons:
+    /// The sink is not ready; nothing else returns this. Nearly always its buffer is full because the peer reads too slowly.
+    /// There are two other causes:
     ///
     /// - A tokio socket is not ready once its *task* has used up the cooperative budget of 128 reads and writes. Run the
     ///   loop that sends in `tokio::task::unconstrained`; see [slow peers](crate::guide::slow_peers#on-tokio).
     /// - The halves of `StreamExt::split` share a lock. Such a sink is not ready while another thread polls its stream.
     Full(T),
-    /// The sink is being polled at this moment, by another thread or further up in this one. The sink does not have the
+    /// The sink is being polled at this moment, by another thread, or by a function that called this one. The sink does not have the
     /// item. Await [`send_one`](crate::Multiplexer::send_one), which is woken when the sink is back; or try again, if only
     /// a `try_send` of another thread can be the reason. (Two threads that do nothing but send to one stream get this for
     /// half of their items. Let one thread send to it, and pass the items to that.)

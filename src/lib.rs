@@ -2,8 +2,9 @@
 //!
 //! A server holds many connections. Each is a [`Stream`][stream] (what the peer sends) and a [`Sink`][sink] (what the
 //! server sends back), and they fall into classes: authenticated and not, paying and free. A [`Multiplexer`] holds the
-//! connections of each class in a **channel**. One task receives from all of them, without a task, a queue or a lock per
-//! connection. It favours a class by its priority or weight, and applies backpressure to a class by not receiving from it.
+//! connections of each class in a **channel**. One task receives from all of them, without a task or a queue per
+//! connection. You favour a class by giving its channel a priority or a weight, and slow a class down by not receiving from
+//! its channel.
 //!
 //! ```text
 //!   connections            channels                      your task
@@ -30,7 +31,7 @@
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     // Else tokio lets a task write to 128 sockets only, and then calls the others full. The loop yields by itself.
+//!     // Otherwise tokio stops a task after 128 socket operations, and healthy peers look full. The select yields by itself.
 //!     tokio::task::unconstrained(serve()).await
 //! }
 //!
@@ -57,10 +58,15 @@
 //!             Some((channel, id, event)) = events.next() => match event {
 //!                 StreamEvent::Item(Ok(line)) if channel == MEMBERS => {
 //!                     // It waits for nobody. A member that does not read is disconnected.
-//!                     multiplexer.try_send_to(MEMBERS, line, |id, _| disconnect(id))?;
+//!                     multiplexer.try_send_to(MEMBERS, line, |id, error| {
+//!                         if error.is_full() {
+//!                             disconnect(id);
+//!                         }
+//!                     })?;
 //!                 }
 //!                 StreamEvent::Item(Ok(line)) if line == "LOGIN" => {
 //!                     let _ = multiplexer.change_stream_channel(id, MEMBERS);
+//!                     let _ = multiplexer.try_send(id, "welcome");
 //!                 }
 //!                 StreamEvent::Item(Ok(_)) => drop(multiplexer.try_send(id, "say LOGIN")),
 //!                 StreamEvent::Item(Err(_)) | StreamEvent::SinkFailed => disconnect(id),
@@ -79,7 +85,7 @@
 //! | several classes to receive from, one favoured | [`ChannelSelect`], from [`Multiplexer::select`] |
 //! | one class | [`ChannelReceiver`], from [`Multiplexer::receiver`], or [`Multiplexer::recv`] for one event |
 //! | streams without sinks, in classes | [`Multiplexer::without_sinks`] |
-//! | a set of streams in one task, in place of `SelectAll` | [`StreamSlab`] |
+//! | a set of streams in one task, in place of `SelectAll` or a `FuturesUnordered` of streams | [`StreamSlab`] |
 //! | the same under keys of your own, in place of `tokio_stream::StreamMap` | [`StreamMap`] |
 //!
 //! | to send | use |
@@ -112,14 +118,14 @@
 //! # Receiving
 //!
 //! A channel polls its members in the task that receives from it. A member that was not woken is not polled. There is no
-//! queue of items and none of ready members: a member's waker marks it in a set, and the receiver finds the next marked
-//! one by a few loads, among a million as among ten.
+//! queue of items or of ready members. A waker marks its member in a set, and the receiver finds the next marked member with
+//! a few loads, whether there are ten members or a million.
 //!
 //! So a channel that nobody receives from does no work and buffers nothing; TCP then slows its peers down. Such peers
 //! get no answer to their pings either, and their leaving goes unnoticed until somebody receives again.
 //!
-//! Moves and removals are done when the call returns, whether or not anybody receives from the channel. A member that
-//! another thread is polling at that moment follows when its poll returns.
+//! Moves and removals are done when the call returns, whether or not anybody receives from the channel. If another
+//! thread is polling the member at that moment, it leaves when that poll returns.
 //!
 //! # Sending
 //!
@@ -164,8 +170,8 @@
 //! A panic in the poll of a stream or sink reaches the task that polled it, and costs that pair alone. The pair is
 //! removed, and its channel reports so. [Catch it and go on](crate::guide::streams#panics), or spawn the loop again.
 //!
-//! A panic in a drop or in a task's waker reaches the caller of the method that dropped or woke. The method has done its
-//! work all the same. While one panic unwinds, others are swallowed.
+//! If a drop or a task's waker panics, the panic reaches the caller of the method that dropped or woke, after that method has
+//! done its work. Further panics during the unwinding are swallowed.
 //!
 //! A future that is polled again after it has completed panics, as most futures do.
 //!

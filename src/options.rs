@@ -64,13 +64,13 @@ impl ChannelOptions {
     /// [`Multiplexer::set_max_streams`](crate::Multiplexer::set_max_streams) changes it later.
     ///
     /// An addition or a move to a channel that has as many is refused:
-    /// [`ChannelFull`](crate::MultiplexerError::ChannelFull). Pairs that have ended and [stay](Self::half_close) count.
-    /// The place of a stream is free as soon as it was removed, was moved away or has ended, also if that was not
-    /// received yet. At 0 nothing is admitted.
+    /// [`ChannelFull`](crate::MultiplexerError::ChannelFull). Pairs that [stay](Self::half_close) after the end of their
+    /// stream count. A place is free as soon as its stream has ended or was moved or removed, even before that departure is
+    /// received. At 0 nothing is admitted.
     ///
-    /// Departures that were not received count, too, up to as many as the limit: a channel is full when its streams and
-    /// its unread departures are twice the limit. So a channel that nobody receives from fills up, whatever passes
-    /// through it, and its memory is bounded. This is its backpressure. (Departures that are
+    /// Unread departures are limited as well: a channel is also full when its streams and unread departures together reach
+    /// twice the limit. So a channel that nobody receives from fills up, whatever passes through it, and its memory is
+    /// bounded. This is its backpressure. (Departures that are
     /// [not reported](Self::report_departures) do not count.)
     ///
     /// Cost: one more lock pair for each addition and move to this channel; none without a limit.

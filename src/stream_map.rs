@@ -7,15 +7,19 @@ use futures_core::stream::FusedStream;
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::fmt;
+use std::future::poll_fn;
 use std::hash::Hash;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 /// Streams under keys of your choice, polled as one, fairly.
 ///
-/// It has the shape of `tokio_stream::StreamMap`. Two things differ. It also yields `(key, None)`, once, when a stream
-/// has ended and was taken out. And it polls only the streams that were woken: `tokio_stream`'s polls all of them for
-/// each item until it finds one that is ready.
+/// It has the methods of `tokio_stream::StreamMap`; `next_many` is called [`recv_many`](Self::recv_many), and
+/// [`iter`](Self::iter) yields `(&K, &St)`. Two things differ. It also yields `(key, None)`, once, when a stream has ended
+/// and was taken out. And it polls only the streams that were woken, while `tokio_stream`'s polls all of them for each item
+/// until it finds one that is ready.
+///
+/// The streams must be `Unpin`. Insert `Box::pin(stream)` for one that is not, such as a stream with an `async` block inside.
 ///
 /// Underneath is a [`StreamSlab`], with the same fairness, yielding and cancel safety. Where you can use the keys
 /// that the slab gives out, take the slab: it needs no hashing.
@@ -167,6 +171,35 @@ impl<K, St> StreamMap<K, St> {
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut St)> {
         let Self { slab, names, .. } = self;
         slab.iter_mut().filter_map(|(slot, stream)| Some((names[slot].as_ref()?, stream)))
+    }
+
+    /// Returns an iterator over the streams, in no particular order.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use stream_multiplexer::StreamMap;
+    ///
+    /// let map = StreamMap::from_iter([("a", stream::iter([1]))]);
+    /// assert_eq!(map.values().count(), 1);
+    /// ```
+    pub fn values(&self) -> impl Iterator<Item = &St> {
+        self.iter().map(|(_key, stream)| stream)
+    }
+
+    /// Returns an iterator over the streams, in no particular order. A stream that you change must wake its task itself;
+    /// see [`StreamSlab::get_mut`].
+    ///
+    /// ```
+    /// use futures::channel::mpsc;
+    /// use stream_multiplexer::StreamMap;
+    ///
+    /// let mut map = StreamMap::new();
+    /// let (_sender, receiver) = mpsc::channel::<u8>(8);
+    /// map.insert("a", receiver);
+    /// map.values_mut().for_each(|receiver| receiver.close());
+    /// ```
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut St> {
+        self.iter_mut().map(|(_key, stream)| stream)
     }
 
     /// Gives memory back that more streams have needed than there are now; see [`StreamSlab::shrink_to_fit`].
@@ -351,8 +384,31 @@ impl<K: Hash + Eq + Clone, St: Stream + Unpin> StreamMap<K, St> {
         before
     }
 
-    /// Polls for items and ends, and appends up to `limit` of them to `buffer`. The counterpart of
-    /// `tokio_stream::StreamMap::poll_next_many`.
+    /// Waits for items and ends, and appends up to `limit` of them to `buffer`. Returns how many. It waits for the first
+    /// only; it returns 0 if the map is empty or `limit` is 0.
+    ///
+    /// ```
+    /// use futures::{executor::block_on, stream};
+    /// use stream_multiplexer::StreamMap;
+    ///
+    /// let mut map = StreamMap::from_iter([("numbers", stream::iter(0..10))]);
+    /// let mut items = Vec::new();
+    /// assert_eq!(block_on(map.recv_many(&mut items, 2)), 2);
+    /// assert_eq!(items, [("numbers", Some(0)), ("numbers", Some(1))]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the poll of a stream panics. What was received before is in `buffer`.
+    ///
+    /// # Cancel safety
+    ///
+    /// It takes nothing before it completes, so dropping it loses nothing.
+    pub async fn recv_many(&mut self, buffer: &mut Vec<(K, Option<St::Item>)>, limit: usize) -> usize {
+        poll_fn(|cx| self.poll_recv_many(cx, buffer, limit)).await
+    }
+
+    /// Polls for items and ends, and appends up to `limit` of them to `buffer`, as [`recv_many`](Self::recv_many) does.
     ///
     /// - `Pending`: nothing is ready now. The task is woken when something is.
     /// - `Ready(n)`: `n` were appended; 0 if the map is empty or `limit` is 0.

@@ -39,6 +39,7 @@ impl Server {
         client.say("hello?");
         client.hear("say LOGIN");
         client.say("LOGIN\nI am in");
+        client.hear("welcome");
         client.hear("I am in");
         client
     }
@@ -121,8 +122,8 @@ fn no_line_of_a_fast_member_is_missing_anywhere() {
         member.say("hello?");
         member.hear("say LOGIN");
         member.say("LOGIN");
+        member.hear("welcome");
     }
-    // Who says nothing does not know when it is a member: all are when the last one is.
     let mut last = server.member();
     let lines: String = (0..LINES).map(|number| format!("{number:0500}\n")).collect();
     last.0.get_mut().write_all(lines.as_bytes()).unwrap();

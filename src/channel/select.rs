@@ -306,8 +306,8 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         Ok(())
     }
 
-    /// Removes a channel from this select, and not from the multiplexer. Returns whether it was in it. What its streams
-    /// have to say waits in there.
+    /// Removes a channel from this select, and not from the multiplexer. Returns whether it was in it. The items of its
+    /// streams are not lost: they wait until somebody receives from the channel.
     ///
     /// Cost: as [`add`](Self::add).
     ///
@@ -459,10 +459,10 @@ fn depart<St, Si>(registry: &Registry<St, Si>, channel: Option<Arc<Channel<St>>>
     drop(left);
 }
 
-/// How it goes about it.
+/// Settings and statistics.
 impl<St: Stream, Si> ChannelSelect<St, Si> {
-    /// After how many events in a row that were taken ahead of a ready channel of lower priority each of these has a
-    /// turn; see [priority](Self#priority). 64 at first. `None`: never, so lower ones may starve.
+    /// Sets how many events in a row may be taken ahead of a ready channel of lower priority. Then each such channel has one
+    /// turn; see [priority](Self#priority). Default: 64. `None`: no bound, so lower channels may starve.
     ///
     /// ```
     /// # use futures::{StreamExt, executor::block_on, stream};
@@ -486,8 +486,8 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         self
     }
 
-    /// After how many events in a row, with no `Pending` in between, it lets the executor run: it wakes its task and
-    /// returns `Pending` once. 4 at first. `None`: never. A batch of [`recv_many`](Self::recv_many) is not cut short by
+    /// Sets after how many events in a row, with no `Pending` in between, the select lets the executor run: it wakes its
+    /// task and returns `Pending` once. Default: 4. `None`: never. A batch of [`recv_many`](Self::recv_many) is not cut short by
     /// this.
     ///
     /// It is what keeps a favoured channel's latency low. What lies in the buffers of codecs is yielded without a read of
@@ -559,7 +559,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         self
     }
 
-    /// Whether it flushes [what is unflushed](Self#what-is-unflushed). It does at first.
+    /// Sets whether the select flushes [what is unflushed](Self#what-is-unflushed). On by default.
     ///
     /// Cost: if nobody else does, making a select that does (as it does when it is made) looks at every sink once.
     ///

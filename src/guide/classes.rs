@@ -18,7 +18,7 @@
 //! asks the ready channel with the lowest [priority number](crate::Share::priority).
 //!
 //! A lower channel does not starve. After [`starvation_bound`](crate::ChannelSelect::starvation_bound) events in a row that
-//! went ahead of it, 64 at first, each lower channel that waits has one turn. So with two channels the lower one waits for at
+//! went ahead of it, 64 by default, each lower channel that waits has one turn. So with two channels the lower one waits for at
 //! most 64 events, and with n channels for at most 64 + n − 2. The first one waits for at most n − 1. The bound counts
 //! events, and not time: multiply it by what your program does for an event.
 //!
@@ -149,15 +149,25 @@
 //!
 //! [`ChannelOptions::max_streams`](crate::ChannelOptions::max_streams) is how many connections a class admits. One more is
 //! refused with [`ChannelFull`](crate::MultiplexerError::ChannelFull). The error holds the pair, so the program can say why.
-//! Say it without waiting in the loop: a new connection's send buffer is empty, so a short answer fits in immediately.
+//! A task says it, so the loop waits for nobody. Over TCP that task also reads for another second: a connection that is
+//! dropped with unread input is reset, and the peer may lose the answer. Limit how many such tasks there are; `dismiss` in
+//! the example `job_server` does.
+//!
+//! Let newcomers log in in a channel of their own, with a limit and a
+//! [timeout](crate::guide::connections#login-timeout), and move them to their class. If everyone came in as a free client, a
+//! crowd of those would keep the paying ones out.
 //!
 //! ```
-//! use futures::{FutureExt, SinkExt, channel::mpsc, stream};
+//! use futures::{SinkExt, StreamExt, channel::mpsc, stream};
+//! use std::time::Duration;
 //! use stream_multiplexer::{ChannelOptions, Multiplexer, MultiplexerError};
+//! use tokio::time::timeout;
 //!
 //! const FREE: usize = 1;
 //! const PAYING: usize = 2;
 //!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), MultiplexerError> {
 //! let multiplexer = Multiplexer::new();
 //! multiplexer.add_channel_with(FREE, ChannelOptions::new().max_streams(1))?;
 //! multiplexer.add_channel(PAYING)?;
@@ -171,27 +181,26 @@
 //! # let (sink, stream, mut peer) = connect();
 //! if let Err(refused) = multiplexer.add_stream_pair(sink, stream, FREE) {
 //! #   assert_eq!(refused.reason(), MultiplexerError::ChannelFull(FREE));
-//!     let (mut sink, _stream) = refused.into_parts();
-//!     let _ = sink.send("we are full, try again later").now_or_never();
+//!     let (mut sink, stream) = refused.into_parts();
+//!     tokio::spawn(timeout(Duration::from_secs(2), async move {
+//!         let _ = sink.send("we are full, try again later").await;
+//!         let _ = sink.close().await; // with a codec of several types: `SinkExt::<&str>::close(&mut sink)`
+//!         stream.for_each(|_unread| async {}).await;
+//!     }));
 //! }
-//! # assert_eq!(peer.try_recv(), Ok("we are full, try again later"));
+//! # assert_eq!(peer.next().await, Some("we are full, try again later"));
 //!
 //! // A move frees the place.
 //! multiplexer.change_stream_channel(first, PAYING)?;
 //! # let (sink, stream, _peer) = connect();
 //! multiplexer.add_stream_pair(sink, stream, FREE)?;
-//! # Ok::<(), MultiplexerError>(())
+//! # Ok(())
+//! # }
 //! ```
-//!
-//! Over TCP the peer may have sent something that nobody has read. A connection that is dropped then is reset, and the peer
-//! may lose the answer. So give the pair a task that sends the answer, shuts down, and reads on for a second, and limit how
-//! many such tasks there are. `dismiss` in the example `job_server` does that.
 //!
 //! A move may be refused as well. The stream stays where it was, and the program answers it there.
 //!
-//! A place is free as soon as its stream has left, also before that was received. Let newcomers log in in a channel of
-//! their own, with a limit and a [timeout](crate::guide::connections#login-timeout). If they came in as free clients, a
-//! crowd of those would keep the paying ones out.
+//! A place is free as soon as its stream has left, even before its departure is received.
 //!
 //! # Pausing
 //!

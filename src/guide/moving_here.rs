@@ -2,8 +2,9 @@
 //!
 //! # From `StreamMap` of tokio-stream
 //!
-//! [`StreamMap`](crate::StreamMap) has the same shape. Change the import, and say what becomes of `(key, None)`, the end of
-//! a stream, which tokio's does not report. Yours may have a thousand idle streams then: only those that woke are polled.
+//! [`StreamMap`](crate::StreamMap) has the same methods (`next_many` is `recv_many`). Change the import, and say what becomes
+//! of `(key, None)`, the end of a stream, which tokio's does not report. Then it may hold thousands of idle streams, because
+//! only those that woke are polled.
 //!
 //! ```
 //! use futures::{StreamExt, executor::block_on, stream};
@@ -21,7 +22,7 @@
 //! assert_eq!(sum, 10);
 //! ```
 //!
-//! Where keys may be given out, and need not be chosen, [`StreamSlab`](crate::StreamSlab) spares the hashing.
+//! If you do not need keys of your own, use [`StreamSlab`](crate::StreamSlab): it gives out keys and does not hash.
 //!
 //! # From `SelectAll`
 //!

@@ -4,6 +4,52 @@
 //! `websocket_chat` in the repository is a whole server: a login timeout, limits, slow readers, and a shutdown with closing
 //! frames.
 //!
+//! ```toml
+//! [dependencies]
+//! futures = "0.3"
+//! tokio = { version = "1", features = ["macros", "net", "rt-multi-thread", "time"] }
+//! tokio-tungstenite = "0.30"
+//! ```
+//!
+//! A handshake takes as long as the peer likes. So it runs in a task of its own, with a timeout, and that task adds the
+//! pair:
+//!
+//! ```
+//! use futures::StreamExt;
+//! use futures::stream::{SplitSink, SplitStream};
+//! use std::time::Duration;
+//! use stream_multiplexer::Multiplexer;
+//! use tokio::net::{TcpListener, TcpStream};
+//! use tokio::time::timeout;
+//! use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
+//! use tokio_tungstenite::{WebSocketStream, accept_async_with_config};
+//!
+//! type Incoming = SplitStream<WebSocketStream<TcpStream>>;
+//! type Outgoing = SplitSink<WebSocketStream<TcpStream>, Message>;
+//!
+//! const NEWCOMERS: usize = 0;
+//!
+//! async fn accept(listener: TcpListener, multiplexer: Multiplexer<Incoming, Outgoing>, config: WebSocketConfig) {
+//!     loop {
+//!         let Ok((socket, _)) = listener.accept().await else {
+//!             tokio::time::sleep(Duration::from_millis(100)).await; // too many open files, perhaps
+//!             continue;
+//!         };
+//!         let multiplexer = multiplexer.clone();
+//!         tokio::spawn(async move {
+//!             let handshake = accept_async_with_config(socket, Some(config));
+//!             if let Ok(Ok(websocket)) = timeout(Duration::from_secs(3), handshake).await {
+//!                 let (sink, stream) = websocket.split();
+//!                 let _ = multiplexer.add_stream_pair(sink, stream, NEWCOMERS);
+//!             }
+//!         });
+//!     }
+//! }
+//! # drop(accept);
+//! ```
+//!
+//! The loop receives whole messages:
+//!
 //! ```
 //! use futures::{SinkExt, StreamExt};
 //! use stream_multiplexer::{Multiplexer, Share, StreamEvent};
@@ -26,7 +72,6 @@
 //!     .read_buffer_size(4 << 10)
 //!     .write_buffer_size(64 << 10);
 //!
-//! // In a server: `accept_async_with_config(socket, Some(config)).await`, in a task with a timeout.
 //! # let (socket, peer) = tokio::io::duplex(1 << 20);
 //! # let peer = tokio::spawn(async move {
 //! #     let mut peer = WebSocketStream::from_raw_socket(peer, Role::Client, None).await;
@@ -48,8 +93,10 @@
 //!     match event {
 //!         // A whole message, however many frames it came in.
 //!         StreamEvent::Item(Ok(Message::Text(text))) => {
-//!             if multiplexer.try_send(id, format!("you said {text}").into()).is_err() {
-//!                 multiplexer.remove_stream(id); // it does not read
+//!             if let Err(error) = multiplexer.try_send(id, format!("you said {text}").into()) {
+//!                 if error.is_full() {
+//!                     multiplexer.remove_stream(id); // it does not read
+//!                 }
 //!             }
 //! #           log.push("text");
 //!         }
@@ -58,7 +105,9 @@
 //! #           log.push("control");
 //!         }
 //!         // Too long, not UTF-8, no WebSocket, or the connection broke. Nothing more comes.
-//!         StreamEvent::Item(Err(_)) | StreamEvent::SinkFailed => drop(multiplexer.remove_stream(id)),
+//!         StreamEvent::Item(Err(_)) => drop(multiplexer.remove_stream(id)),
+//!         // Its stream ends or fails next.
+//!         StreamEvent::SinkFailed => {}
 //!         // The handshake of the closing is done.
 //!         StreamEvent::Ended => {
 //! #           log.push("end");
@@ -83,12 +132,12 @@
 //! a peer gets its pong while somebody receives from its channel, and none while that is
 //! [paused](crate::guide::classes#pausing).
 //!
-//! To find peers that are gone without a word, send `Message::Ping` to all now and then, and remove those that have sent nothing
-//! since the last time.
+//! To find peers that vanished without closing, send `Message::Ping` to all at intervals, and remove those that have sent
+//! nothing since the last ping.
 //!
 //! # Limits
 //!
-//! | what | by | at first |
+//! | what | set by | default |
 //! |---|---|---|
 //! | a message that comes | `max_message_size` | 64 MiB |
 //! | a frame of it | `max_frame_size` | 16 MiB |
@@ -139,14 +188,16 @@
 //!
 //! Either side sends a closing frame, and the other one answers with its own. Then the server ends the connection.
 //!
-//! - **The peer closes.** `Message::Close` comes as an item. Receive on: the answer goes out with the next poll, and the
-//!   stream ends.
+//! - **The peer closes.** `Message::Close` comes as an item. Keep receiving: the answer goes out with the next poll, and the
+//!   stream ends. From then on a send to this peer fails. Do not remove the pair because of that error, or the peer gets no
+//!   answer: remove it only when a send is [`Full`](crate::TrySendError::Full).
 //! - **We close.** Send `Message::Close` with a code and a reason, as the last message, and receive on until the stream ends.
 //!   Give it a deadline, and [remove](crate::Multiplexer::remove_stream) the pair then: a peer need not answer. Or
 //!   [`close_sink`](crate::Multiplexer::close_sink), which flushes, and sends a closing frame if none was sent.
 //!   [`close_stream`](crate::Multiplexer::close_stream) does not await the answer.
-//! - **All close.** [`try_send_to`](crate::Multiplexer::try_send_to) each channel, and then
-//!   [`shutdown`](crate::guide::shutdown) with `keep_streams`, which gives the peers the time to answer.
+//! - **All close.** Send `Message::Close` to each channel by [`try_send_to`](crate::Multiplexer::try_send_to), with a code and
+//!   a reason if you like. Then call [`shutdown`](crate::guide::shutdown) with `keep_streams`, which gives the peers the
+//!   time to answer. (Without that message, `shutdown` sends a closing frame without a reason.)
 //!
 //! After a message that was too long the stream yields nothing more, though the peer may still be sending it. To let the peer
 //! read why, take the pair out, send the closing frame, shut the socket down, and read for another second or two what comes.

@@ -9,7 +9,7 @@ use crate::id::{ChannelId, StreamId};
 /// A stream that is not received from is not polled. So it answers no pings and its end is not seen, however long ago its
 /// peer left. Its sink can still be sent to.
 ///
-/// When all handles are gone, what is paused goes on: nobody could resume it.
+/// When the last handle is dropped, everything paused is resumed, because nobody else could do it.
 impl<St, Si> Multiplexer<St, Si> {
     /// Pauses a stream: it has no turns until it is [resumed](Self::resume_stream), whatever wakes it.
     ///
@@ -72,8 +72,8 @@ impl<St, Si> Multiplexer<St, Si> {
         self.registry().resume_stream(stream)
     }
 
-    /// Whether a stream is [paused](Self::pause_stream). `None` if there is no stream with this id. Of its channel it says
-    /// nothing.
+    /// Whether a stream is [paused](Self::pause_stream). `None` if there is no stream with this id. It does not tell
+    /// whether its channel is paused.
     ///
     /// ```
     /// use futures::stream;
