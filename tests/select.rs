@@ -966,6 +966,22 @@ mod panics {
         assert_eq!(item(poll_with(&mut select, &waker)), (1, 1));
     }
 
+    /// So a channel of many streams that panic has no more than its share.
+    #[test]
+    fn of_a_stream_are_charged_as_an_event() {
+        let (multiplexer, streams) = pairs(2);
+        let mut select = multiplexer.select();
+        (0..2).for_each(|channel| select.add(channel, Share::new()).unwrap());
+        settle(&mut select, Waker::noop());
+        streams[0].1.panic();
+        streams[1].1.push(1);
+        assert!(catch_unwind(AssertUnwindSafe(|| poll(&mut select))).is_err());
+        assert_eq!(select.stats().events, 0);
+        assert_eq!(item(poll(&mut select)), (1, 1));
+        assert_eq!(poll(&mut select), Ready(Some((0, streams[0].0, StreamEvent::Removed))));
+        assert_eq!(select.stats().events, 2);
+    }
+
     /// The event comes first, so it is not lost; it is charged 1.
     #[test]
     fn of_the_cost_come_after_the_event() {
