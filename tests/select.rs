@@ -311,6 +311,21 @@ mod priority {
 mod weights {
     use super::*;
 
+    /// Each of them is the only one that is ready, in turn.
+    #[test]
+    fn are_charged_to_whose_turn_it_was() {
+        let (multiplexer, streams) = pairs(3);
+        let mut select = select(&multiplexer);
+        settle(&mut select, Waker::noop());
+        for channel in [0, 0, 1, 0, 2, 2, 1, 0] {
+            streams[channel].1.push(0);
+            assert_eq!(item(poll(&mut select)).0, channel);
+            settle(&mut select, Waker::noop());
+        }
+        let turns = select.stats().channels.into_iter().map(|channel| (channel.turns, channel.cost));
+        assert_eq!(turns.collect::<Vec<_>>(), [(4, 4), (2, 2), (2, 2)]);
+    }
+
     /// A stream that always has an item: its cost, of a list that comes again and again.
     struct Costs(std::iter::Cycle<std::vec::IntoIter<u64>>);
 
