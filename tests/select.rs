@@ -332,6 +332,21 @@ mod priority {
 mod weights {
     use super::*;
 
+    /// Each of them is the only one that is ready, in turn.
+    #[test]
+    fn are_charged_to_whose_turn_it_was() {
+        let (multiplexer, streams) = pairs(3);
+        let mut select = select(&multiplexer);
+        settle(&mut select, Waker::noop());
+        for channel in [0, 0, 1, 0, 2, 2, 1, 0] {
+            streams[channel].1.push(0);
+            assert_eq!(item(poll(&mut select)).0, channel);
+            settle(&mut select, Waker::noop());
+        }
+        let turns = select.stats().channels.into_iter().map(|channel| (channel.turns, channel.cost));
+        assert_eq!(turns.collect::<Vec<_>>(), [(4, 4), (2, 2), (2, 2)]);
+    }
+
     /// A stream that always has an item: its cost, of a list that comes again and again.
     struct Costs(std::iter::Cycle<std::vec::IntoIter<u64>>);
 
@@ -1028,6 +1043,22 @@ mod panics {
         feed.push(1);
         assert_ne!(wakes.take(), 0);
         assert_eq!(item(poll_with(&mut select, &waker)), (1, 1));
+    }
+
+    /// So a channel of many streams that panic has no more than its share.
+    #[test]
+    fn of_a_stream_are_charged_as_an_event() {
+        let (multiplexer, streams) = pairs(2);
+        let mut select = multiplexer.select();
+        (0..2).for_each(|channel| select.add(channel, Share::new()).unwrap());
+        settle(&mut select, Waker::noop());
+        streams[0].1.panic();
+        streams[1].1.push(1);
+        assert!(catch_unwind(AssertUnwindSafe(|| poll(&mut select))).is_err());
+        assert_eq!(select.stats().events, 0);
+        assert_eq!(item(poll(&mut select)), (1, 1));
+        assert_eq!(poll(&mut select), Ready(Some((0, streams[0].0, StreamEvent::Removed))));
+        assert_eq!(select.stats().events, 2);
     }
 
     /// The event comes first, so it is not lost; it is charged 1.

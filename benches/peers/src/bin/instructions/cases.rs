@@ -20,9 +20,14 @@ pub const SIZES: [usize; 4] = [1, 100, 10_000, 100_000];
 /// Items to count, unless they are costly.
 const ENOUGH: usize = 5_000;
 
-/// All columns, and the selects.
-fn columns() -> impl Iterator<Item = Column> {
-    peer::columns().into_iter().chain(peer::selects())
+/// The columns that a workload is counted for, and the selects where that says something new.
+fn columns(workload: Workload) -> Vec<Column> {
+    let mut columns = peer::columns();
+    columns.retain(|column| column.supports(workload));
+    if matches!(workload, Workload::Dense | Workload::Sparse | Workload::Parked) {
+        columns.extend(peer::selects());
+    }
+    columns
 }
 
 /// What can be counted: so many rounds of something.
@@ -49,8 +54,9 @@ pub struct Case {
 
 impl Case {
     pub fn parse(column: &str, workload: &str, members: &str) -> Option<Self> {
-        let column = columns().find(|candidate| candidate.name == column)?;
-        Some(Self { column, workload: Workload::named(workload)?, members: members.parse().ok()? })
+        let workload = Workload::named(workload)?;
+        let column = columns(workload).into_iter().find(|candidate| candidate.name == column)?;
+        Some(Self { column, workload, members: members.parse().ok()? })
     }
 
     /// All that the columns support, of these columns and sizes.
@@ -58,7 +64,7 @@ impl Case {
         let mut cases = Vec::new();
         for workload in WORKLOADS {
             for &members in sizes {
-                let supported = columns().filter(|column| wanted(column) && column.supports(workload));
+                let supported = columns(workload).into_iter().filter(|column| wanted(column));
                 cases.extend(supported.map(|column| Self { column, workload, members }));
             }
         }
@@ -95,7 +101,7 @@ pub fn tables(cases: &[Case], number: impl Fn(usize) -> String) -> String {
     for workload in WORKLOADS {
         let of_workload: Vec<usize> = (0..cases.len()).filter(|&at| cases[at].workload == workload).collect();
         let mut rows = vec![std::iter::once("N".to_owned()).chain(SIZES.map(thousands)).collect::<Vec<_>>()];
-        for column in columns().filter(|column| column.supports(workload)) {
+        for column in columns(workload) {
             let mut row = vec![column.name.to_owned()];
             let of_column = of_workload.iter().filter(|&&at| cases[at].column.name == column.name);
             row.extend(of_column.map(|&at| number(at)));
