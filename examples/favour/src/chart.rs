@@ -1,7 +1,7 @@
 //! The chart: the waits of the paying clients, on a logarithmic scale.
 
 use crate::Outcome;
-use crate::report::Row;
+use crate::report::{Row, grouped};
 use plotters::prelude::*;
 use std::path::Path;
 
@@ -16,7 +16,7 @@ pub(crate) fn draw(rows: &[Row], path: &Path) -> Outcome<()> {
     let count = i32::try_from(rows.len())?;
     let mut chart = ChartBuilder::on(&root)
         .caption(
-            "How long 20 paying clients wait while 1,000 others flood the server (µs)",
+            "How long 20 paying clients wait while 1,000 others flood the server (µs, logarithmic)",
             ("sans-serif", 19),
         )
         .margin(12)
@@ -27,7 +27,7 @@ pub(crate) fn draw(rows: &[Row], path: &Path) -> Outcome<()> {
         .configure_mesh()
         .disable_x_mesh()
         .x_labels(0)
-        .y_label_formatter(&|micros| format!("{micros:.0}"))
+        .y_label_formatter(&|micros| grouped(*micros))
         .label_style(("sans-serif", 14))
         .draw()?;
     for (series, (share, name)) in [(0.5, "median"), (0.99, "99th percentile")].into_iter().enumerate() {
@@ -48,7 +48,7 @@ pub(crate) fn draw(rows: &[Row], path: &Path) -> Outcome<()> {
                 plotters::style::text_anchor::HPos::Center,
                 plotters::style::text_anchor::VPos::Bottom,
             ));
-            Text::new(format!("{value:.0}"), (at as f64 + left + 0.17, value * 1.08), style)
+            Text::new(grouped(value), (at as f64 + left + 0.17, value * 1.08), style)
         });
         chart.draw_series(labels)?;
     }
@@ -63,7 +63,7 @@ pub(crate) fn draw(rows: &[Row], path: &Path) -> Outcome<()> {
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
+        .position(SeriesLabelPosition::UpperLeft)
         .label_font(("sans-serif", 14))
         .background_style(WHITE)
         .draw()?;
