@@ -112,7 +112,7 @@ impl<St, Si> ChannelReceiver<St, Si> {
     }
 
     /// After how many events in a row, with no `Pending` in between, it lets the executor run: it wakes its task and
-    /// returns `Pending` once. `None`, as at first: never. [`ChannelSelect::yield_every`](crate::ChannelSelect::yield_every)
+    /// returns `Pending` once. `None`, the default: never. [`ChannelSelect::yield_every`](crate::ChannelSelect::yield_every)
     /// says why and how well that does with which executor.
     ///
     /// Without it, a stream that always has an item, and takes no part in a cooperative budget, never lets the thread go:

@@ -4,7 +4,7 @@ use crate::comparison::Comparison;
 use crate::text::thousands;
 use std::fmt::Write;
 
-const WIDTH: f64 = 820.0;
+const WIDTH: f64 = 920.0;
 const HEIGHT: f64 = 500.0;
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 640.0;

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 pub struct Adapter<St>(MergeBounded<St>);
 
 impl<St: Stream<Item = u64> + Unpin + Default> Peer<St> for Adapter<St> {
-    const NAME: &'static str = "MergeBounded";
+    const NAME: &'static str = "futures-buffered MergeBounded";
     const CAN_GROW: bool = false;
     type Key = ();
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 pub struct Adapter<St>(MergeUnbounded<St>);
 
 impl<St: Stream<Item = u64> + Unpin> Peer<St> for Adapter<St> {
-    const NAME: &'static str = "MergeUnbounded";
+    const NAME: &'static str = "futures-buffered MergeUnbounded";
     type Key = ();
 
     fn new(_: usize) -> Self {

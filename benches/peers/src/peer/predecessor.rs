@@ -17,7 +17,7 @@ pub struct Adapter<St: 'static> {
 const CHANNEL: usize = 0;
 
 impl<St: Stream<Item = u64> + Unpin + 'static> Peer<St> for Adapter<St> {
-    const NAME: &'static str = "0.16.1";
+    const NAME: &'static str = "stream_multiplexer 0.16.1";
     const CAN_REMOVE: bool = true;
     type Key = usize;
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 pub struct Adapter<St>(SelectAll<St>);
 
 impl<St: Stream<Item = u64> + Unpin> Peer<St> for Adapter<St> {
-    const NAME: &'static str = "SelectAll";
+    const NAME: &'static str = "futures SelectAll";
     type Key = ();
 
     fn new(_: usize) -> Self {

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 pub struct Adapter<St: Stream>(Keyed<St>);
 
 impl<St: Stream<Item = u64> + Unpin> Peer<St> for Adapter<St> {
-    const NAME: &'static str = "StreamGroup";
+    const NAME: &'static str = "futures-concurrency StreamGroup";
     const CAN_REMOVE: bool = true;
     const SCANS_ALL: bool = true;
     type Key = Key;

@@ -12,7 +12,7 @@ pub struct Adapter<St> {
 }
 
 impl<St: Stream<Item = u64> + Unpin> Peer<St> for Adapter<St> {
-    const NAME: &'static str = "StreamMap";
+    const NAME: &'static str = "tokio-stream StreamMap";
     const CAN_REMOVE: bool = true;
     const SCANS_ALL: bool = true;
     type Key = usize;

@@ -28,7 +28,7 @@ pub struct Adapter<St> {
 }
 
 impl<St: Stream<Item = u64> + Unpin + 'static> Peer<St> for Adapter<St> {
-    const NAME: &'static str = "tasks, async-channel";
+    const NAME: &'static str = "a task each, async-channel";
     const CAN_REMOVE: bool = true;
     const HAS_EXECUTOR: bool = true;
     type Key = usize;

@@ -22,7 +22,7 @@ pub struct Adapter<St> {
 }
 
 impl<St: Stream<Item = u64> + Unpin + 'static> Peer<St> for Adapter<St> {
-    const NAME: &'static str = "tasks, tokio mpsc";
+    const NAME: &'static str = "a task each, tokio mpsc";
     const CAN_REMOVE: bool = true;
     const HAS_EXECUTOR: bool = true;
     type Key = usize;
