@@ -1,5 +1,12 @@
 //! [`Multiplexer`]: the handle to it all.
 
+#[cfg(all(feature = "blocking", not(target_family = "wasm")))]
+mod blocking;
+mod limits;
+mod pausing;
+mod receiving;
+mod sending;
+
 use crate::channel::drained::Drained;
 use crate::error::{AddStreamError, MultiplexerError};
 use crate::event::StreamPair;
@@ -723,16 +730,6 @@ impl<St> Multiplexer<St> {
         Self::new()
     }
 }
-
-// Below, so that the documentation begins with channels and pairs: it shows the methods in the order of the source.
-mod receiving;
-mod sending;
-
-mod limits;
-mod pausing;
-
-#[cfg(all(feature = "blocking", not(target_family = "wasm")))]
-mod blocking;
 
 fn hand_back<St: Unpin, Si>(mut pair: RemovedPair<St, Si>) -> StreamPair<St, Si> {
     pair.reclaim_sink();
