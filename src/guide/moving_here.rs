@@ -87,4 +87,5 @@
 //! | `remove_channel(channel) -> bool` | returns the pairs, as an `Option` |
 //! | `StreamId` is a `usize` that is used again | opaque, and never used again |
 //! | an unknown channel is reported before an unknown stream | the stream first |
-//! | `ChannelFull`, queues of 32 items | no queues; see [slow peers](super::slow_peers) |
+//! | queues of 32 items | no queues; see [slow peers](super::slow_peers) |
+//! | `ChannelFull`: the queue is full | `ChannelFull`: the [limit](crate::ChannelOptions::max_streams) that you set is reached |

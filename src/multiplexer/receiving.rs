@@ -30,27 +30,19 @@ impl<St: Stream, Si> Multiplexer<St, Si> {
     ///
     /// It takes nothing before it completes, so dropping it loses nothing.
     ///
-    /// # One channel first
+    /// # Several channels
     ///
-    /// The branches of a biased `select!` are asked in their order, and it waits for all of them. While the
-    /// first always has something, the second is not asked; a program that does not want that asks the
-    /// second one now and then, as the example `line_server` does.
+    /// `select_biased!` over several of these asks them in their order: while the first always has an event, the second is
+    /// never asked. A [`select`](Self::select) prefers a channel without starving the others.
     ///
     /// ```
-    /// # use futures::{FutureExt, executor::block_on, select_biased, stream};
-    /// # use stream_multiplexer::Multiplexer;
-    /// # let multiplexer = Multiplexer::without_sinks();
-    /// # multiplexer.add_channel(1)?;
-    /// # multiplexer.add_channel(2)?;
-    /// # multiplexer.add_stream(stream::iter([1]), 1)?;
-    /// # block_on(async {
-    /// let (id, item) = select_biased! {
-    ///     paying = multiplexer.recv(1).fuse() => paying?,
-    ///     free = multiplexer.recv(2).fuse() => free?,
-    /// };
-    /// # assert_eq!(item, Some(1));
-    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
-    /// # })?;
+    /// use futures::{executor::block_on, stream};
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::without_sinks();
+    /// multiplexer.add_channel(1)?;
+    /// let id = multiplexer.add_stream(stream::iter([5]), 1)?;
+    /// assert_eq!(block_on(multiplexer.recv(1))?, (id, Some(5)));
     /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
     /// ```
     pub fn recv(&self, channel: ChannelId) -> Recv<'_, St, Si> {
