@@ -59,7 +59,7 @@ pub(crate) fn draw(rows: &[Row], path: &Path) -> Outcome<()> {
             plotters::style::text_anchor::VPos::Top,
         ));
         let (x, y) = chart.backend_coord(&(at as f64, 10.0));
-        root.draw(&Text::new(row.name, (x, y + 10), style))?;
+        root.draw(&Text::new(row.name.as_str(), (x, y + 10), style))?;
     }
     chart
         .configure_series_labels()

@@ -4,11 +4,17 @@ use crate::{FREE, MEASURED, Outcome, PAYING, WARM_UP};
 use std::io::{BufWriter, Write, stdout};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 /// Between an answer and the next line: so the paying clients alone need a small part of the server's time.
 const PAUSE: Duration = Duration::from_millis(2);
+/// What each client's pause is longer than that of the one before it, so that they do not send all together.
+const STAGGER: Duration = Duration::from_micros(31);
+
+/// Of a free client's socket, in bytes. A thousand floods would otherwise take all the memory that the system has for
+/// sockets. It would then drop packets, those of paying clients too, which are sent again after 200 ms.
+const SEND_BUFFER: u32 = 32 * 1024;
 
 /// How long the paying clients waited for their answers, the shortest first.
 pub(crate) struct Answers {
@@ -30,12 +36,15 @@ pub(crate) fn run(paying: u16, free: u16, flood: bool) -> Outcome<()> {
     let waits = runtime.block_on(async {
         if flood {
             for _ in 0..FREE {
-                tokio::spawn(send_without_end(TcpStream::connect(("127.0.0.1", free)).await?));
+                let socket = TcpSocket::new_v4()?;
+                socket.set_send_buffer_size(SEND_BUFFER)?;
+                tokio::spawn(send_without_end(socket.connect(([127, 0, 0, 1], free).into()).await?));
             }
         }
         let mut pings = Vec::new();
-        for _ in 0..PAYING {
-            pings.push(tokio::spawn(ping(TcpStream::connect(("127.0.0.1", paying)).await?)));
+        for number in 0..PAYING {
+            let connection = TcpStream::connect(("127.0.0.1", paying)).await?;
+            pings.push(tokio::spawn(ping(connection, PAUSE + STAGGER * number)));
         }
         let mut waits = Vec::new();
         for ping in pings {
@@ -51,8 +60,11 @@ pub(crate) fn run(paying: u16, free: u16, flood: bool) -> Outcome<()> {
     Ok(())
 }
 
-/// Sends a line, waits for the answer, and sends the next.
-async fn ping(connection: TcpStream) -> Outcome<Vec<Duration>> {
+/// Sends a line, waits for the answer, and sends the next after a pause.
+///
+/// It yields over and over in its pause, so that this core never sleeps: how long a system takes to wake a core is not
+/// the server's affair.
+async fn ping(connection: TcpStream, pause: Duration) -> Outcome<Vec<Duration>> {
     connection.set_nodelay(true)?;
     let (read, mut write) = connection.into_split();
     let mut answers = BufReader::new(read).lines();
@@ -70,7 +82,10 @@ async fn ping(connection: TcpStream) -> Outcome<Vec<Duration>> {
         if sent >= begin {
             waits.push(sent.elapsed());
         }
-        tokio::time::sleep(PAUSE).await;
+        let next = Instant::now() + pause;
+        while Instant::now() < next {
+            tokio::task::yield_now().await;
+        }
     }
     Ok(waits)
 }

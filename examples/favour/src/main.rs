@@ -5,10 +5,10 @@
 //! ```
 //!
 //! A server on one core, and its clients in a process of their own on another. 20 paying clients send a line, wait for
-//! the answer, and send the next two milliseconds later. 1,000 free clients send lines as fast as the server takes them. Each line costs the
-//! server some microseconds of hashing, so the free ones keep it at 100 %.
+//! the answer, and send the next two milliseconds later. 1,000 free clients send lines as fast as the server takes them.
+//! Each line costs the server some microseconds of hashing, so the free ones keep it at 100 %.
 //!
-//! Five servers have their turn, and each says how long the paying clients waited for an answer:
+//! Five servers have their turn, and each shows how long the paying clients waited for an answer:
 //!
 //! | row | the server |
 //! |---|---|
@@ -18,7 +18,8 @@
 //! | priority | two channels, the paying one first |
 //! | weights 10 : 1 | two channels, ten lines of the paying one for each line of the other |
 //!
-//! It takes half a minute, prints a table, and draws the chart of the README.
+//! It takes half a minute, prints a table, and draws the chart of the README. `-- yields` shows instead what yielding
+//! more or less often does for *priority*; that takes a minute.
 
 mod chart;
 mod clients;
@@ -30,37 +31,39 @@ use report::Row;
 use server::Kind;
 use std::env;
 use std::error::Error;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 /// How many clients there are of each class.
-const PAYING: usize = 20;
-const FREE: usize = 1_000;
+const PAYING: u32 = 20;
+const FREE: u32 = 1_000;
 
 /// Before it is measured, so that all clients are there and all buffers are full.
 const WARM_UP: Duration = Duration::from_secs(1);
-const MEASURED: Duration = Duration::from_secs(3);
+const MEASURED: Duration = Duration::from_secs(4);
+
+/// The default of a select.
+const YIELD_EVERY: Option<NonZeroU32> = NonZeroU32::new(4);
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 fn main() -> Outcome<()> {
-    rlimit::increase_nofile_limit(4 * (PAYING + FREE) as u64)?;
+    rlimit::increase_nofile_limit(u64::from(4 * (PAYING + FREE)))?;
     let arguments: Vec<String> = env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => compare(),
+        ["yields"] => compare_yields(),
         ["clients", paying, free, flood] => clients::run(paying.parse()?, free.parse()?, flood.parse()?),
-        _ => Err("usage: favour   (no arguments)".into()),
+        _ => Err("usage: favour [yields]".into()),
     }
 }
 
 fn compare() -> Outcome<()> {
-    pin_to_core(0);
-    let mut rows = Vec::new();
-    for kind in Kind::ALL {
-        eprintln!("{} ...", kind.name());
-        rows.push(measure(kind)?);
-    }
+    let rows = Kind::ALL.map(|kind| measure(kind.name().to_owned(), kind, YIELD_EVERY));
+    let rows = rows.into_iter().collect::<Outcome<Vec<_>>>()?;
     report::print(&rows);
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("chart.svg");
     chart::draw(&rows, &chart)?;
@@ -68,16 +71,33 @@ fn compare() -> Outcome<()> {
     Ok(())
 }
 
-/// Serves clients in a process of their own, and takes down what they say.
-fn measure(kind: Kind) -> Outcome<Row> {
+fn compare_yields() -> Outcome<()> {
+    let mut rows = vec![measure("unloaded".to_owned(), Kind::Unloaded, YIELD_EVERY)?];
+    for events in [1, 2, 4, 8, 16, 32, 64] {
+        let name = format!("yields after {events}");
+        rows.push(measure(name, Kind::Priority, NonZeroU32::new(events))?);
+    }
+    rows.push(measure("never yields".to_owned(), Kind::Priority, None)?);
+    report::print(&rows);
+    Ok(())
+}
+
+/// Serves clients in a process of their own, and takes down what they print.
+fn measure(name: String, kind: Kind, yield_every: Option<NonZeroU32>) -> Outcome<Row> {
+    eprintln!("{name} ...");
     let server = server::listen(kind)?;
     let mut clients = Command::new(env::current_exe()?);
     clients.arg("clients").args([server.paying_port(), server.free_port()].map(|port| port.to_string()));
     clients.arg(kind.is_loaded().to_string()).stdout(Stdio::piped());
     let clients = clients.spawn()?;
-    let lines = server.until_exit(clients)?;
+    // A thread for the server alone is on its core, or else the next clients' process would inherit that.
+    let server = thread::spawn(move || {
+        pin_to_core(0);
+        server.until_exit(clients, yield_every)
+    });
+    let lines = server.join().map_err(|_| "the server has panicked")??;
     let answers = Answers::parse(&lines.output)?;
-    Ok(Row { name: kind.name(), waits: answers.waits, lines: lines.per_second })
+    Ok(Row { name, waits: answers.waits, lines: lines.per_second })
 }
 
 /// So that the clients do not take the server's time. Does nothing where the system has no such call, or one core.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// What came of one server.
 pub(crate) struct Row {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     /// How long the paying clients waited, the shortest first.
     pub(crate) waits: Vec<Duration>,
     /// Lines of paying and of free clients, per second.

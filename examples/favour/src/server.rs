@@ -5,6 +5,7 @@ use futures::StreamExt;
 use std::collections::HashSet;
 use std::hint::black_box;
 use std::net::TcpListener;
+use std::num::NonZeroU32;
 use std::process::Child;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -80,7 +81,7 @@ impl Server {
     }
 
     /// Serves until the clients' process has ended.
-    pub(crate) fn until_exit(self, clients: Child) -> Outcome<Lines> {
+    pub(crate) fn until_exit(self, clients: Child, yield_every: Option<NonZeroU32>) -> Outcome<Lines> {
         let (ended, exit) = oneshot::channel();
         let waits = thread::spawn(move || {
             let output = clients.wait_with_output();
@@ -91,7 +92,7 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             tokio::select! {
-                served = serve(self, Arc::clone(&count)) => served,
+                served = serve(self, yield_every, Arc::clone(&count)) => served,
                 _ = exit => Ok(()),
             }
         })?;
@@ -109,7 +110,7 @@ fn port(listener: &TcpListener) -> u16 {
     listener.local_addr().expect("it is bound").port()
 }
 
-async fn serve(server: Server, count: Arc<Mutex<Count>>) -> Outcome<()> {
+async fn serve(server: Server, yield_every: Option<NonZeroU32>, count: Arc<Mutex<Count>>) -> Outcome<()> {
     let Server { kind, listeners } = server;
     for listener in &listeners {
         listener.set_nonblocking(true)?;
@@ -118,11 +119,13 @@ async fn serve(server: Server, count: Arc<Mutex<Count>>) -> Outcome<()> {
     let listeners = [paying?, free?];
     match kind {
         Kind::TaskPerConnection => serve_in_tasks(&listeners, &count).await,
-        Kind::OneChannel => multiplex(listeners, &count, &[Share::new()]).await,
+        Kind::OneChannel => multiplex(listeners, &count, yield_every, &[Share::new()]).await,
         Kind::Unloaded | Kind::Priority => {
-            multiplex(listeners, &count, &[Share::new(), Share::new().priority(1)]).await
+            multiplex(listeners, &count, yield_every, &[Share::new(), Share::new().priority(1)]).await
         }
-        Kind::Weights => multiplex(listeners, &count, &[Share::new().weight(10), Share::new()]).await,
+        Kind::Weights => {
+            multiplex(listeners, &count, yield_every, &[Share::new().weight(10), Share::new()]).await
+        }
     }
 }
 
@@ -130,11 +133,13 @@ async fn serve(server: Server, count: Arc<Mutex<Count>>) -> Outcome<()> {
 async fn multiplex(
     listeners: [tokio::net::TcpListener; 2],
     count: &Mutex<Count>,
+    yield_every: Option<NonZeroU32>,
     shares: &[Share],
 ) -> Outcome<()> {
     let multiplexer =
         Multiplexer::<FramedRead<OwnedReadHalf, LinesCodec>, FramedWrite<OwnedWriteHalf, LinesCodec>>::new();
     let mut events = multiplexer.select();
+    events.yield_every(yield_every);
     for (channel, share) in shares.iter().enumerate() {
         multiplexer.add_channel(channel)?;
         events.add(channel, *share)?;
