@@ -116,7 +116,7 @@
 //! wakes its task. The executor then asks the operating system which sockets have something.
 //!
 //! `cargo run --release --example favour -- yields` measures what that does: 20 clients of the first class beside 1,000 that
-//! flood the second one, some 9 µs of work for a line, tokio's current-thread runtime. How long the first class waits for its
+//! flood the second one, some 8 µs of work for a line, tokio's current-thread runtime. How long the first class waits for its
 //! answers, and how many lines are served in all, as medians of five runs on 2026-11-26, on two virtual cores of an AMD EPYC:
 //!
 //! | `yield_every` | p50 | p99 | lines per second |
