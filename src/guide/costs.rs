@@ -5,7 +5,7 @@
 //! | item of an always-ready member, [`StreamSlab`](crate::StreamSlab) | 1 | 0 | 0 | 0 |
 //! | the same, [`ChannelReceiver`](crate::ChannelReceiver) or [`ChannelSelect`](crate::ChannelSelect) | 1 | 2 | 0 | 0 |
 //! | wake of a member (of the first million), if no other wake is waiting to be absorbed | 0 | 0 | 1 | 0 |
-//! | wake of a member, otherwise | 0 | 0 | 2; 3 beyond 1,664 members, 4 beyond 59,008, 5 beyond 321,152 | 0 |
+//! | wake of a member, otherwise | 0 | 0 | 2; 3 beyond 1,664 members, 4 beyond 59,008, 5 beyond 321,152, 6 beyond 17,098,368 | 0 |
 //! | item of a member that was idle, `StreamSlab` | 2 | 0 | the same | 0 |
 //! | the same, `ChannelReceiver` | 2 | 3 | the same | 0 |
 //! | going to sleep, `StreamSlab` | 0 | 1 | 1 | 0 |
