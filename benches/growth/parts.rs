@@ -58,7 +58,7 @@ impl Control {
         self.waker.lock().unwrap().clone()
     }
 
-    /// The next poll calls `f` first.
+    /// The next poll calls `act` first.
     pub(crate) fn act(&self, act: impl FnOnce() + Send + 'static) {
         *self.act.lock().unwrap() = Some(Box::new(act));
     }

@@ -36,7 +36,7 @@ impl Samples {
         self.0[self.0.len() / 2]
     }
 
-    /// The spread of the samples.
+    /// The smallest and the largest sample.
     pub fn range(&self) -> (f64, f64) {
         (self.0[0], self.0[self.0.len() - 1])
     }
