@@ -22,8 +22,8 @@ use std::task::{Context, Poll, ready};
 /// The streams must be `Unpin`. If a stream is not, for example because it contains an `async` block, insert
 /// `Box::pin(stream)`.
 ///
-/// The map contains a [`StreamSlab`], and has its fairness, yielding and cancel safety. If you do not need your own keys, use
-/// the slab, which does not hash.
+/// The map contains a [`StreamSlab`], and has its fairness, yielding and cancel safety. If you do not need your own
+/// keys, use the slab, which does not hash.
 ///
 /// ```
 /// use futures::{StreamExt, executor::block_on, stream};
@@ -45,8 +45,8 @@ use std::task::{Context, Poll, ready};
 ///
 /// # Cost
 ///
-/// An item costs as much as in a [`StreamSlab`], plus a clone of its key. Adding and removing a stream also cost a lookup in a
-/// [`HashMap`]. The map keeps two copies of each key.
+/// An item costs as much as in a [`StreamSlab`], plus a clone of its key. Adding and removing a stream also cost a
+/// lookup in a [`HashMap`]. The map keeps two copies of each key.
 pub struct StreamMap<K, St> {
     slab: StreamSlab<St>,
     /// The user's keys, by the slab's keys. `Some` from the insertion to the report of the end, or to the removal.
@@ -361,8 +361,8 @@ impl<K: Hash + Eq + Clone, St: Stream + Unpin> StreamMap<K, St> {
     ///
     /// # Panics
     ///
-    /// If the waker of the task that waits for this map panics. In this case the stream is inserted, and the previous stream is
-    /// dropped.
+    /// If the waker of the task that waits for this map panics. In this case the stream is inserted, and the previous
+    /// stream is dropped.
     pub fn insert(&mut self, key: K, stream: St) -> Option<St> {
         let name = key.clone();
         // Without a wake, because the map is not empty after this call.
@@ -384,8 +384,8 @@ impl<K: Hash + Eq + Clone, St: Stream + Unpin> StreamMap<K, St> {
         before
     }
 
-    /// Waits for items and ends, and appends up to `limit` of them to `buffer`. Returns how many it appended. The future waits
-    /// for the first one only. It returns 0 if the map is empty or `limit` is 0.
+    /// Waits for items and ends, and appends up to `limit` of them to `buffer`. Returns how many it appended. The
+    /// future waits for the first one only. It returns 0 if the map is empty or `limit` is 0.
     ///
     /// ```
     /// use futures::{executor::block_on, stream};

@@ -197,8 +197,8 @@ mod at_a_time {
         }
     }
 
-    /// Each item and each departure is received once, whatever is paused, moved, refused and shrunk in the meantime, although one
-    /// of the selects is set aside in the middle.
+    /// Each item and each departure is received once, whatever is paused, moved, refused and shrunk in the meantime,
+    /// although one of the selects is set aside in the middle.
     #[test]
     fn nothing_is_lost_or_doubled_while_all_is_paused_moved_and_limited() {
         finishes(|| (1..=10).for_each(run));

@@ -37,8 +37,8 @@ struct Scene {
     removed: Vec<StreamId>,
     /// The number of received departures.
     received: usize,
-    /// For each turn of a ready member: the member, how many departures were received before the turn, and how many were waiting
-    /// when the turn had ended.
+    /// For each turn of a ready member: the member, how many departures were received before the turn, and how many
+    /// were waiting when the turn had ended.
     turns: Vec<(StreamId, usize, usize)>,
     /// For each departure: how many turns there had been when it happened, and how many others were waiting.
     came: Vec<(usize, usize)>,
@@ -86,8 +86,8 @@ impl Scene {
         self.received += 1;
     }
 
-    /// Between two turns of a ready member, at most as many departures are received as waited when the first turn had ended, and
-    /// at most as many as members are ready.
+    /// Between two turns of a ready member, at most as many departures are received as waited when the first turn had
+    /// ended, and at most as many as members are ready.
     fn check_bound(&self) {
         for (at, (member, received, waiting)) in self.turns.iter().enumerate() {
             let next = self.turns[at + 1..].iter().find(|(other, ..)| other == member);

@@ -18,8 +18,8 @@ use support::poll;
 
 /// The history of the members.
 enum Entry {
-    /// A poll of a member, and the members that were ready when it returned: without that member, all that were ready when the
-    /// poll began, and all that were woken during the poll.
+    /// A poll of a member, and the members that were ready when it returned: without that member, all that were ready
+    /// when the poll began, and all that were woken during the poll.
     Turn {
         member: usize,
         ready: Vec<usize>,
@@ -357,8 +357,8 @@ fn members_woken_in_the_poll_of_another_have_their_turn_in_the_same_round() {
     });
 }
 
-/// Not a promise, but an optimisation that avoids a search for each item: a single ready member has its second poll, in vain,
-/// before a member that was woken since; also if more members were ready before.
+/// Not a promise, but an optimisation that avoids a search for each item: a single ready member has its second poll, in
+/// vain, before a member that was woken since; also if more members were ready before.
 #[test]
 fn the_only_one_that_is_ready_has_its_second_poll_first() {
     Scene::each(|scene| {

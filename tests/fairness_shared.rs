@@ -135,9 +135,9 @@ fn passed_over(entries: &[Entry], from_end: bool) -> Option<(usize, usize)> {
     None
 }
 
-/// Shows why the bound does not count from the end of the first turn: during the turn of member 0, another receiver takes the
-/// turns of members 1 and 2, which are ready again. Member 0 has its next turn, and neither of them has had a turn since its
-/// first turn ended.
+/// Shows why the bound does not count from the end of the first turn: during the turn of member 0, another receiver
+/// takes the turns of members 1 and 2, which are ready again. Member 0 has its next turn, and neither of them has had a
+/// turn since its first turn ended.
 #[test]
 fn counts_from_the_beginning_of_a_turn() {
     let script = scene(3, usize::MAX);

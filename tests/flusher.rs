@@ -48,8 +48,8 @@ mod a_flusher {
         assert_eq!((peer.gate.take_polls(), wakes.take()), (0, 0), "it has nothing more to do");
     }
 
-    /// All tokio sockets do this when the task's budget is used up. If the wake came before the flusher was registered, the sink
-    /// has another turn.
+    /// All tokio sockets do this when the task's budget is used up. If the wake came before the flusher was registered,
+    /// the sink has another turn.
     #[test]
     fn is_woken_for_a_sink_that_wakes_itself_as_it_is_flushed() {
         let (multiplexer, id, gate, hooks) = hooked();

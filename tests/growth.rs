@@ -332,8 +332,8 @@ mod polls {
         }
     }
 
-    /// A shutdown polls a bounded number of sinks in one poll, and each sink at most three times: in its turn, when it begins to
-    /// wait, and when it was woken.
+    /// A shutdown polls a bounded number of sinks in one poll, and each sink at most three times: in its turn, when it
+    /// begins to wait, and when it was woken.
     #[test]
     fn of_sinks_that_are_shut_down() {
         for sinks in [1_000_usize, 100_000] {

@@ -1,8 +1,8 @@
-//! An executor that polls a task in its waker, that stops and drops its tasks there, or whose wakers panic. All waits of this
-//! crate continue to work.
+//! An executor that polls a task in its waker, that stops and drops its tasks there, or whose wakers panic. All waits
+//! of this crate continue to work.
 //!
-//! With the same executor and scenes, code built on `event_listener` hangs, because it wakes, clones and drops wakers under its
-//! own lock: see `benches/peers/src/bin/in_place`.
+//! With the same executor and scenes, code built on `event_listener` hangs, because it wakes, clones and drops wakers
+//! under its own lock: see `benches/peers/src/bin/in_place`.
 
 #[path = "in_place/executor.rs"]
 mod executor;

@@ -316,8 +316,8 @@ fn departures_of_a_stream_that_is_being_polled_count() {
     assert_eq!(multiplexer.try_recv(OTHER), Ok((id, None)));
 }
 
-/// In a channel that reports only ends, an arriving stream waits for no end. Arrivals of streams that came and went therefore
-/// do not accumulate, however many ends are unread.
+/// In a channel that reports only ends, an arriving stream waits for no end. Arrivals of streams that came and went
+/// therefore do not accumulate, however many ends are unread.
 #[test]
 fn arrivals_do_not_fill_a_channel_that_reports_ends_alone() {
     let multiplexer = HookedStreams::without_sinks();

@@ -6,10 +6,10 @@
 //! cargo bench --bench growth -- --limit 20 waiting
 //! ```
 //!
-//! The program prints one table, in a few minutes. It skips measurements that would take longer than the limit (three seconds
-//! by default). Words on the command line select the lines that contain them. Each figure is the minimum of several
-//! repetitions. The column before the last shows the cost of ten times as many: 1 is constant, 10 is linear. (Remaining memory
-//! jumps at powers of two.)
+//! The program prints one table, in a few minutes. It skips measurements that would take longer than the limit (three
+//! seconds by default). Words on the command line select the lines that contain them. Each figure is the minimum of
+//! several repetitions. The column before the last shows the cost of ten times as many: 1 is constant, 10 is linear.
+//! (Remaining memory jumps at powers of two.)
 //!
 //! The program asserts nothing about time. `tests/growth.rs` asserts everything that can be counted.
 

@@ -75,8 +75,8 @@ pub(crate) fn refuse(client: Option<StreamPair<Incoming, Outgoing>>, why: &'stat
     }
 }
 
-/// Sends the reason to a client in a task, and reads until the client closes. (A connection that is dropped with unread input
-/// is reset, and the client may lose the reason.)
+/// Sends the reason to a client in a task, and reads until the client closes. (A connection that is dropped with unread
+/// input is reset, and the client may lose the reason.)
 fn dismiss((mut outgoing, mut incoming): (Outgoing, Incoming), why: &'static str) {
     // If there are too many such tasks, the client is dropped without a reason.
     static PLACES: Semaphore = Semaphore::const_new(100);

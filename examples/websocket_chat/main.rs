@@ -77,8 +77,8 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
             (_, Item(Ok(Message::Text(text)))) => names.get(&id).map(|name| format!("{name}: {text}")),
             (_, Item(Err(error))) => refuse(&connections, id, &error),
             (_, Ended | Removed) => names.remove(&id).map(|name| format!("* {name} has left")),
-            // Tungstenite answers pings and closing frames in the next poll of the stream. A sink fails when its connection is
-            // closed or lost: its stream ends.
+            // Tungstenite answers pings and closing frames in the next poll of the stream. A sink fails when its
+            // connection is closed or lost: its stream ends.
             (_, Item(Ok(_)) | Moved(_) | SinkFailed) => None,
         };
         let Some(news) = news else { continue };

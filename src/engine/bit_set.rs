@@ -1,7 +1,8 @@
 //! A set of small numbers that finds its next element with a few loads.
 //!
-//! The set has one bit for each number. The level above has one bit for each word that is not empty, and so on up to a single
-//! word, the top. The set is plain memory: it is the owner's half of a [`ReadySet`](crate::engine::ready_set::ReadySet).
+//! The set has one bit for each number. The level above has one bit for each word that is not empty, and so on up to a
+//! single word, the top. The set is plain memory: it is the owner's half of a
+//! [`ReadySet`](crate::engine::ready_set::ReadySet).
 
 use crate::sync::WORD_BITS as BITS;
 use std::mem;
@@ -10,8 +11,8 @@ use std::ops::Range;
 #[derive(Debug, Default)]
 pub(crate) struct BitSet {
     words: Vec<usize>,
-    /// The level between, if the top has too few bits for all `words` (with 64 bits: above 4,096 numbers). It marks the words
-    /// that are not empty. Otherwise this level is empty.
+    /// The level between, if the top has too few bits for all `words` (with 64 bits: above 4,096 numbers). It marks the
+    /// words that are not empty. Otherwise this level is empty.
     between: Vec<usize>,
     /// Marks the words of the level below that are not empty. Bit `b` stands for `1 << share` words, beginning with
     /// `b << share`.
@@ -177,8 +178,8 @@ impl BitSet {
         up * BITS + self.between[up].trailing_zeros() as usize
     }
 
-    /// Returns the first word of the level between that is behind `at` and not empty, or else the first non-empty word of all.
-    /// There must be one.
+    /// Returns the first word of the level between that is behind `at` and not empty, or else the first non-empty word
+    /// of all. There must be one.
     #[cold]
     fn shared_behind(&self, at: usize) -> usize {
         let is_marked = |at: &usize| self.between[*at] != 0;

@@ -41,9 +41,9 @@ pub use recv_many::RecvMany;
 /// });
 /// ```
 ///
-/// The streams must be `Unpin`, because the slab stores them inline and returns them. A stream that contains an `async` block
-/// is not `Unpin`: for example the streams of `async_stream::stream!`, and of `unfold`, `then` or `once` with an `async`
-/// block. The compiler rejects such a stream in `insert`. Insert `Box::pin(stream)` instead:
+/// The streams must be `Unpin`, because the slab stores them inline and returns them. A stream that contains an `async`
+/// block is not `Unpin`: for example the streams of `async_stream::stream!`, and of `unfold`, `then` or `once` with an
+/// `async` block. The compiler rejects such a stream in `insert`. Insert `Box::pin(stream)` instead:
 ///
 /// ```
 /// use futures::stream;
@@ -81,11 +81,11 @@ pub use recv_many::RecvMany;
 ///
 /// # Cost
 ///
-/// The slab finds the next ready member with a few loads, for any number of members. It polls only members that were woken,
-/// were inserted, or yielded an item. A member that is always ready costs no atomic operation. A wake costs one, or a
-/// [few](crate::guide::costs) if other wakes are waiting. The slab allocates nothing per item, wake or wait. Once it has
-/// grown, it also allocates nothing per [`insert`](Self::insert) and [`remove`](Self::remove), because a slot keeps its waker
-/// for its next member. [`shrink_to_fit`](Self::shrink_to_fit) releases memory.
+/// The slab finds the next ready member with a few loads, for any number of members. It polls only members that were
+/// woken, were inserted, or yielded an item. A member that is always ready costs no atomic operation. A wake costs one,
+/// or a [few](crate::guide::costs) if other wakes are waiting. The slab allocates nothing per item, wake or wait. Once
+/// it has grown, it also allocates nothing per [`insert`](Self::insert) and [`remove`](Self::remove), because a slot
+/// keeps its waker for its next member. [`shrink_to_fit`](Self::shrink_to_fit) releases memory.
 ///
 /// # Yielding
 ///
@@ -93,12 +93,12 @@ pub use recv_many::RecvMany;
 /// all members do when tokio's cooperative budget is used up). After that, it wakes its task and returns `Poll::Pending`, so
 /// that the executor can run other tasks.
 ///
-/// A member that was not woken is not polled, with one exception. Foreign I/O may keep the waker of a removed member and call
-/// it later. Such a stale wake causes one poll of the next member with the same key.
+/// A member that was not woken is not polled, with one exception. Foreign I/O may keep the waker of a removed member
+/// and call it later. Such a stale wake causes one poll of the next member with the same key.
 ///
-/// **Items do not make the slab yield.** If a member always has an item, and takes no part in a cooperative budget, every
-/// `next()` is ready immediately. A loop over these items never yields: no other task on the thread runs, and a timeout around
-/// the loop never fires. Yield every few items:
+/// **Items do not make the slab yield.** If a member always has an item, and takes no part in a cooperative budget,
+/// every `next()` is ready immediately. A loop over these items never yields: no other task on the thread runs, and a
+/// timeout around the loop never fires. Yield every few items:
 ///
 /// ```
 /// use futures::{StreamExt, stream};
@@ -228,8 +228,8 @@ impl<St> StreamSlab<St> {
         key
     }
 
-    /// Removes a stream and returns it. The slab yields nothing more for this stream. If it was the last stream, the task that
-    /// waits for the slab is woken and receives `None`.
+    /// Removes a stream and returns it. The slab yields nothing more for this stream. If it was the last stream, the
+    /// task that waits for the slab is woken and receives `None`.
     ///
     /// ```
     /// use futures::stream;
@@ -412,8 +412,8 @@ impl<St> StreamSlab<St> {
     ///
     /// # Panics
     ///
-    /// If `keep` panics. It is then not called again, and the remaining streams are kept. If the drop of a stream panics; the
-    /// panic continues after `keep` was called for all streams.
+    /// If `keep` panics. It is then not called again, and the remaining streams are kept. If the drop of a stream
+    /// panics; the panic continues after `keep` was called for all streams.
     pub fn retain(&mut self, mut keep: impl FnMut(usize, &mut St) -> bool) {
         let was_empty = self.is_empty();
         let mut steps = Steps::default();

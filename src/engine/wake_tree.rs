@@ -21,10 +21,11 @@
 //! Keys are assigned in this order. A wake among 1,664 members marks at most two words, and among a hundred thousand members
 //! at most four.
 //!
-//! A wake goes up only while the word that it marked was empty before. The thread that makes a word non-empty also marks the
-//! word above. Therefore a non-empty word is marked above, or the thread that filled it is about to mark it. The owner goes
-//! down and swaps each marked word for zero, the upper word first. A wake that comes between the swaps of two words is either
-//! taken by the swap of the lower word, or finds the lower word empty and marks the upper word again.
+//! A wake goes up only while the word that it marked was empty before. The thread that makes a word non-empty also
+//! marks the word above. Therefore a non-empty word is marked above, or the thread that filled it is about to mark it.
+//! The owner goes down and swaps each marked word for zero, the upper word first. A wake that comes between the swaps
+//! of two words is either taken by the swap of the lower word, or finds the lower word empty and marks the upper word
+//! again.
 //!
 //! # When a wake counts
 //!
@@ -51,8 +52,8 @@
 //!
 //! # Parking
 //!
-//! `PARKED` shares the root word with all wakes. One atomic operation therefore orders *no member is ready, the owner sleeps*
-//! against *this member is ready*:
+//! `PARKED` shares the root word with all wakes. One atomic operation therefore orders *no member is ready, the owner
+//! sleeps* against *this member is ready*:
 //!
 //! | root before | operation | root after | which waker must wake the owner's tasks |
 //! |---|---|---|---|
@@ -64,8 +65,8 @@
 //! | `PARKED` + wakes | [`take`](WakeTree::take) | 0 | |
 //! | `PARKED` | `park` | unchanged | |
 //!
-//! Code that wakes the tasks for another reason leaves the flag set. The next wake then calls [`WaitList::wake_all`], perhaps
-//! without need, or the next `park` finds the flag set.
+//! Code that wakes the tasks for another reason leaves the flag set. The next wake then calls [`WaitList::wake_all`],
+//! perhaps without need, or the next `park` finds the flag set.
 
 use crate::sync::{AtomicUsize, Ordering, WORD_BITS as BITS};
 use crate::wait_list::WaitList;
@@ -318,8 +319,8 @@ impl WakeTree {
     /// Calls `tell` with the taken wakes, word by word: `at` and `bits` stand for the keys `BITS * at + b`. Stale wakes may
     /// lead to keys beyond the last key.
     ///
-    /// Cost: one swap for each marked word. The number of members bounds the number of words, however many wakes there were: a
-    /// million members have 15,625 words, and about 250 words above these.
+    /// Cost: one swap for each marked word. The number of members bounds the number of words, however many wakes there
+    /// were: a million members have 15,625 words, and about 250 words above these.
     pub(crate) fn for_each_word(&mut self, woken: Woken, mut tell: impl FnMut(usize, usize)) {
         if let Some(key) = woken.first() {
             tell(key / BITS, 1 << (key % BITS));

@@ -29,9 +29,9 @@ impl<St, Si> Registry<St, Si> {
         }
     }
 
-    /// All handles were dropped: closes the multiplexer, and drops unreachable pairs. In channels without a receiver all pairs
-    /// are unreachable; in other channels, pairs whose stream has ended. Paused channels and streams are resumed, because no
-    /// handle can resume them later.
+    /// All handles were dropped: closes the multiplexer, and drops unreachable pairs. In channels without a receiver
+    /// all pairs are unreachable; in other channels, pairs whose stream has ended. Paused channels and streams are
+    /// resumed, because no handle can resume them later.
     pub(crate) fn abandon(&self) {
         let closed = afterwards(|| self.close());
         self.state.lock().abandoned = true;

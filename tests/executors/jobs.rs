@@ -151,7 +151,8 @@ async fn answer<N: Net>(server: Server<N>, mut receiver: Receiver<N>) -> Account
     account
 }
 
-/// Every line of each client is sent to all clients. All clients receive the same order, and the lines of each client in order.
+/// Every line of each client is sent to all clients. All clients receive the same order, and the lines of each client
+/// in order.
 pub(crate) async fn broadcast<N: Net, E: Executor>(executor: E) {
     const CLIENTS: usize = 8;
     const LINES: usize = 25;
@@ -193,7 +194,8 @@ pub(crate) async fn broadcast<N: Net, E: Executor>(executor: E) {
     assert!(receiver.next().await.is_none());
 }
 
-/// A peer disconnects in the middle of a line, with unread input. Its departure is received once, and no other peer is affected.
+/// A peer disconnects in the middle of a line, with unread input. Its departure is received once, and no other peer is
+/// affected.
 pub(crate) async fn peer_vanishes<N: Net, E: Executor>(executor: E) {
     let (server, listener) = server::<N>(ChannelOptions::new()).await;
     let stays = executor.spawn({

@@ -212,7 +212,8 @@ fn raw(handle: Arc<Handle>) -> RawWaker {
 ///
 /// # Safety
 ///
-/// `data` must belong to a waker made by [`raw`]. Either the waker gives up its count, or the caller does not drop the result.
+/// `data` must belong to a waker made by [`raw`]. Either the waker gives up its count, or the caller does not drop the
+/// result.
 unsafe fn own(data: *const ()) -> Arc<Handle> {
     // SAFETY: the pointer comes from `Arc::into_raw`.
     unsafe { Arc::from_raw(data.cast()) }

@@ -47,8 +47,8 @@ impl Clients {
         self.sockets.len()
     }
 
-    /// `rounds` times, each client sends `depth` lines, and reads the answers. While one half of the clients waits, the other
-    /// half reads, so that the server always has work. Returns how many lines came back.
+    /// `rounds` times, each client sends `depth` lines, and reads the answers. While one half of the clients waits, the
+    /// other half reads, so that the server always has work. Returns how many lines came back.
     pub fn echo(&mut self, depth: usize, rounds: usize) -> usize {
         let all = self.sockets.len();
         let halves = [0..all / 2, all / 2..all];

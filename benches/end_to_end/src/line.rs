@@ -16,8 +16,8 @@ pub enum Lines {
     Shared(Arc<[String]>),
 }
 
-/// tokio-util's [`LinesCodec`], for all lines in the buffer: a line costs what it costs in the codec, and the cost of an item
-/// is paid once.
+/// tokio-util's [`LinesCodec`], for all lines in the buffer: a line costs what it costs in the codec, and the cost of
+/// an item is paid once.
 #[derive(Debug)]
 pub struct Codec(LinesCodec);
 

@@ -18,8 +18,8 @@
 //! | priority | two channels; the paying channel has priority |
 //! | weights 10 : 1 | two channels; ten lines of paying clients for each line of free clients |
 //!
-//! The program takes half a minute, prints a table, and draws the chart of the README. With `-- yields`, it shows instead how
-//! the number of events between yields affects *priority*; this takes a minute.
+//! The program takes half a minute, prints a table, and draws the chart of the README. With `-- yields`, it shows
+//! instead how the number of events between yields affects *priority*; this takes a minute.
 
 mod chart;
 mod clients;

@@ -16,7 +16,8 @@ impl<St: Stream + Unpin> Stream for StreamSlab<St> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        // Each member yields at least its end. Adding up the size hints of all members would cost a walk through all members.
+        // Each member yields at least its end. Adding up the size hints of all members would cost a walk through all
+        // members.
         let untold = self.untold.as_ref().map_or(0, |untold| usize::from(!untold.is_member));
         (self.len() + untold, if self.is_empty() { Some(untold) } else { None })
     }
@@ -32,9 +33,9 @@ impl<St: Stream + Unpin> FusedStream for StreamSlab<St> {
 impl<St: Stream + Unpin> StreamSlab<St> {
     /// Waits for events and appends up to `limit` of them to `buffer`. Returns how many events it appended.
     ///
-    /// The future waits for the first event only, and then takes further events that are available immediately. (A stream that
-    /// always has an item fills any `limit`.) It returns 0 if the slab is empty or `limit` is 0. `buffer` grows only as far as
-    /// needed.
+    /// The future waits for the first event only, and then takes further events that are available immediately. (A
+    /// stream that always has an item fills any `limit`.) It returns 0 if the slab is empty or `limit` is 0. `buffer`
+    /// grows only as far as needed.
     ///
     /// ```
     /// use futures::{executor::block_on, stream};
@@ -105,8 +106,8 @@ impl<St: Stream + Unpin> StreamSlab<St> {
 }
 
 impl<St: Stream + Unpin> StreamSlab<St> {
-    /// Takes turns until one yields an event. Returns `Ready(None)` if the slab is empty. If no member is ready, registers the
-    /// waker of `cx` and returns `Pending`; without a `cx`, only returns `Pending`.
+    /// Takes turns until one yields an event. Returns `Ready(None)` if the slab is empty. If no member is ready,
+    /// registers the waker of `cx` and returns `Pending`; without a `cx`, only returns `Pending`.
     // The event is returned in the shape in which `poll_next` returns it. Passing it to a closure, or in an enum with the
     // other outcomes, costs up to 20 instructions more per item.
     #[inline]
