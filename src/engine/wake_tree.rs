@@ -107,7 +107,7 @@ const FIRST: [usize; LEVELS] = {
         first[level] = bit;
         level += 1;
     }
-    assert!(bit == 1 + ALONE_BITS, "all bits are given out");
+    assert!(bit == 1 + ALONE_BITS, "all bits of the root are assigned");
     first
 };
 
@@ -332,7 +332,8 @@ impl WakeTree {
             if bit >= FIRST[0] {
                 self.take_members(bit - FIRST[0], &mut tell);
             } else {
-                let level = FIRST.iter().position(|&first| bit >= first).expect("this is the root's last");
+                let level =
+                    FIRST.iter().position(|&first| bit >= first).expect("every bit belongs to a level");
                 self.take_branch(level, bit - FIRST[level], &mut tell);
             }
         }
