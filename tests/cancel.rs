@@ -81,7 +81,7 @@ fn cancel_in_all_ways(test: impl Fn(By, Dropped)) {
 }
 
 #[test]
-fn an_item_is_there_for_the_next_who_asks() {
+fn an_item_is_received_by_the_next_call() {
     cancel_in_all_ways(|by, dropped| {
         let multiplexer = multiplexer();
         let (id, feed) = add(&multiplexer, A);
@@ -92,7 +92,7 @@ fn an_item_is_there_for_the_next_who_asks() {
 }
 
 #[test]
-fn a_departure_is_there_for_the_next_who_asks() {
+fn a_departure_is_received_by_the_next_call() {
     cancel_in_all_ways(|by, dropped| {
         let multiplexer = multiplexer();
         let (ends, feed) = add(&multiplexer, A);
@@ -108,7 +108,7 @@ fn a_departure_is_there_for_the_next_who_asks() {
 }
 
 #[test]
-fn a_stream_that_is_added_is_there_for_the_next_who_asks() {
+fn a_stream_that_is_added_is_polled_by_the_next_call() {
     cancel_in_all_ways(|by, dropped| {
         let multiplexer = multiplexer();
         cancel(&multiplexer, by, dropped, || add(&multiplexer, A).1.push(1));
@@ -117,7 +117,7 @@ fn a_stream_that_is_added_is_there_for_the_next_who_asks() {
 }
 
 #[test]
-fn the_end_of_the_channel_is_there_for_the_next_who_asks() {
+fn the_end_of_the_channel_is_received_by_the_next_call() {
     cancel_in_all_ways(|by, dropped| {
         let multiplexer = multiplexer();
         cancel(&multiplexer, by, dropped, || multiplexer.close());

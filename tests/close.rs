@@ -119,7 +119,7 @@ mod a_stream_that_is_closed {
     }
 
     #[test]
-    fn wakes_who_receives_from_its_channel() {
+    fn wakes_receivers_of_its_channel() {
         let (multiplexer, peer) = scene(1);
         let (wakes, waker) = Wakes::new();
         let mut received = multiplexer.recv(CHANNEL);
@@ -221,7 +221,7 @@ mod sends {
     }
 
     #[test]
-    fn that_wait_for_the_sink_are_told_that_it_is_being_closed() {
+    fn that_wait_for_the_sink_fail_when_its_closing_begins() {
         let (multiplexer, peer) = scene(0);
         let other = add(&multiplexer, 5);
         let (wakes, waker) = Wakes::new();
@@ -241,7 +241,7 @@ mod sends {
 
     /// Also if the sink is already closed when they are polled.
     #[test]
-    fn that_wait_for_the_sink_are_told_that_it_was_closed() {
+    fn that_wait_for_the_sink_fail_when_it_was_closed() {
         let (multiplexer, peer) = scene(0);
         let other = add(&multiplexer, 5);
         let (wakes, waker) = Wakes::new();

@@ -110,7 +110,7 @@ fn a_pair_whose_sink_panics_is_removed() {
 }
 
 #[test]
-fn an_unknown_one_is_told() {
+fn an_unknown_stream_is_an_error() {
     let scene = scene(false);
     scene.multiplexer.discard_stream(scene.id);
     assert_eq!(scene.close(), Some(Err(SendError::UnknownStream(scene.id))));

@@ -51,7 +51,7 @@ mod when_all_handles_are_gone {
     }
 
     /// The streams of a channel without a receiver are dropped. A select that comes to it in the meantime receives its end.
-    fn comes_meanwhile(pause: fn(&HookedPairs)) {
+    fn comes_in_the_meantime(pause: fn(&HookedPairs)) {
         let multiplexer = HookedPairs::new();
         (0..3).for_each(|channel| multiplexer.add_channel(channel).unwrap());
         let (_, _feed) = add_hooked(&multiplexer, 0);
@@ -106,8 +106,8 @@ mod when_all_handles_are_gone {
 
     #[test]
     fn a_select_that_comes_while_its_streams_are_dropped_ends() {
-        comes_meanwhile(|_| {});
-        comes_meanwhile(|multiplexer| multiplexer.pause_channel(2).unwrap());
+        comes_in_the_meantime(|_| {});
+        comes_in_the_meantime(|multiplexer| multiplexer.pause_channel(2).unwrap());
     }
 }
 
@@ -129,7 +129,7 @@ impl Wake for Acts {
 
 /// The channel has left the select by then, so that its end reaches the task in no other way.
 #[test]
-fn a_select_whose_only_channel_gives_its_name_to_one_that_is_not_there_ends() {
+fn a_select_ends_when_a_missing_channel_replaces_its_only_one() {
     let multiplexer = Pairs::new();
     multiplexer.add_channel(1).unwrap();
     let (_, _feed) = add(&multiplexer, 1);

@@ -127,7 +127,7 @@ fn many_that_wait_share_the_events_with_the_members() {
 }
 
 #[test]
-fn nobody_waits_for_members_that_have_nothing() {
+fn departures_do_not_wait_for_idle_members() {
     let multiplexer = Multiplexer::without_sinks();
     multiplexer.add_channel(CHANNEL).unwrap();
     let [left, _idle] = [(); 2].map(|()| multiplexer.add_stream(Member::Idle, CHANNEL).unwrap());

@@ -84,7 +84,7 @@ fn a_pair_that_was_not_added_can_be_boxed() {
 }
 
 #[test]
-fn each_says_what_happened() {
+fn each_describes_what_happened() {
     let id = any_id();
     let told = [
         (MultiplexerError::DuplicateChannel(3).to_string(), "channel 3 already exists"),

@@ -499,7 +499,7 @@ fn a_member_inserted_in_the_middle_of_a_round_has_its_turn_in_it() {
 
 /// A departure has a turn like a member, and is received within a round.
 #[test]
-fn a_departure_is_told_within_a_round() {
+fn a_departure_is_reported_within_a_round() {
     for leaving in 0..4 {
         let mut channel = Channel::default();
         let script = Rc::<RefCell<Script>>::default();
@@ -584,7 +584,7 @@ proptest! {
 
 /// A self-wake counts even if another receiver absorbed it.
 #[test]
-fn a_call_takes_two_turns_in_a_row_of_streams_that_wake_themselves_whoever_else_receives() {
+fn a_call_takes_two_turns_in_a_row_of_self_waking_streams_beside_other_receivers() {
     let multiplexer = Multiplexer::without_sinks();
     multiplexer.add_channel(1).unwrap();
     let turns = Rc::new(Cell::new(0));

@@ -183,7 +183,7 @@ mod a_flusher {
     }
 
     #[test]
-    fn tells_a_failure_once_and_nobody_else() {
+    fn yields_a_failure_once_and_affects_no_other_sink() {
         let multiplexer = pairs();
         let mut flushers = [(); 2].map(|()| multiplexer.flusher::<u32>());
         let peer = unflushed(&multiplexer);
@@ -305,7 +305,7 @@ mod a_flusher {
 }
 
 /// Every flush flushes all output of the sink, whatever sent it.
-mod whoever_flushes {
+mod every_flush {
     use super::*;
 
     /// Output that a dropped sender has fed.
@@ -355,7 +355,7 @@ mod whoever_flushes {
     }
 
     #[test]
-    fn whoever_used_the_sink_in_place_may_have_given_it_something() {
+    fn an_access_in_place_may_have_left_it_unflushed() {
         let multiplexer = pairs();
         let mut flusher = multiplexer.flusher::<u32>();
         let peer = add(&multiplexer, 9);
@@ -367,7 +367,7 @@ mod whoever_flushes {
 
 /// The failure of a sink is reported once, and the sink is not polled any more.
 #[test]
-fn a_failure_is_told_once() {
+fn a_failure_is_reported_once() {
     let multiplexer = pairs();
     let peer = add(&multiplexer, 9);
     let mut sender = multiplexer.sender::<u32>(peer.id).unwrap();
@@ -481,7 +481,7 @@ fn threads_that_send_and_one_that_flushes() {
 }
 
 #[test]
-fn an_unknown_channel_is_told() {
+fn an_unknown_channel_is_an_error() {
     let refused = pairs().try_send_to(9, 1, |_, _| panic!("nobody is there"));
     assert_eq!(refused, Err(MultiplexerError::UnknownChannel(9)));
 }

@@ -38,7 +38,7 @@ fn a_stream_that_was_changed_has_a_turn() {
 
 /// No lock is held during the call.
 #[test]
-fn the_multiplexer_may_be_called_meanwhile() {
+fn the_multiplexer_may_be_called_during_the_access() {
     let (multiplexer, id, feed, _) = scene(1);
     let calls = || {
         assert_eq!(multiplexer.with_stream(id, |_| ()), Err(MultiplexerError::Busy(id)));
@@ -55,7 +55,7 @@ fn the_multiplexer_may_be_called_meanwhile() {
 }
 
 #[test]
-fn who_waits_for_a_sink_that_was_changed_looks_again() {
+fn a_sender_that_waits_for_a_changed_sink_polls_it_again() {
     let (multiplexer, id, _feed, keeper) = scene(0);
     let mut sending = multiplexer.send_one(id, 1);
     let (wakes, task) = Wakes::new();

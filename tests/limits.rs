@@ -209,7 +209,7 @@ fn a_channel_that_is_not_there_has_no_limit() {
 }
 
 #[test]
-fn closed_is_said_before_full() {
+fn closed_is_reported_before_full() {
     let multiplexer = limited_by(0);
     multiplexer.close_channel(LIMITED).unwrap();
     assert_eq!(add(&multiplexer, LIMITED).err(), Some(MultiplexerError::Closed));
@@ -221,7 +221,7 @@ fn closed_is_said_before_full() {
 
 /// Whatever passes through the channel.
 #[test]
-fn a_channel_that_nobody_receives_from_fills_up() {
+fn a_channel_without_a_receiving_task_fills_up() {
     for limit in 1..5 {
         let multiplexer = limited_by(limit);
         let mut passed = 0;

@@ -240,7 +240,7 @@ mod channels {
     }
 
     #[test]
-    fn may_have_the_name_of_one_that_was_removed() {
+    fn may_have_the_id_of_a_removed_channel() {
         let multiplexer = multiplexer();
         let peer = Peer::new(&multiplexer, A);
         multiplexer.change_stream_channel(peer.id, B).unwrap();
@@ -290,7 +290,7 @@ mod ids {
     }
 
     #[test]
-    fn that_are_old_do_not_name_the_next_pair() {
+    fn of_removed_pairs_do_not_refer_to_later_pairs() {
         let multiplexer = multiplexer();
         let old = Peer::new(&multiplexer, A);
         multiplexer.remove_stream(old.id).unwrap();
@@ -401,7 +401,7 @@ mod departures {
 
     /// Otherwise a receiver could not assign items to stays, and would take a stream that is back for a departed one.
     #[test]
-    fn of_one_stream_come_before_what_it_says_when_it_is_back() {
+    fn of_one_stream_come_before_the_items_of_its_next_stay() {
         let multiplexer = multiplexer();
         let peer = Peer::new(&multiplexer, A);
         peer.feed.push(1);
@@ -414,7 +414,7 @@ mod departures {
     }
 
     #[test]
-    fn are_told_also_of_streams_that_were_never_polled() {
+    fn are_reported_for_streams_that_were_never_polled() {
         let multiplexer = multiplexer();
         let [moved, removed] = [Peer::new(&multiplexer, A), Peer::new(&multiplexer, A)];
         multiplexer.change_stream_channel(moved.id, B).unwrap();
@@ -424,7 +424,7 @@ mod departures {
     }
 
     #[test]
-    fn of_a_channel_that_is_removed_are_not_told() {
+    fn of_a_removed_channel_are_not_reported() {
         let multiplexer = multiplexer();
         let peer = Peer::new(&multiplexer, A);
         let mut receiver = multiplexer.receiver(A).unwrap();
@@ -458,7 +458,7 @@ mod moves {
     use super::*;
 
     #[test]
-    fn are_done_when_the_call_returns_though_nobody_polls() {
+    fn are_complete_when_the_call_returns_without_a_poll() {
         let multiplexer = multiplexer();
         let peer = Peer::new(&multiplexer, A);
         peer.feed.push(1);
@@ -549,7 +549,7 @@ mod while_it_is_polled {
 
     /// Nor is a held departure of another stream, whose poll has not returned.
     #[test]
-    fn nothing_is_told_before_the_poll_returns() {
+    fn nothing_is_reported_before_the_poll_returns() {
         let multiplexer = multiplexer();
         let [outer, inner] = [Peer::new(&multiplexer, A), Peer::new(&multiplexer, A)];
         let ids = [outer.id, inner.id];
@@ -660,7 +660,7 @@ mod while_it_is_polled {
 
     /// The sleeping receiver is woken as soon as the poll returns.
     #[test]
-    fn moved_to_where_somebody_sleeps() {
+    fn moved_to_a_channel_with_a_sleeping_receiver() {
         from_everywhere(|from| {
             let multiplexer = multiplexer();
             let peer = Peer::new(&multiplexer, A);
@@ -907,7 +907,7 @@ mod while_it_is_polled {
     }
 
     #[test]
-    fn moved_to_where_somebody_sleeps_and_then_ended() {
+    fn moved_to_a_channel_with_a_sleeping_receiver_and_then_ended() {
         from_everywhere(|from| {
             let multiplexer = multiplexer();
             let peer = Peer::new(&multiplexer, A);
@@ -1378,7 +1378,7 @@ mod closing {
 
     /// Channels with a receiver continue; everything else is dropped.
     #[test]
-    fn lets_go_of_what_nobody_can_reach_any_more() {
+    fn drops_unreachable_streams() {
         let multiplexer = multiplexer();
         let [reached, lost] = [Peer::new(&multiplexer, A), Peer::new(&multiplexer, B)];
         let mut receiver = multiplexer.receiver(A).unwrap();
@@ -1445,7 +1445,7 @@ mod closing {
 
     /// In every way in which the last stream can leave.
     #[test]
-    fn is_told_to_who_waits_for_the_last_stream() {
+    fn wakes_tasks_that_wait_for_the_last_stream() {
         for how in ["ended", "moved", "removed", "with its channel", "in its poll", "none"] {
             let multiplexer = multiplexer();
             let peer = Peer::new(&multiplexer, A);

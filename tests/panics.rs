@@ -185,7 +185,7 @@ mod streams {
 
     /// Another receiver fell asleep during the poll of the member.
     #[test]
-    fn wake_the_others_to_tell_the_departure() {
+    fn wake_other_receivers_for_the_departure() {
         let multiplexer = multiplexer();
         let peer = Peer::new(&multiplexer, A);
         let sleeper = Arc::new(Mutex::new(multiplexer.receiver(A).unwrap()));
@@ -307,7 +307,7 @@ mod streams_that_left_in_the_poll {
     }
 
     #[test]
-    fn moved_to_where_somebody_sleeps() {
+    fn moved_to_a_channel_with_a_sleeping_receiver() {
         let multiplexer = multiplexer();
         let peer = Peer::new(&multiplexer, A);
         let mut sleeper = multiplexer.receiver(B).unwrap();
@@ -417,7 +417,7 @@ mod sinks {
     }
 
     #[test]
-    fn wake_who_waits_for_them() {
+    fn wake_senders_that_wait_for_them() {
         let multiplexer = multiplexer();
         let peer = Peer::with_room(&multiplexer, A, 0);
         let (wakes, waker) = Wakes::new();
@@ -432,7 +432,7 @@ mod sinks {
 
     /// The pair is gone, and the sink exists only for the sends in flight.
     #[test]
-    fn wake_who_waits_for_them_though_the_stream_ended() {
+    fn wake_senders_that_wait_for_them_after_the_stream_ended() {
         let multiplexer = multiplexer();
         let peer = Peer::with_room(&multiplexer, A, 0);
         let (wakes, waker) = Wakes::new();
@@ -453,7 +453,7 @@ mod sinks {
     }
 
     #[test]
-    fn wake_who_receives_from_their_stream() {
+    fn wake_receivers_of_their_stream() {
         let multiplexer = multiplexer();
         let peer = Peer::new(&multiplexer, A);
         let mut receiver = multiplexer.receiver(A).unwrap();
@@ -788,7 +788,7 @@ mod wakers {
 
     /// A send that waits for the sink of a removed pair does not wait forever.
     #[test]
-    fn when_a_pair_is_removed_its_senders_are_told() {
+    fn when_a_pair_is_removed_its_senders_are_woken() {
         for remove in [
             |multiplexer: &Pairs, id| drop(multiplexer.remove_stream(id)),
             |multiplexer: &Pairs, _| drop(multiplexer.remove_channel(A)),
@@ -995,7 +995,7 @@ mod wakers {
     }
 
     #[test]
-    fn the_others_are_woken_whoever_panics() {
+    fn the_others_are_woken_whichever_waker_panics() {
         let multiplexer = multiplexer();
         let mut receivers: Vec<_> = (0..4).map(|_| multiplexer.receiver(A).unwrap()).collect();
         let (wakes, waker) = Wakes::new();

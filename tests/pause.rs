@@ -580,7 +580,7 @@ mod of_a_channel {
     }
 
     #[test]
-    fn pausing_and_resuming_twice_is_no_error_and_wakes_nobody() {
+    fn pausing_and_resuming_twice_is_no_error_and_wakes_no_task() {
         let (multiplexer, _, _feed) = paused();
         assert_eq!(multiplexer.pause_channel(A), Ok(()));
         let (_receiver, wakes, _waker) = sleeper(&multiplexer);

@@ -58,7 +58,7 @@ mod waiting {
     }
 
     #[test]
-    fn one_wake_comes_to_an_end_though_those_it_wakes_wait_again_at_once() {
+    fn a_wake_ends_even_if_the_woken_tasks_wait_again_immediately() {
         let multiplexer = multiplexer();
         let receiver = || Mutex::new(multiplexer.receiver(CHANNEL).unwrap());
         let tasks: Vec<_> = (0..4).map(|_| Arc::new(InPlace(receiver(), AtomicUsize::new(0)))).collect();
@@ -164,7 +164,7 @@ mod waiting {
     }
 
     #[test]
-    fn closing_wakes_who_waits_at_an_empty_channel() {
+    fn closing_wakes_tasks_that_wait_at_an_empty_channel() {
         let multiplexer: Streams = multiplexer();
         let mut receiver = multiplexer.receiver(CHANNEL).unwrap();
         let mut recv = multiplexer.recv(CHANNEL);
@@ -193,7 +193,7 @@ mod waiting {
     }
 
     #[test]
-    fn what_happens_in_another_channel_does_not_wake() {
+    fn events_in_another_channel_do_not_wake() {
         let multiplexer = multiplexer();
         let mut receiver = multiplexer.receiver(CHANNEL).unwrap();
         let (wakes, waker) = Wakes::new();
@@ -313,7 +313,7 @@ mod sharing {
 
     /// An event wakes all waiting tasks, so that no task depends on another one to poll.
     #[test]
-    fn who_never_polls_again_holds_up_nobody() {
+    fn a_receiver_that_is_never_polled_again_does_not_block_others() {
         let multiplexer = multiplexer();
         let (id, feed) = add(&multiplexer, CHANNEL);
         let mut kept = multiplexer.receiver(CHANNEL).unwrap();
@@ -333,7 +333,7 @@ mod sharing {
     }
 
     #[test]
-    fn who_is_dropped_when_it_was_woken_holds_up_nobody() {
+    fn a_receiver_that_is_dropped_after_a_wake_does_not_block_others() {
         let multiplexer = multiplexer();
         let (id, feed) = add(&multiplexer, CHANNEL);
         let mut dropped = multiplexer.receiver(CHANNEL).unwrap();
@@ -354,7 +354,7 @@ mod sharing {
 
     /// A task that polls without waiting does not take the wake of another task.
     #[test]
-    fn who_does_not_wait_takes_no_wake_from_who_does() {
+    fn a_call_that_does_not_wait_takes_no_wake_from_a_waiting_task() {
         let multiplexer = multiplexer();
         let (_, feed) = add(&multiplexer, CHANNEL);
         let mut receiver = multiplexer.receiver(CHANNEL).unwrap();
@@ -445,7 +445,7 @@ mod members_that_are_being_polled {
     }
 
     #[test]
-    fn who_fell_asleep_meanwhile_learns_that_there_is_more() {
+    fn a_receiver_that_fell_asleep_during_a_poll_is_woken_for_more_items() {
         let multiplexer = multiplexer();
         let (id, feed, hook) = add_hooked(&multiplexer);
         let (sleeper, fall_asleep) = Sleeper::new(&multiplexer);
@@ -459,7 +459,7 @@ mod members_that_are_being_polled {
     }
 
     #[test]
-    fn who_fell_asleep_meanwhile_learns_of_the_departure() {
+    fn a_receiver_that_fell_asleep_during_a_poll_is_woken_for_the_departure() {
         let multiplexer = multiplexer();
         let (id, feed, hook) = add_hooked(&multiplexer);
         let (sleeper, fall_asleep) = Sleeper::new(&multiplexer);
@@ -475,7 +475,7 @@ mod members_that_are_being_polled {
 
     /// The wake comes after the member has checked for an item, and another receiver absorbs it.
     #[test]
-    fn a_wake_that_another_receiver_took_notice_of_is_not_lost() {
+    fn a_wake_that_another_receiver_absorbed_is_not_lost() {
         let multiplexer = multiplexer();
         let (id, feed, hook) = add_hooked(&multiplexer);
         let receiving = multiplexer.clone();
@@ -488,7 +488,7 @@ mod members_that_are_being_polled {
 
     /// The same, and the receiver that polled the member does not poll it again.
     #[test]
-    fn a_wake_during_a_poll_reaches_who_fell_asleep_meanwhile() {
+    fn a_wake_during_a_poll_reaches_a_receiver_that_fell_asleep() {
         let multiplexer = multiplexer();
         let (id, feed, hook) = add_hooked(&multiplexer);
         let (sleeper, fall_asleep) = Sleeper::new(&multiplexer);
@@ -732,7 +732,7 @@ mod in_any_order {
         })]
 
         #[test]
-        fn nobody_sleeps_and_nothing_is_lost(steps in proptest::collection::vec(step(), 0..80)) {
+        fn no_task_sleeps_beside_an_event_and_nothing_is_lost(steps in proptest::collection::vec(step(), 0..80)) {
             let multiplexer = multiplexer();
             let mut model = Model::new(&multiplexer);
             steps.into_iter().for_each(|step| model.run(step));
@@ -792,7 +792,7 @@ mod ends {
 
     /// Receivers of the old channel do not receive from the new one.
     #[test]
-    fn a_receiver_ends_when_its_channel_is_removed_and_another_gets_its_name() {
+    fn a_receiver_ends_when_its_channel_is_removed_and_a_new_one_has_its_id() {
         let multiplexer = multiplexer();
         let mut receiver = multiplexer.receiver(CHANNEL).unwrap();
         let mut recv = multiplexer.recv(CHANNEL);
@@ -843,7 +843,7 @@ mod ends {
 
     /// In every way in which the channel can become empty, and whichever receiver receives the departure.
     #[test]
-    fn all_receivers_of_a_closed_channel_learn_that_it_became_empty() {
+    fn all_receivers_of_a_closed_channel_end_when_it_becomes_empty() {
         for how in ["ended", "moved", "removed"] {
             let multiplexer = multiplexer();
             let (id, feed) = add(&multiplexer, CHANNEL);
@@ -870,7 +870,7 @@ mod ends {
 
     /// The receivers sleep while the last member is polled for its end.
     #[test]
-    fn the_last_end_wakes_who_fell_asleep_while_it_was_found() {
+    fn the_last_end_wakes_receivers_that_fell_asleep_during_that_poll() {
         let multiplexer: Multiplexer<Pin<Box<dyn Stream<Item = u32>>>> = multiplexer();
         let asleep = std::rc::Rc::new(std::cell::RefCell::new(None));
         let (wakes, waker) = Wakes::new();
@@ -913,7 +913,7 @@ mod ends {
     }
 
     #[test]
-    fn a_receiver_is_not_terminated_before_it_told_its_end() {
+    fn a_receiver_is_not_terminated_before_it_yielded_none() {
         let multiplexer: Streams = multiplexer();
         let mut receiver = multiplexer.receiver(CHANNEL).unwrap();
         multiplexer.close();
@@ -923,7 +923,7 @@ mod ends {
     }
 
     #[test]
-    fn a_channel_that_is_unknown_is_not_received_from() {
+    fn receiving_from_an_unknown_channel_is_an_error() {
         let multiplexer = Streams::new();
         let unknown = MultiplexerError::UnknownChannel(CHANNEL);
         assert_eq!(multiplexer.recv(CHANNEL).now_or_never(), Some(Err(unknown)));
@@ -936,7 +936,7 @@ mod one_at_a_time {
     use super::*;
 
     #[test]
-    fn recv_tells_items_and_departures() {
+    fn recv_returns_items_and_departures() {
         let multiplexer = multiplexer();
         let (ends, ends_feed) = add(&multiplexer, CHANNEL);
         ends_feed.push(1);
@@ -956,7 +956,7 @@ mod one_at_a_time {
     }
 
     #[test]
-    fn try_recv_tells_what_is_there_and_never_waits() {
+    fn try_recv_returns_available_events_and_never_waits() {
         let multiplexer = multiplexer();
         assert_eq!(multiplexer.try_recv(CHANNEL), Err(TryRecvError::Empty));
         let (id, feed) = add(&multiplexer, CHANNEL);
@@ -1040,7 +1040,7 @@ mod many_at_once {
     }
 
     #[test]
-    fn limit_zero_is_ready_at_once_and_takes_nothing() {
+    fn limit_zero_is_ready_immediately_and_takes_nothing() {
         let multiplexer = multiplexer();
         let (_, feed) = add(&multiplexer, CHANNEL);
         let mut receiver = multiplexer.receiver(CHANNEL).unwrap();

@@ -785,7 +785,7 @@ mod in_the_waker_of_a_receiver {
     }
 }
 
-mod in_the_waker_of_who_waits_for_the_last_stream {
+mod in_the_waker_of_a_task_that_waits_for_the_last_stream {
     use super::*;
 
     #[test]
@@ -1145,7 +1145,7 @@ mod in_an_item {
     }
 
     #[test]
-    fn that_is_dropped_for_nobody_takes_it() {
+    fn that_is_dropped_because_no_sink_takes_it() {
         from_within(ROOM, |scene, action| {
             let nobody: [StreamId; 0] = [];
             let sent = block_on(scene.multiplexer.send(nobody, parcel(Moment::Drop, action)));

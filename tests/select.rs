@@ -157,7 +157,7 @@ mod priority {
     }
 
     #[test]
-    fn it_is_64_at_first() {
+    fn it_is_64_by_default() {
         assert_eq!(turns(&mut always_ready(3), 1_000), reference(3, Some(64), 1_000));
     }
 
@@ -176,7 +176,7 @@ mod priority {
 
         /// A channel with an item never waits longer than the bound, whichever channels become ready.
         #[test]
-        fn the_bound_holds_whoever_comes_and_goes(
+        fn the_bound_holds_whichever_channels_come_and_go(
             channels in 1..7_usize,
             bound in 1..6_u32,
             pushes in prop::collection::vec(prop::collection::vec((0..7_usize, 1..5_usize), 0..4), 1..200),
@@ -221,7 +221,7 @@ mod priority {
     /// With turns in this round, and in the next round before channel 2, these channels would be served twice while
     /// channel 2 waits.
     #[test]
-    fn who_becomes_ready_in_a_round_is_not_served_twice_while_another_waits() {
+    fn a_channel_that_becomes_ready_in_a_round_is_not_served_twice_while_another_waits() {
         let (multiplexer, streams) = pairs(5);
         let mut select = select(&multiplexer);
         select.starvation_bound(every(3));
@@ -269,7 +269,7 @@ mod priority {
 
     /// The bound counts consecutive events that were taken ahead of a lower channel.
     #[test]
-    fn a_round_begins_no_earlier_than_it_says() {
+    fn a_round_begins_no_earlier_than_documented() {
         let (multiplexer, streams) = pairs(2);
         let mut select = select(&multiplexer);
         select.starvation_bound(every(4));
@@ -289,7 +289,7 @@ mod priority {
 
     /// Calls that yield no event count, for priorities and for weights.
     #[test]
-    fn a_channel_whose_streams_only_wake_themselves_starves_nobody() {
+    fn a_channel_whose_streams_only_wake_themselves_starves_no_other() {
         for priority in [0, 1] {
             let multiplexer = Multiplexer::without_sinks();
             let mut select = multiplexer.select();
@@ -513,7 +513,7 @@ mod weights {
 
     /// As if it had been in the select all the time and had had no item.
     #[test]
-    fn who_sleeps_saves_up_nothing() {
+    fn a_sleeping_channel_accumulates_no_credit() {
         let (multiplexer, streams) = pairs(2);
         let mut select = multiplexer.select();
         select.yield_every(NEVER);
@@ -526,7 +526,7 @@ mod weights {
     }
 
     #[test]
-    fn who_sleeps_keeps_its_debt() {
+    fn a_sleeping_channel_keeps_its_debt() {
         let (multiplexer, streams) = pairs(2);
         let mut select = multiplexer.select();
         select.yield_every(NEVER).cost(|cost| u64::from(*cost));
@@ -599,7 +599,7 @@ mod wakes {
 
     /// Each of them would take the item. No task sleeps while the item is there.
     #[test]
-    fn all_who_receive_from_a_channel_are_woken() {
+    fn all_receivers_of_a_channel_are_woken() {
         let (multiplexer, streams) = pairs(1);
         let (mut one, mut other) = (select(&multiplexer), select(&multiplexer));
         let mut receiver = multiplexer.receiver(0).unwrap();
@@ -759,7 +759,7 @@ mod its_channels {
 
     /// The removed channel does not affect a new channel with its id.
     #[test]
-    fn may_have_the_name_of_one_that_was_removed() {
+    fn may_have_the_id_of_a_removed_channel() {
         let (multiplexer, _streams) = pairs(2);
         let mut select = select(&multiplexer);
         settle(&mut select, Waker::noop());
@@ -906,7 +906,7 @@ mod yields {
     }
 
     #[test]
-    fn come_not_when_it_slept_meanwhile() {
+    fn do_not_come_after_a_sleep() {
         let (multiplexer, streams) = pairs(1);
         let mut select = select(&multiplexer);
         select.yield_every(every(2));
@@ -1353,7 +1353,7 @@ mod unflushed_sinks {
 
     /// The select cannot flush the sinks before the first send, which determines the item type.
     #[test]
-    fn that_nobody_sent_to_are_flushed_when_it_is_known_how() {
+    fn without_a_send_are_flushed_once_the_item_type_is_known() {
         let (multiplexer, streams) = pairs(1);
         let mut select = select(&multiplexer);
         let (wakes, waker) = Wakes::new();

@@ -182,7 +182,7 @@ mod each_sink {
     }
 
     #[test]
-    fn has_it_flushed_before_it_is_told_so() {
+    fn has_flushed_the_item_when_the_send_completes() {
         in_each_way(1, |_, peer, sending| {
             let (wakes, waker) = Wakes::new();
             peer.gate.set_flushes(false);
@@ -308,7 +308,7 @@ mod each_sink {
     }
 
     #[test]
-    fn that_fails_while_it_waits_tells_the_sender() {
+    fn that_fails_while_it_waits_wakes_the_sender() {
         in_each_way(0, |_, peer, sending| {
             let (wakes, waker) = Wakes::new();
             let mut sending = sending.send(5);
@@ -348,7 +348,7 @@ mod results {
     }
 
     #[test]
-    fn are_in_the_order_of_the_ids_whoever_is_ready_first() {
+    fn are_in_the_order_of_the_ids_whichever_sink_is_ready_first() {
         let (multiplexer, peers) = peers([0, 1, 0, 0, 1, 0]);
         multiplexer.remove_stream(peers[2].id).unwrap();
         let mut sending = multiplexer.send(ids(&peers), 5).map(Sent::into_vec);
@@ -498,7 +498,7 @@ mod waiting {
     }
 
     #[test]
-    fn ends_for_all_who_wait_for_one_sink() {
+    fn ends_for_all_tasks_that_wait_for_one_sink() {
         in_each_way(0, |_, peer, sending| {
             let mut waiting: Vec<_> = (0..10).map(|item| (sending.send(item), Wakes::new())).collect();
             for (sending, (_, waker)) in &mut waiting {
@@ -518,7 +518,7 @@ mod waiting {
 
     /// With room for one item at a time, each sender has its turn in the end.
     #[test]
-    fn goes_on_for_those_who_find_no_room() {
+    fn continues_for_tasks_that_find_no_room() {
         in_each_way(0, |_, peer, sending| {
             let mut waiting: Vec<_> = (0..5).map(|item| (sending.send(item), Wakes::new())).collect();
             for (sending, (_, waker)) in &mut waiting {
@@ -708,7 +708,7 @@ mod a_glob_import {
     }
 }
 
-mod what_came_of_it {
+mod the_result {
     use super::*;
 
     fn some_failed() -> (Sent<Broken>, [Told; 3]) {
@@ -731,7 +731,7 @@ mod what_came_of_it {
     }
 
     #[test]
-    fn tells_who_failed() {
+    fn lists_the_failures() {
         let (sent, told) = some_failed();
         assert!(!sent.is_ok());
         assert!(sent.failures().eq(told[1..].iter().map(|told| told.as_ref().unwrap_err())));
@@ -739,7 +739,7 @@ mod what_came_of_it {
     }
 
     #[test]
-    fn tells_that_nobody_failed() {
+    fn is_ok_if_no_send_failed() {
         let (multiplexer, peers) = peers([1; 3]);
         let sent = run(multiplexer.send(ids(&peers), 5));
         assert!(sent.is_ok());
@@ -892,7 +892,7 @@ mod a_sink_that_another_thread_polls {
     }
 
     #[test]
-    fn is_waited_for_and_told_of_when_it_is_back() {
+    fn is_waited_for_and_wakes_the_sender_when_it_is_back() {
         in_each_way(2, |gate, sending, wakes, waker| {
             assert_ne!(wakes.take(), 0);
             assert_eq!(poll_future(sending, waker), Poll::Ready(Ok(())));
@@ -915,7 +915,7 @@ mod a_sink_that_another_thread_polls {
 
     /// A sender that finds the sink busy has one waker there, however often it is polled, and none after it was dropped.
     #[test]
-    fn keeps_one_waker_of_each_who_missed_it() {
+    fn keeps_one_waker_for_each_sender_that_found_it_busy() {
         for (by, is_dropped) in WAYS.into_iter().flat_map(|by| [(by, false), (by, true)]) {
             println!("by {by:?}");
             let multiplexer = multiplexer();
@@ -954,7 +954,7 @@ mod a_sink_that_another_thread_polls {
     /// Senders that know that the sink is not ready keep sleeping, and so does the sender that polled it. Only a sender
     /// that found the sink busy is woken. (Otherwise senders in several threads would keep waking each other.)
     #[test]
-    fn does_not_wake_those_who_did_not_miss_it() {
+    fn does_not_wake_senders_that_did_not_find_it_busy() {
         let multiplexer = multiplexer();
         let (_gate, sink) = gate(0);
         let hook = Arc::new(Mutex::new(None::<Action>));
@@ -983,7 +983,7 @@ mod a_sink_that_another_thread_polls {
 
     /// Senders that found the sink busy are woken immediately when it is removed.
     #[test]
-    fn tells_those_who_missed_it_when_it_is_removed() {
+    fn wakes_senders_that_found_it_busy_when_it_is_removed() {
         let multiplexer: &'static Pairs<Hooked> = Box::leak(Box::new(multiplexer()));
         let (_gate, sink) = gate(0);
         let hook = Arc::new(Mutex::new(None::<Action>));
@@ -1004,7 +1004,7 @@ mod a_sink_that_another_thread_polls {
 
     /// The stream has ended, so that only sends in flight know the sink.
     #[test]
-    fn tells_those_who_missed_it_when_it_is_closed() {
+    fn wakes_senders_that_found_it_busy_when_it_is_closed() {
         let multiplexer: &'static Pairs<Hooked> = Box::leak(Box::new(multiplexer()));
         let (gate, sink) = gate(0);
         gate.set_closes(false);
@@ -1249,7 +1249,7 @@ mod a_broadcast {
     }
 
     #[test]
-    fn lets_others_run_before_all_who_became_ready_have_had_their_turn() {
+    fn yields_before_all_sinks_that_became_ready_have_had_their_turn() {
         let (multiplexer, peers) = peers([0; COUNT]);
         let (wakes, waker) = Wakes::new();
         let mut sending = multiplexer.send(ids(&peers), 5);
@@ -1335,7 +1335,7 @@ mod a_broadcast {
     }
 
     #[test]
-    fn does_not_ask_sinks_when_it_is_polled_for_nothing() {
+    fn does_not_poll_sinks_without_a_wake() {
         let (multiplexer, peers) = peers([0; COUNT]);
         let (wakes, waker) = Wakes::new();
         let mut sending = multiplexer.send(ids(&peers), 5).map(Sent::into_vec);
@@ -1467,7 +1467,7 @@ mod when_the_pair_goes {
     }
 
     #[test]
-    fn it_is_told_and_fails_if_its_item_was_not_handed_over() {
+    fn it_is_woken_and_fails_if_its_item_was_not_handed_over() {
         for going in [Going::Removed, Going::WithItsChannel] {
             in_each_way(0, |multiplexer, peer, sending| {
                 let (wakes, waker) = Wakes::new();
@@ -1484,7 +1484,7 @@ mod when_the_pair_goes {
     }
 
     #[test]
-    fn it_is_told_and_fails_if_its_item_was_not_flushed() {
+    fn it_is_woken_and_fails_if_its_item_was_not_flushed() {
         for going in [Going::Removed, Going::WithItsChannel] {
             in_each_way(1, |multiplexer, peer, sending| {
                 peer.gate.set_flushes(false);

@@ -217,7 +217,7 @@ mod as_a_sink {
     }
 
     #[test]
-    fn it_tells_what_the_sink_fails_with_once() {
+    fn it_returns_the_sinks_error_once() {
         let (_multiplexer, peer, mut sender) = scene(1);
         assert_eq!(sender.feed(1).now_or_never(), Some(Ok(())));
         peer.gate.fail();
@@ -362,7 +362,7 @@ mod among_others {
     }
 
     #[test]
-    fn one_that_was_ready_and_sends_nothing_holds_up_nobody() {
+    fn one_that_was_ready_and_sends_nothing_does_not_block_others() {
         let (multiplexer, peer, mut sender) = scene(1);
         assert_eq!(ready(&mut sender), DONE);
         assert_eq!(multiplexer.send_one(peer.id, 5).now_or_never(), Some(Ok(())));
@@ -370,7 +370,7 @@ mod among_others {
     }
 
     #[test]
-    fn one_that_keeps_an_item_and_is_not_polled_holds_up_nobody() {
+    fn one_that_keeps_an_item_and_is_not_polled_does_not_block_others() {
         let (multiplexer, peer, mut sender) = scene(0);
         steal_and_keep(&multiplexer, &peer, &mut sender, 1);
         peer.gate.make_room(1);
@@ -531,7 +531,7 @@ mod when_the_pair_goes {
     }
 
     #[test]
-    fn it_is_told_if_it_waits() {
+    fn it_is_woken_if_it_waits() {
         for going in ALL {
             let (multiplexer, peer, mut sender) = scene(0);
             let (wakes, waker) = Wakes::new();
@@ -549,7 +549,7 @@ mod when_the_pair_goes {
 
     /// Also while an item of another sender is in flight, for which the sink is kept.
     #[test]
-    fn it_is_told_though_another_is_in_flight() {
+    fn it_is_woken_even_if_another_send_is_in_flight() {
         for going in [ENDED, WITH_THE_MULTIPLEXER] {
             let (multiplexer, peer, mut sender) = scene(1);
             peer.gate.set_flushes(false);

@@ -153,7 +153,7 @@ mod all {
     }
 
     #[test]
-    fn pairs_whose_stream_has_ended_and_who_stay_are_closed() {
+    fn pairs_that_stay_after_their_stream_has_ended_are_closed() {
         let multiplexer = Multiplexer::new();
         multiplexer.add_channel_with(CHANNEL, ChannelOptions::new().half_close(true)).unwrap();
         let peer = add(&multiplexer);
@@ -177,11 +177,11 @@ mod all {
     }
 }
 
-mod who_is_slow {
+mod a_slow_sink {
     use super::*;
 
     #[test]
-    fn holds_up_nobody() {
+    fn does_not_delay_others() {
         for slow_at in [0, 63, 64, 199] {
             let (multiplexer, peers) = scene(200);
             peers[slow_at].gate.set_closes(false);
@@ -311,7 +311,7 @@ mod failures {
     use super::*;
 
     #[test]
-    fn are_told_at_the_end_and_cost_nobody_else() {
+    fn are_reported_at_the_end_and_affect_no_other_pair() {
         let (multiplexer, peers) = scene(5);
         peers[3].gate.set_closes(false);
         peers[1].gate.fail();
@@ -326,7 +326,7 @@ mod failures {
     }
 
     #[test]
-    fn of_pairs_that_somebody_removed_meanwhile() {
+    fn of_pairs_that_are_removed_during_the_shutdown() {
         let multiplexer = multiplexer();
         let peers = [(); 2].map(|()| add_slow(&multiplexer));
         let (wakes, waker) = Wakes::new();
@@ -657,7 +657,7 @@ mod at_once {
 
     /// A receiver whose waker panics when a removal wakes it.
     #[test]
-    fn a_task_that_panics_when_it_is_told_costs_nothing() {
+    fn a_task_whose_waker_panics_affects_nothing() {
         let (multiplexer, peers) = scene(3);
         let hooks = Hooks::default();
         hooks.panic_on(Moment::Wake);

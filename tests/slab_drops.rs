@@ -167,7 +167,7 @@ fn clear_wakes_the_task_though_a_drop_panics() {
 }
 
 #[test]
-fn clear_of_an_empty_slab_wakes_nobody() {
+fn clear_of_an_empty_slab_wakes_no_task() {
     let (_, mut slab) = slab();
     assert!(panic_of(|| slab.clear()).is_some());
     assert_eq!(poll_with(&mut slab, &Arc::new(BadTask).into()), Poll::Ready(None));
@@ -269,7 +269,7 @@ fn extend_inserts_all_though_the_task_panics() {
 }
 
 #[test]
-fn extend_by_nothing_wakes_nobody() {
+fn extend_by_nothing_wakes_no_task() {
     let (_, bombs) = bombs([0]);
     let mut slab = StreamSlab::from_iter(bombs);
     wait(&mut slab, Arc::new(BadTask).into());

@@ -10,7 +10,7 @@ use stream_multiplexer::{MultiplexerError, SendError};
 use support::{Broken, pipe};
 
 #[test]
-fn a_send_to_many_says_for_whom_it_waits() {
+fn a_send_to_many_lists_the_streams_it_waits_for() {
     let (multiplexer, peers) = peers([1, 0, 1, 0]);
     peers[2].gate.set_flushes(false);
     let ids = [0, 1, 2, 3].map(|nth| peers[nth].id);
@@ -30,7 +30,7 @@ fn a_send_to_many_says_for_whom_it_waits() {
 }
 
 #[test]
-fn a_send_to_one_of_many_says_for_whom_it_waits() {
+fn a_send_to_one_of_many_lists_the_stream_it_waits_for() {
     let (multiplexer, peers) = peers([0]);
     let mut send = multiplexer.send([peers[0].id], 5);
     assert_eq!((&mut send).now_or_never(), None);
@@ -52,7 +52,7 @@ fn a_send_beyond_what_one_poll_tries() {
 }
 
 #[test]
-fn a_send_that_was_ready_waits_for_nobody() {
+fn a_completed_send_waits_for_no_stream() {
     for count in [1, 3] {
         let (multiplexer, peers) = peers([1; 3]);
         let mut send = multiplexer.send(peers[..count].iter().map(|peer| peer.id), 5);
@@ -86,7 +86,7 @@ fn a_send_to_one_gives_back_what_the_sink_does_not_have() {
 }
 
 #[test]
-fn a_send_to_a_channel_reaches_who_has_a_sink() {
+fn a_send_to_a_channel_reaches_all_streams_with_a_sink() {
     let (multiplexer, peers) = peers([1, 0]);
     multiplexer.add_stream(pipe().1, CHANNEL).unwrap();
     let send = multiplexer.send_to(CHANNEL, 5).unwrap();

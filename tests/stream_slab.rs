@@ -197,7 +197,7 @@ fn is_collected_and_extended() {
 }
 
 #[test]
-fn tells_the_end_of_a_member_once_and_drops_it() {
+fn yields_the_end_of_a_member_once_and_drops_it() {
     let (feeds, mut slab) = pipes(2);
     feeds[0].push(7);
     feeds[0].end();
@@ -211,7 +211,7 @@ fn tells_the_end_of_a_member_once_and_drops_it() {
 }
 
 #[test]
-fn tells_all_ends_and_then_none() {
+fn yields_all_ends_and_then_none() {
     let (feeds, mut slab) = pipes(100);
     feeds.iter().for_each(Feed::end);
     assert_eq!(drain(&mut slab), (0..100).map(|key| (key, None)).collect::<Vec<_>>());
@@ -289,7 +289,7 @@ fn remove_hands_the_stream_back_with_what_is_left_in_it() {
 }
 
 #[test]
-fn a_member_removed_while_it_was_woken_is_not_told() {
+fn a_member_removed_after_a_wake_yields_nothing() {
     let (feeds, mut slab) = idle_pipes(2);
     feeds[0].push(1);
     slab.remove(0);
@@ -298,7 +298,7 @@ fn a_member_removed_while_it_was_woken_is_not_told() {
 }
 
 #[test]
-fn a_member_removed_while_it_was_ready_is_not_told() {
+fn a_member_removed_while_it_was_ready_yields_nothing() {
     let (feeds, mut slab) = pipes(2);
     feeds[0].push(1);
     feeds[0].push(2);
@@ -885,7 +885,7 @@ fn a_panic_of_a_member_reaches_the_caller_and_costs_that_member_alone() {
 }
 
 #[test]
-fn a_panic_wakes_nobody_and_loses_no_wake() {
+fn a_panic_wakes_no_task_and_loses_no_wake() {
     let (feeds, mut slab) = idle_pipes(2);
     let (wakes, waker) = Wakes::new();
     assert_eq!(poll_with(&mut slab, &waker), Poll::Pending);
@@ -900,7 +900,7 @@ fn a_panic_wakes_nobody_and_loses_no_wake() {
 }
 
 #[test]
-fn a_panicked_member_may_be_removed_before_its_end_is_told() {
+fn a_panicked_member_may_be_removed_before_its_end_is_yielded() {
     let (feeds, mut slab) = pipes(1);
     feeds[0].panic();
     assert!(panics(|| poll(&mut slab)));
@@ -939,7 +939,7 @@ impl Drop for PanicsInDrop {
 }
 
 #[test]
-fn the_end_of_a_member_whose_drop_panics_is_told() {
+fn the_end_of_a_member_whose_drop_panics_is_yielded() {
     let mut slab = StreamSlab::from_iter([PanicsInDrop]);
     assert!(panics(|| poll(&mut slab)));
     assert_eq!(poll(&mut slab), Poll::Ready(Some((0, None))));
@@ -957,7 +957,7 @@ impl Wake for PanickingTask {
 }
 
 #[test]
-fn a_panicking_task_waker_reaches_whoever_wakes_and_loses_no_wake() {
+fn a_panic_of_a_task_waker_reaches_the_waking_code_and_loses_no_wake() {
     let (feeds, mut slab) = idle_pipes(40);
     for key in [0, 39] {
         assert_eq!(poll_with(&mut slab, &Arc::new(PanickingTask).into()), Poll::Pending);
@@ -1168,7 +1168,7 @@ fn after_a_bomb() -> (usize, StreamSlab<Bomb>) {
 }
 
 #[test]
-fn the_end_of_a_member_whose_drop_panics_is_told_and_hinted_at() {
+fn the_end_of_a_member_whose_drop_panics_is_yielded_and_in_the_size_hint() {
     let (key, mut slab) = after_a_bomb();
     assert_eq!(slab.size_hint(), (1, Some(1)));
     assert_eq!(poll(&mut slab), Poll::Ready(Some((key, None))));
@@ -1177,7 +1177,7 @@ fn the_end_of_a_member_whose_drop_panics_is_told_and_hinted_at() {
 }
 
 #[test]
-fn the_end_of_a_member_whose_drop_panics_is_not_told_of_the_next_tenant() {
+fn the_end_of_a_member_whose_drop_panics_is_not_yielded_for_the_next_tenant() {
     let (key, mut slab) = after_a_bomb();
     assert_eq!(slab.insert(Bomb { is_armed: false }), key);
     assert_eq!(poll(&mut slab), Poll::Pending);

@@ -255,7 +255,7 @@ mod receiving {
 
     /// With one receiver at a time for each channel, the items of a stream can be followed from channel to channel.
     #[test]
-    fn what_each_stream_says_comes_once_and_in_order_where_it_is() {
+    fn items_of_each_stream_come_once_and_in_order_in_its_channel() {
         finishes(|| {
             let scene = Scene::new();
             let [one, two, three] = CHANNELS;

@@ -20,7 +20,7 @@ mod to_one {
     use super::*;
 
     #[test]
-    fn is_flushed_at_once() {
+    fn is_flushed_immediately() {
         let multiplexer = pairs();
         let peer = add(&multiplexer, 1);
         assert_eq!(multiplexer.try_send(peer.id, 1), Ok(()));
@@ -163,7 +163,7 @@ mod to_many {
     }
 
     #[test]
-    fn whoever_refuses_may_be_removed_at_once() {
+    fn a_pair_that_refuses_may_be_removed_in_the_closure() {
         let multiplexer = pairs();
         peers(&multiplexer);
         let sent = multiplexer.try_send_to(CHANNEL, 5, |id, _| drop(multiplexer.remove_stream(id)));
@@ -171,7 +171,7 @@ mod to_many {
     }
 
     #[test]
-    fn one_that_panics_keeps_it_from_nobody() {
+    fn a_sink_that_panics_keeps_the_item_from_no_other() {
         let multiplexer = pairs();
         let peers = peers(&multiplexer);
         peers[4].gate.panic();
@@ -225,7 +225,7 @@ fn threads_that_send_to_one_stream() {
 /// What to do after `Busy`: a send that waits until the poll of the sink returns. No item is lost, and the items of
 /// each thread stay in order.
 #[test]
-fn who_finds_it_busy_may_wait() {
+fn a_sender_that_finds_the_sink_busy_may_wait() {
     const ITEMS: u32 = 20_000;
 
     finishes(|| {
