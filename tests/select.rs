@@ -1261,7 +1261,7 @@ mod unflushed_sinks {
         assert_eq!(polled, expected);
     }
 
-    /// A turn that yields no event is a turn.
+    /// A turn that yields no event, after which the select returns `Pending`, still is a turn.
     #[test]
     fn are_flushed_beside_streams_that_only_wake_themselves() {
         let multiplexer = Multiplexer::<Tap, Gate<u32>>::new();
