@@ -255,10 +255,13 @@
 // | `sink/close` | `CloseSink`, `CloseStream` |
 // | `sink/shutdown` | `Shutdown` |
 // | `multiplexer` | `Multiplexer`: the handle |
-// | `multiplexer/limits` | its methods for limits, and for what is in a channel |
-// | `multiplexer/pausing` | its methods that pause and resume |
+// | `multiplexer/lifecycle` | its methods that create and close it |
+// | `multiplexer/channels` | its methods for channels |
+// | `multiplexer/pairs` | its methods for pairs |
 // | `multiplexer/receiving` | its methods that receive |
 // | `multiplexer/sending` | its methods that send |
+// | `multiplexer/limits` | its methods for limits and statistics |
+// | `multiplexer/pausing` | its methods that pause and resume |
 // | `multiplexer/blocking` | its methods that block the thread |
 // | `cost` | in tests only: keeps the table of costs true |
 // | `guide` | in documentation only: recipes |
