@@ -128,6 +128,24 @@
 //! A move or a removal is complete when the call returns, even if no task receives from the channel. If another thread is
 //! polling the member at that moment, the member leaves when that poll returns.
 //!
+//! # Favouring a class
+//!
+//! A [`ChannelSelect`] receives from several channels by priority and weight. A server that one class overloads then serves
+//! the other class as if it were alone. Here 20 paying clients send lines and wait for the answers, while 1,000 others send
+//! as fast as they can, and each line takes the server 8 µs. How long a paying client waits:
+//!
+//! | server | median | 99th percentile |
+//! |---|--:|--:|
+//! | without the 1,000 others | 49 µs | 148 µs |
+//! | one channel for all clients | 6,566 µs | 8,431 µs |
+//! | a task per connection, no multiplexer | 6,549 µs | 8,038 µs |
+//! | a channel for each class, the paying one first | 41 µs | 101 µs |
+//! | a channel for each class, weights 10 : 1 | 40 µs | 87 µs |
+//!
+//! Measured on 2026-11-26 with tokio's current-thread runtime on two virtual cores of an AMD EPYC, one for the server and
+//! one for the clients; the repository's example `favour` measures it again. [Classes](crate::guide::classes) shows
+//! priorities, weights, limits and pauses.
+//!
 //! # Sending
 //!
 //! A peer that does not read must not block the others. In the loop that receives, use `try_send`, which never waits,
