@@ -88,7 +88,7 @@ fn a_pair_that_was_not_added_can_be_boxed() {
 fn each_says_what_happened() {
     let id = any_id();
     let told = [
-        (MultiplexerError::DuplicateChannel(3).to_string(), "channel 3 exists already"),
+        (MultiplexerError::DuplicateChannel(3).to_string(), "channel 3 already exists"),
         (MultiplexerError::UnknownChannel(3).to_string(), "channel 3 is unknown"),
         (MultiplexerError::UnknownStream(id).to_string(), "stream 1 is unknown"),
         (MultiplexerError::ChannelFull(3).to_string(), "channel 3 is full"),
