@@ -117,8 +117,8 @@ impl<St> Channel<St> {
         self.state.lock().pairs(from, limit, tell)
     }
 
-    /// Takes pairs out of this channel; see [`State::take_pairs`]. Tasks may be waiting for the last pair to leave: the caller
-    /// wakes them.
+    /// Takes pairs out of this channel; see [`State::take_pairs`]. Tasks may be waiting for the last pair to leave: the
+    /// caller wakes them.
     pub(crate) fn take_pairs(
         &self,
         from: usize,

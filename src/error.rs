@@ -209,8 +209,8 @@ pub enum SendError<E> {
     /// item.
     NotReady(StreamId),
     /// The sink has the item, but may not have sent it. Either the sink was not flushed yet when
-    /// [`SendMany::into_sent`](crate::SendMany::into_sent) was called, or the pair was removed before the flush was complete,
-    /// or another call reported a failure of the sink.
+    /// [`SendMany::into_sent`](crate::SendMany::into_sent) was called, or the pair was removed before the flush was
+    /// complete, or another call reported a failure of the sink.
     Unflushed(StreamId),
     /// The sink failed. The failure is reported once, to the call that polled the sink; later calls return
     /// [`Closed`](Self::Closed). The pair stays in its channel until it is removed, and its stream can still yield items.
@@ -305,10 +305,11 @@ pub enum TrySendError<T, E> {
     ///   loop that sends in `tokio::task::unconstrained`; see [slow peers](crate::guide::slow_peers#on-tokio).
     /// - The halves of `StreamExt::split` share a lock. Such a sink is not ready while another thread polls its stream.
     Full(T),
-    /// The sink is being polled at this moment, by another thread or by a caller of this function. The sink does not have
-    /// the item. Await [`send_one`](crate::Multiplexer::send_one), which is woken when the poll of the sink returns. If only a
-    /// `try_send` of another thread can be the cause, you can also try again. (Two threads that only send to one stream get
-    /// this error for half of their items. Let one thread send, and pass the items of the other thread to it.)
+    /// The sink is being polled at this moment, by another thread or by a caller of this function. The sink does not
+    /// have the item. Await [`send_one`](crate::Multiplexer::send_one), which is woken when the poll of the sink
+    /// returns. If only a `try_send` of another thread can be the cause, you can also try again. (Two threads that only
+    /// send to one stream get this error for half of their items. Let one thread send, and pass the items of the other
+    /// thread to it.)
     Busy(T),
     /// The sink is closing, is closed, or failed earlier.
     Closed(T),

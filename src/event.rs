@@ -20,8 +20,8 @@ use crate::id::{ChannelId, StreamId};
 /// # log(&StreamEvent::Ended);
 /// ```
 ///
-/// Every stay of a stream in a channel yields any number of `Item`s, at most one `SinkFailed`, and then exactly one departure:
-/// `Ended`, `Moved` or `Removed`. There are three exceptions:
+/// Every stay of a stream in a channel yields any number of `Item`s, at most one `SinkFailed`, and then exactly one
+/// departure: `Ended`, `Moved` or `Removed`. There are three exceptions:
 ///
 /// - A channel may be configured [not to report](crate::ChannelOptions::report_departures) `Moved` and `Removed`.
 /// - A channel that was removed reports nothing more.
@@ -37,9 +37,9 @@ pub enum StreamEvent<T> {
     Moved(ChannelId),
     /// The pair was removed or closed, or its stream or sink panicked.
     Removed,
-    /// The pair's sink failed when a [`ChannelSelect`](crate::ChannelSelect) flushed it. This event is the only report of the
-    /// failure. The stream has not left: the pair stays in its channel until it is removed, and the stream can still yield
-    /// items. No more items can be sent to the pair.
+    /// The pair's sink failed when a [`ChannelSelect`](crate::ChannelSelect) flushed it. This event is the only report
+    /// of the failure. The stream has not left: the pair stays in its channel until it is removed, and the stream can
+    /// still yield items. No more items can be sent to the pair.
     SinkFailed,
 }
 
@@ -92,8 +92,8 @@ impl<T> From<Departure> for StreamEvent<T> {
 pub struct StreamPair<St, Si> {
     /// The id of the removed pair.
     pub id: StreamId,
-    /// The stream, also if it had ended in a [half-closing](crate::ChannelOptions::half_close) channel. `None` if it was being
-    /// polled when the pair was removed; it is then dropped when that poll returns.
+    /// The stream, also if it had ended in a [half-closing](crate::ChannelOptions::half_close) channel. `None` if it
+    /// was being polled when the pair was removed; it is then dropped when that poll returns.
     pub stream: Option<St>,
     /// The sink. `None` if the pair had no sink, or if the sink was being polled when the pair was removed; it is then
     /// dropped when that poll returns.

@@ -68,10 +68,10 @@ impl ChannelOptions {
     /// stream count. A place is free as soon as its stream has ended, was moved or was removed, even before the departure is
     /// received. With a limit of 0, the channel admits no streams.
     ///
-    /// Unread departures are limited as well: the channel is also full while its streams and unread departures together reach
-    /// twice the limit. If no task receives from the channel, it fills up, whatever passes through it, and its memory stays
-    /// bounded. This is the channel's backpressure. (Departures that are [not reported](Self::report_departures) do not
-    /// count.)
+    /// Unread departures are limited as well: the channel is also full while its streams and unread departures together
+    /// reach twice the limit. If no task receives from the channel, it fills up, whatever passes through it, and its
+    /// memory stays bounded. This is the channel's backpressure. (Departures that are [not
+    /// reported](Self::report_departures) do not count.)
     ///
     /// Cost: one more lock pair for each addition and move to this channel. Without a limit there is no cost.
     ///

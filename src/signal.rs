@@ -25,7 +25,8 @@ impl Signal {
         self.tasks.wake_all();
     }
 
-    /// Waits until `is_raised` returns `true`. Code that makes the condition true must call [`raise`](Self::raise) after that.
+    /// Waits until `is_raised` returns `true`. Code that makes the condition true must call [`raise`](Self::raise)
+    /// after that.
     pub(crate) fn poll(
         &self,
         cx: &mut Context<'_>,

@@ -5,9 +5,9 @@
 ///
 /// All values are taken at one moment. The counters never decrease: take the difference of two calls to compute rates.
 ///
-/// The time that a ready stream waits for its turn is not included: each stream would have to record when it became ready, at
-/// a cost for each item. The wait has a [bound](crate#fairness): at most one turn of each other member, which is
-/// `members - 1` polls.
+/// The time that a ready stream waits for its turn is not included: each stream would have to record when it became
+/// ready, at a cost for each item. The wait has a [bound](crate#fairness): at most one turn of each other member, which
+/// is `members - 1` polls.
 ///
 /// ```
 /// use futures::{executor::block_on, stream};

@@ -1,8 +1,8 @@
 //! The atomics and the lock of this crate, from the standard library, loom or shuttle.
 //!
-//! Unit tests use versions that count their uses. No other file uses `std::sync::atomic` or `std::sync::Mutex`. The models
-//! under `models/` therefore run the whole crate on loom, which explores interleavings of threads and reorderings of memory,
-//! and on shuttle, which picks interleavings of more threads at random.
+//! Unit tests use versions that count their uses. No other file uses `std::sync::atomic` or locks a `std::sync::Mutex`. The
+//! models under `models/` therefore run the whole crate on loom, which explores interleavings of threads and reorderings of
+//! memory, and on shuttle, which picks interleavings of more threads at random.
 
 #[cfg(all(test, not(loom_models)))]
 pub(crate) mod counted;

@@ -28,8 +28,8 @@ impl Threads {
 
 #[cfg(all(feature = "blocking", not(target_family = "wasm")))]
 impl Threads {
-    /// Blocks the thread until `is_true` returns `true`, or until the deadline, if any. Returns the last result of `is_true`.
-    /// Code that makes the condition true must call [`wake_all`](Self::wake_all) after that.
+    /// Blocks the thread until `is_true` returns `true`, or until the deadline, if any. Returns the last result of
+    /// `is_true`. Code that makes the condition true must call [`wake_all`](Self::wake_all) after that.
     pub(crate) fn wait(&self, deadline: Option<Instant>, is_true: impl Fn() -> bool) -> bool {
         // Avoids the allocation of a listener.
         if is_true() {
@@ -60,7 +60,8 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    /// A condition that becomes true after the first check, and before the thread is registered, is seen by the second check.
+    /// A condition that becomes true after the first check, and before the thread is registered, is seen by the second
+    /// check.
     #[test]
     fn no_wake_falls_between_looking_and_waiting() {
         let (threads, looks) = (Threads::default(), Cell::new(0));

@@ -1,8 +1,8 @@
 //! Guards that complete the work of this crate when foreign code panics.
 //!
 //! One rule holds for all code that calls foreign code or owns foreign values: every step is taken and every value is
-//! dropped, whatever panics. After that the first panic continues, and the others are suppressed. While the thread is already
-//! unwinding, all panics are suppressed, because a panic that escapes would then abort the process.
+//! dropped, whatever panics. After that the first panic continues, and the others are suppressed. While the thread is
+//! already unwinding, all panics are suppressed, because a panic that escapes would then abort the process.
 
 use std::any::Any;
 use std::mem;
@@ -69,7 +69,8 @@ pub(crate) fn for_each<T>(items: impl IntoIterator<Item = T>, step: impl FnMut(T
     steps.finish();
 }
 
-/// Drops each item, even if a drop panics. After the last drop the first panic continues. The iterator itself must not panic.
+/// Drops each item, even if a drop panics. After the last drop the first panic continues. The iterator itself must not
+/// panic.
 pub(crate) fn drop_all<T>(items: impl IntoIterator<Item = T>) {
     for_each(items, drop);
 }

@@ -141,8 +141,8 @@ impl Departures {
 
     /// Lets a stream that was moved to slot `key` wait behind the queue. Returns `None` if the stream need not wait.
     pub(super) fn push_arrival(&mut self, id: StreamId, key: usize, cursor: usize) -> Option<Entry> {
-        // If only ends are reported, the queue has no departure of this stream, because a stream that has ended does not come
-        // back. Without this check, arrivals of streams that came and went would accumulate in such a channel.
+        // If only ends are reported, the queue has no departure of this stream, because a stream that has ended does
+        // not come back. Without this check, arrivals of streams that came and went would accumulate in such a channel.
         if !self.reported {
             return None;
         }
@@ -172,8 +172,8 @@ impl Departures {
         self.mark = (self.round, cursor);
     }
 
-    /// Whether the next batch is due before the turn of `key`, the next turn behind the cursor. To be called before each turn
-    /// while the queue is not empty.
+    /// Whether the next batch is due before the turn of `key`, the next turn behind the cursor. To be called before
+    /// each turn while the queue is not empty.
     pub(super) fn are_before(&mut self, key: usize, cursor: usize) -> bool {
         let round = self.round + usize::from(key < cursor);
         let (marked, position) = self.mark;
@@ -224,8 +224,8 @@ impl Departures {
         self.held.push(Held { id, first: departure, more: Vec::new() });
     }
 
-    /// Puts the departure of an expected stream behind the held departures of its earlier stays. Returns `false` if there are
-    /// none.
+    /// Puts the departure of an expected stream behind the held departures of its earlier stays. Returns `false` if
+    /// there are none.
     ///
     /// Cost: a walk through the streams whose stay ended during a poll that has not returned, not through their departures.
     pub(super) fn hold_behind(&mut self, id: StreamId, departure: Departure) -> bool {

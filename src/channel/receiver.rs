@@ -31,13 +31,13 @@ pub(crate) const EVENTS_PER_POLL: usize = 4096;
 /// [`recv`](crate::Multiplexer::recv) calls; each event is yielded once, by one of them. The task that polls a receiver also
 /// polls the channel's streams. To apply backpressure, stop receiving: the streams are then not polled.
 ///
-/// The receiver ends (yields `None`) when its channel was removed, or when the channel is closed and empty. A channel is
-/// closed by [`close_channel`](crate::Multiplexer::close_channel), by
-/// [`Multiplexer::close`](crate::Multiplexer::close), or when the last handle is dropped. While an open channel is empty, the
-/// receiver waits.
+/// The receiver ends (yields `None`) when its channel was removed, or when the channel is closed and empty. A channel
+/// is closed by [`close_channel`](crate::Multiplexer::close_channel), by
+/// [`Multiplexer::close`](crate::Multiplexer::close), or when the last handle is dropped. While an open channel is
+/// empty, the receiver waits.
 ///
-/// After the last handle was dropped, a channel continues as long as it has a receiver. Its streams are dropped with the last
-/// receiver.
+/// After the last handle was dropped, a channel continues as long as it has a receiver. Its streams are dropped with
+/// the last receiver.
 ///
 /// ```
 /// use futures::{StreamExt, executor::block_on, stream};
@@ -65,9 +65,9 @@ pub(crate) const EVENTS_PER_POLL: usize = 4096;
 ///
 /// # Yielding
 ///
-/// One poll takes at most about 64 turns in vain (including turns for stale wakes, from wakers of streams that have left), and
-/// at most two consecutive turns of streams that wake themselves in their own poll. After that, the receiver wakes its task
-/// and returns `Poll::Pending`. A stream that always has an item never makes the receiver yield: see
+/// One poll takes at most about 64 turns in vain (including turns for stale wakes, from wakers of streams that have
+/// left), and at most two consecutive turns of streams that wake themselves in their own poll. After that, the receiver
+/// wakes its task and returns `Poll::Pending`. A stream that always has an item never makes the receiver yield: see
 /// [`yield_every`](Self::yield_every).
 ///
 /// # Panics
@@ -113,9 +113,10 @@ impl<St, Si> ChannelReceiver<St, Si> {
         self.channel.id()
     }
 
-    /// Sets after how many consecutive events, with no `Pending` in between, the receiver yields to the executor. To yield, it
-    /// wakes its task and returns `Poll::Pending` once. With `None`, the default, it never yields because of events.
-    /// [`ChannelSelect::yield_every`](crate::ChannelSelect::yield_every) describes the effect under each executor.
+    /// Sets after how many consecutive events, with no `Pending` in between, the receiver yields to the executor. To
+    /// yield, it wakes its task and returns `Poll::Pending` once. With `None`, the default, it never yields because of
+    /// events. [`ChannelSelect::yield_every`](crate::ChannelSelect::yield_every) describes the effect under each
+    /// executor.
     ///
     /// Without this setting, a loop that receives from a stream that always has an item, and takes no part in a cooperative
     /// budget, never yields, and a timeout around the loop does not fire.
@@ -147,7 +148,8 @@ impl<St: Stream, Si> ChannelReceiver<St, Si> {
     /// in all, whatever the `limit`. It returns 0 if the receiver has ended or `limit` is 0. `buffer` grows only as far as
     /// needed.
     ///
-    /// Cost: one lock pair for each poll of a stream, and one more to begin. This is half the cost of as many `next()` calls.
+    /// Cost: one lock pair for each poll of a stream, and one more to begin. This is half the cost of as many `next()`
+    /// calls.
     ///
     /// ```
     /// use futures::{executor::block_on, stream};

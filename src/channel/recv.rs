@@ -19,8 +19,8 @@ use std::task::{Context, Poll, ready};
 /// The stream, and an item, or `None` if the stream left.
 type Received<St> = Result<(StreamId, Option<<St as Stream>::Item>), MultiplexerError>;
 
-/// A future that receives the next event of a channel. Returned by [`Multiplexer::recv`](crate::Multiplexer::recv), which has
-/// an example.
+/// A future that receives the next event of a channel. Returned by [`Multiplexer::recv`](crate::Multiplexer::recv),
+/// which has an example.
 #[must_use = "futures do nothing unless awaited"]
 pub struct Recv<'a, St, Si> {
     registry: &'a Registry<St, Si>,

@@ -17,10 +17,10 @@
 //! In a [`ChannelSelect`](crate::ChannelSelect) each channel has a [`Share`](crate::Share). Before every event the select
 //! polls the ready channel with the lowest [priority number](crate::Share::priority).
 //!
-//! A lower channel does not starve. The [`starvation_bound`](crate::ChannelSelect::starvation_bound) is 64 by default. After
-//! so many consecutive events of higher channels, each waiting lower channel has one turn. With two channels, the lower one
-//! waits for at most 64 events; with n channels, for at most 64 + n − 2. The first channel waits for at most n − 1. The bound
-//! counts events, not time: multiply it by the time that your program takes for an event.
+//! A lower channel does not starve. The [`starvation_bound`](crate::ChannelSelect::starvation_bound) is 64 by default.
+//! After so many consecutive events of higher channels, each waiting lower channel has one turn. With two channels, the
+//! lower one waits for at most 64 events; with n channels, for at most 64 + n − 2. The first channel waits for at most
+//! n − 1. The bound counts events, not time: multiply it by the time that your program takes for an event.
 //!
 //! ```
 //! use futures::{StreamExt, executor::block_on, stream};
@@ -112,9 +112,10 @@
 //!
 //! # How often to yield
 //!
-//! A priority orders only the items that have reached the program. Sockets are not polled while the loop keeps running, and
-//! the buffers of 1,000 connections may hold seconds of work. Every few events (4 by default), the select therefore wakes its
-//! task and returns `Poll::Pending` once. The executor then asks the operating system which sockets are ready.
+//! A priority orders only the items that have reached the program. Sockets are not polled while the loop keeps running,
+//! and the buffers of 1,000 connections may hold seconds of work. Every few events (4 by default), the select therefore
+//! wakes its task and returns `Poll::Pending` once. The executor then asks the operating system which sockets are
+//! ready.
 //!
 //! `cargo run --release --example favour -- yields` measures the effect: 20 clients in the first class, 1,000 clients that
 //! flood the second class, about 8 µs of work per line, and tokio's current-thread runtime. The table shows how long clients
@@ -133,8 +134,8 @@
 //! | never | 1,179 µs | 1,870,299 µs | 110,259 |
 //! | an idle server | 50 µs | 195 µs | |
 //!
-//! With 4, the first class waits no longer than on an idle server, which has to wake for each line, and the server serves 3 %
-//! fewer lines than with 64. The more work an event causes, the less a yield costs, and the more it matters.
+//! With 4, the first class waits no longer than on an idle server, which has to wake for each line, and the server
+//! serves 3 % fewer lines than with 64. The more work an event causes, the less a yield costs, and the more it matters.
 //!
 //! ```
 //! # use futures::stream::Pending;
@@ -154,11 +155,11 @@
 //!
 //! # Limits
 //!
-//! [`ChannelOptions::max_streams`](crate::ChannelOptions::max_streams) limits how many connections a class admits. A further
-//! connection is refused with [`ChannelFull`](crate::MultiplexerError::ChannelFull). The error contains the pair, so that the
-//! program can send the reason to the peer. Send it in a separate task; the loop should not wait. Over TCP this task should
-//! also read for another second: a connection that is dropped with unread input is reset, and the peer may lose the answer.
-//! Limit the number of these tasks, as `dismiss` in the example `job_server` does.
+//! [`ChannelOptions::max_streams`](crate::ChannelOptions::max_streams) limits how many connections a class admits. A
+//! further connection is refused with [`ChannelFull`](crate::MultiplexerError::ChannelFull). The error contains the
+//! pair, so that the program can send the reason to the peer. Send it in a separate task; the loop should not wait.
+//! Over TCP this task should also read for another second: a connection that is dropped with unread input is reset, and
+//! the peer may lose the answer. Limit the number of these tasks, as `dismiss` in the example `job_server` does.
 //!
 //! Admit new connections to a separate channel with a limit and a [login
 //! timeout](crate::guide::connections#login-timeout), and move them to their class when they log in. If all clients started
@@ -212,10 +213,10 @@
 //! # Pausing
 //!
 //! [`pause_stream`](crate::Multiplexer::pause_stream) stops receiving from one connection, and
-//! [`pause_channel`](crate::Multiplexer::pause_channel) from a whole class. Input from the peers waits in the kernel, and TCP
-//! slows the peers down. No input is lost: [`resume_stream`](crate::Multiplexer::resume_stream) and
-//! [`resume_channel`](crate::Multiplexer::resume_channel) continue where receiving stopped. During a pause you can still send
-//! to the peers.
+//! [`pause_channel`](crate::Multiplexer::pause_channel) from a whole class. Input from the peers waits in the kernel,
+//! and TCP slows the peers down. No input is lost: [`resume_stream`](crate::Multiplexer::resume_stream) and
+//! [`resume_channel`](crate::Multiplexer::resume_channel) continue where receiving stopped. During a pause you can
+//! still send to the peers.
 //!
 //! For example, pause a peer that sends requests and does not read the answers. Then at most one answer waits for each such
 //! peer:

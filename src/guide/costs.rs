@@ -5,7 +5,7 @@
 //! | item of an always-ready member, [`StreamSlab`](crate::StreamSlab) | 1 | 0 | 0 | 0 |
 //! | the same, [`ChannelReceiver`](crate::ChannelReceiver) or [`ChannelSelect`](crate::ChannelSelect) | 1 | 2 | 0 | 0 |
 //! | wake of a member (of the first million), if no other wake is waiting to be absorbed | 0 | 0 | 1 | 0 |
-//! | wake of a member, otherwise | 0 | 0 | 2; 3 beyond 1,664 members, 4 beyond 59,008, 5 beyond 321,152 | 0 |
+//! | wake of a member, otherwise | 0 | 0 | 2; 3 beyond 1,664 members, 4 beyond 59,008, 5 beyond 321,152, 6 beyond 17,098,368 | 0 |
 //! | item of a member that was idle, `StreamSlab` | 2 | 0 | the same | 0 |
 //! | the same, `ChannelReceiver` | 2 | 3 | the same | 0 |
 //! | going to sleep, `StreamSlab` | 0 | 1 | 1 | 0 |
@@ -19,10 +19,11 @@
 //! | leaving a sink unflushed, while a [`Flusher`](crate::Flusher) or a `ChannelSelect` exists | 0 | 2 | 0 | 0 |
 //! | flushing a woken sink, `Flusher` or `ChannelSelect` | 0 | 5 | 1 | 0 |
 //!
-//! A lock pair is one lock and unlock of an uncontended mutex of the standard library, about 5 ns. The read-modify-writes are
-//! operations on the set of ready members. The numbers are upper bounds: a marked member is not marked again. Reference
-//! counts are additional: one for each cloned waker, two for each sink that is sent to, four for a move. The columns of
-//! allocations are 0 once the slabs have grown to the number of members, or of unread departures.
+//! A lock pair is one lock and unlock of an uncontended mutex of the standard library, about 5 ns. The
+//! read-modify-writes are operations on the set of ready members. The numbers are upper bounds: a marked member is not
+//! marked again. Reference counts are additional: one for each cloned waker, two for each sink that is sent to, four
+//! for a move. The columns of allocations are 0 once the slabs have grown to the number of members, or of unread
+//! departures.
 //!
 //! # Memory
 //!
@@ -40,7 +41,7 @@
 //! | pin-project-lite | members of a channel that are not `Unpin`, without unsafe code |
 //! | event-listener, with the feature `blocking` | threads that wait with a deadline |
 //!
-//! The crate wakes tasks from its own wait lists and not through event-listener, which wakes, clones and drops wakers under
-//! its own lock. With event-listener, an executor that polls in `wake`, or that drops its tasks when it stops, hangs forever;
-//! after a panic of a waker, an `Event` wakes no more tasks. (`benches/peers` in the repository runs these cases.) For
-//! threads event-listener has none of these faults.
+//! The crate wakes tasks from its own wait lists and not through event-listener, which wakes, clones and drops wakers
+//! under its own lock. With event-listener, an executor that polls in `wake`, or that drops its tasks when it stops,
+//! hangs forever; after a panic of a waker, an `Event` wakes no more tasks. (`benches/peers` in the repository runs
+//! these cases.) For threads event-listener has none of these faults.

@@ -122,12 +122,12 @@
 //!
 //! # On tokio
 //!
-//! A tokio task has a cooperative budget. After 128 reads and writes, all sockets of the task return `Poll::Pending` until the
-//! task has yielded, whatever the peers do. This is harmless for a task with one socket. A loop with a thousand sockets uses
-//! up the budget within one broadcast: the first 128 peers receive the line, and for the other peers the line stays in their
-//! sinks. A few lines later these sinks exceed their bound and return [`Full`](crate::TrySendError::Full), and a policy that
-//! disconnects slow peers disconnects healthy peers. (In a test with 300 members that read, and 3,000 lines from one of them,
-//! 92 members were disconnected.)
+//! A tokio task has a cooperative budget. After 128 reads and writes, all sockets of the task return `Poll::Pending`
+//! until the task has yielded, whatever the peers do. This is harmless for a task with one socket. A loop with a
+//! thousand sockets uses up the budget within one broadcast: the first 128 peers receive the line, and for the other
+//! peers the line stays in their sinks. A few lines later these sinks exceed their bound and return
+//! [`Full`](crate::TrySendError::Full), and a policy that disconnects slow peers disconnects healthy peers. (In a test
+//! with 300 members that read, and 3,000 lines from one of them, 92 members were disconnected.)
 //!
 //! Run the loop without the budget, and let the loop yield. A [`ChannelSelect`](crate::ChannelSelect) yields every few
 //! events. On a [`ChannelReceiver`](crate::ChannelReceiver), set [`yield_every`](crate::ChannelReceiver::yield_every).

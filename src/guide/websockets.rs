@@ -127,10 +127,10 @@
 //!
 //! # Messages
 //!
-//! Tungstenite joins the frames of a message: an item is a whole text or binary message. Tungstenite answers pings and closing
-//! frames automatically, and also yields them. It sends the answer in the next poll of the stream, or when the sink is flushed.
-//! A peer therefore receives its pong while a task receives from the peer's channel, but not while the channel is
-//! [paused](crate::guide::classes#pausing).
+//! Tungstenite joins the frames of a message: an item is a whole text or binary message. Tungstenite answers pings and
+//! closing frames automatically, and also yields them. It sends the answer in the next poll of the stream, or when the
+//! sink is flushed. A peer therefore receives its pong while a task receives from the peer's channel, but not while the
+//! channel is [paused](crate::guide::classes#pausing).
 //!
 //! To detect peers that vanished without closing, send `Message::Ping` to all peers at intervals, and remove the peers that
 //! have sent nothing since the last ping.
@@ -144,9 +144,9 @@
 //! | the read buffer, allocated for each connection | `read_buffer_size` | 128 KiB |
 //! | the output that waits for a peer that does not read | `write_buffer_size` | 128 KiB |
 //!
-//! Set the first two options, which bound the memory that a peer can use. The stream yields an error for a longer message, and
-//! does not read the message into memory. The program chooses the closing code for the error: 1009 for `Error::Capacity`, 1007
-//! for `Error::Utf8`, otherwise 1002.
+//! Set the first two options, which bound the memory that a peer can use. The stream yields an error for a longer
+//! message, and does not read the message into memory. The program chooses the closing code for the error: 1009 for
+//! `Error::Capacity`, 1007 for `Error::Utf8`, otherwise 1002.
 //!
 //! The sink accepts messages until more than `write_buffer_size` bytes wait and the socket accepts none of them. After that,
 //! the sink is not ready until all waiting output is written, and [`try_send`](crate::Multiplexer::try_send) returns
@@ -181,8 +181,8 @@
 //! # }
 //! ```
 //!
-//! The halves of `split` share a lock. If several threads receive, see the [note](crate::guide::slow_peers#things-to-know) on
-//! `Full`.
+//! The halves of `split` share a lock. If several threads receive, see the
+//! [note](crate::guide::slow_peers#things-to-know) on `Full`.
 //!
 //! # Closing
 //!
@@ -199,6 +199,6 @@
 //!   [`try_send_to`](crate::Multiplexer::try_send_to). Then call [`shutdown`](crate::guide::shutdown) with `keep_streams`,
 //!   which gives the peers time to answer. (Without this message, `shutdown` sends a closing frame without a reason.)
 //!
-//! After a message that was too long, the stream yields no more messages, although the peer may still be sending. To let the
-//! peer read the reason, remove the pair from the multiplexer, send the closing frame, shut down the socket, and keep reading
-//! for a second or two. `dismiss` in the example does this in a separate task.
+//! After a message that was too long, the stream yields no more messages, although the peer may still be sending. To
+//! let the peer read the reason, remove the pair from the multiplexer, send the closing frame, shut down the socket,
+//! and keep reading for a second or two. `dismiss` in the example does this in a separate task.
