@@ -10,8 +10,8 @@ const MEMBERS: usize = 1;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Without `unconstrained`, all sockets of this task return `Pending` after 128 operations, and sinks of healthy
-    // peers fill up. The select yields to the executor on its own.
+    // Without `unconstrained`, all sockets of this task return `Pending` after 128
+    // operations, and the sinks of healthy peers look full. The select yields by itself.
     tokio::task::unconstrained(serve()).await
 }
 

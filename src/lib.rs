@@ -31,8 +31,8 @@
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     // Without `unconstrained`, all sockets of this task return `Pending` after 128 operations, and sinks of healthy
-//!     // peers fill up. The select yields to the executor on its own.
+//!     // Without `unconstrained`, all sockets of this task return `Pending` after 128
+//!     // operations, and the sinks of healthy peers look full. The select yields by itself.
 //!     tokio::task::unconstrained(serve()).await
 //! }
 //!
@@ -127,6 +127,24 @@
 //!
 //! A move or a removal is complete when the call returns, even if no task receives from the channel. If another thread is
 //! polling the member at that moment, the member leaves when that poll returns.
+//!
+//! # Favouring a class
+//!
+//! A [`ChannelSelect`] receives from several channels by priority and weight. A server that one class overloads then serves
+//! the other class as if it were alone. Here 20 paying clients send lines and wait for the answers, while 1,000 others send
+//! as fast as they can, and each line takes the server 8 µs. How long a paying client waits:
+//!
+//! | server | median | 99th percentile |
+//! |---|--:|--:|
+//! | without the 1,000 others | 49 µs | 148 µs |
+//! | one channel for all clients | 6,566 µs | 8,431 µs |
+//! | a task per connection, no multiplexer | 6,549 µs | 8,038 µs |
+//! | a channel for each class, the paying one first | 41 µs | 101 µs |
+//! | a channel for each class, weights 10 : 1 | 40 µs | 87 µs |
+//!
+//! Measured on 2026-11-26 with tokio's current-thread runtime on two virtual cores of an AMD EPYC, one for the server and
+//! one for the clients; the repository's example `favour` measures it again. [Classes](crate::guide::classes) shows
+//! priorities, weights, limits and pauses.
 //!
 //! # Sending
 //!
@@ -259,10 +277,13 @@
 // | `sink/close` | `CloseSink`, `CloseStream` |
 // | `sink/shutdown` | `Shutdown` |
 // | `multiplexer` | `Multiplexer`: the handle |
-// | `multiplexer/limits` | methods for limits and for the contents of a channel |
-// | `multiplexer/pausing` | methods that pause and resume |
+// | `multiplexer/lifecycle` | methods that create and close it |
+// | `multiplexer/channels` | methods for channels |
+// | `multiplexer/pairs` | methods for pairs |
 // | `multiplexer/receiving` | methods that receive |
 // | `multiplexer/sending` | methods that send |
+// | `multiplexer/limits` | methods for limits and statistics |
+// | `multiplexer/pausing` | methods that pause and resume |
 // | `multiplexer/blocking` | methods that block the thread |
 // | `cost` | tests: count the operations in the table of costs |
 // | `guide` | recipes, in the documentation only |
