@@ -942,7 +942,7 @@ fn a_sender_that_missed_the_sink_is_dropped() {
     });
 }
 
-/// A sink becomes ready while the shutdown that waits for it goes to sleep: it is closed, and the shutdown ends.
+/// A sink becomes ready while the shutdown that waits for it goes to sleep: the sink is closed, and the shutdown completes.
 #[test]
 fn sink_against_shutdown() {
     loom::model(|| {
@@ -954,7 +954,7 @@ fn sink_against_shutdown() {
     });
 }
 
-/// The same for two sinks that wake one after the other: the wake of one does not hide that of the other.
+/// The same for two sinks that wake one after the other: the wake of one sink does not hide the wake of the other.
 #[test]
 fn two_sinks_against_shutdown() {
     loom::model(|| {
@@ -973,8 +973,8 @@ fn two_sinks_against_shutdown() {
     });
 }
 
-/// A pair whose sink never becomes ready is removed while the shutdown looks for it, polls it or goes to sleep: the
-/// shutdown does not wait for it, and reports at most that it is gone.
+/// A pair whose sink never becomes ready is removed while the shutdown looks the sink up, polls it or goes to sleep: the
+/// shutdown does not wait for the sink, and reports at most that the pair is gone.
 #[test]
 fn removal_against_shutdown() {
     loom::model(|| {
@@ -992,7 +992,7 @@ fn removal_against_shutdown() {
     });
 }
 
-/// A pair is added while the shutdown begins: it is refused, or closed with the others.
+/// A pair is added while the shutdown begins: the pair is refused, or closed with the others.
 #[test]
 fn addition_against_shutdown() {
     loom::model(|| {
@@ -1012,8 +1012,8 @@ fn addition_against_shutdown() {
     });
 }
 
-/// Another task sends to a sink that is ready, and so the shutdown may find the sink away: it is woken when the sink is
-/// back, and closes it. The sender gets its result, and the sink had the item if that is `Ok`.
+/// Another task sends to a ready sink. If the shutdown finds the sink busy, it is woken when that poll returns, and closes
+/// the sink. The sender receives its result; if the result is `Ok`, the sink has received the item.
 #[test]
 fn a_sender_against_shutdown() {
     loom::model(|| {
@@ -1032,7 +1032,7 @@ fn a_sender_against_shutdown() {
 }
 
 /// The same, with a sink that becomes ready just before the other task sends to it: the shutdown sleeps, or is woken and
-/// finds the sink away.
+/// finds the sink busy.
 #[test]
 fn a_sender_against_shutdown_of_a_sink_that_opens() {
     loom::model(|| {
@@ -1051,8 +1051,8 @@ fn a_sender_against_shutdown_of_a_sink_that_opens() {
     });
 }
 
-/// A pair is removed while its sink becomes ready in a third thread: the shutdown ends, whichever comes first, and reports
-/// the pair at most if it did not close the sink.
+/// A pair is removed while its sink becomes ready in a third thread: the shutdown completes, whichever comes first, and
+/// reports the pair only if it did not close the sink.
 #[test]
 fn removal_against_shutdown_of_a_sink_that_opens() {
     loom::model(|| {
@@ -1072,7 +1072,7 @@ fn removal_against_shutdown_of_a_sink_that_opens() {
     });
 }
 
-/// Two shutdowns at a time: both end, and the sink is closed once.
+/// Two concurrent shutdowns: both complete, and the sink is closed once.
 #[test]
 fn two_shutdowns() {
     loom::model(|| {
