@@ -941,6 +941,154 @@ fn a_sender_that_missed_the_sink_is_dropped() {
     });
 }
 
+/// A sink becomes ready while the shutdown that waits for it goes to sleep: it is closed, and the shutdown ends.
+#[test]
+fn sink_against_shutdown() {
+    loom::model(|| {
+        let (multiplexer, id, open, shared) = shut_gate();
+        let opener = thread::spawn(move || open_up(&open, &shared));
+        assert!(block_on(multiplexer.shutdown::<()>()).is_empty());
+        assert!(multiplexer.remove_stream(id).is_none(), "a closed pair is removed");
+        opener.join().unwrap();
+    });
+}
+
+/// The same for two sinks that wake one after the other: the wake of one does not hide that of the other.
+#[test]
+fn two_sinks_against_shutdown() {
+    loom::model(|| {
+        let (multiplexer, _, open, shared) = shut_gate();
+        let (other_open, other) = (Arc::new(AtomicUsize::new(0)), Arc::new(Shared::default()));
+        let gate = Gate { open: Arc::clone(&other_open), shared: Arc::clone(&other) };
+        let id = multiplexer.add_stream_pair(gate, member().1, 1).unwrap();
+        assert!(!poll_and_drop(&multiplexer, id), "it is shut");
+        let opener = thread::spawn(move || {
+            open_up(&open, &shared);
+            open_up(&other_open, &other);
+        });
+        assert!(block_on(multiplexer.shutdown::<()>()).is_empty());
+        assert_eq!(multiplexer.channel_len(1), Some(0));
+        opener.join().unwrap();
+    });
+}
+
+/// A pair whose sink never becomes ready is removed while the shutdown looks for it, polls it or goes to sleep: the
+/// shutdown does not wait for it, and reports at most that it is gone.
+#[test]
+fn removal_against_shutdown() {
+    loom::model(|| {
+        let (multiplexer, id, _open, shared) = shut_gate();
+        let remover = thread::spawn({
+            let multiplexer = multiplexer.clone();
+            move || drop(multiplexer.remove_stream(id).expect("nobody else removes it"))
+        });
+        let failures = block_on(multiplexer.shutdown::<()>());
+        assert!(matches!(&failures[..], [] | [SendError::UnknownStream(_)]), "{failures:?}");
+        remover.join().unwrap();
+        drop(multiplexer);
+        shared.waker.lock().unwrap().take();
+        assert_eq!(Arc::strong_count(&shared), 1, "the sink is gone");
+    });
+}
+
+/// A pair is added while the shutdown begins: it is refused, or closed with the others.
+#[test]
+fn addition_against_shutdown() {
+    loom::model(|| {
+        let multiplexer = GateMux::new();
+        multiplexer.add_channel(1).unwrap();
+        let adder = thread::spawn({
+            let multiplexer = multiplexer.clone();
+            move || {
+                let gate = Gate { open: Arc::new(AtomicUsize::new(1)), shared: Arc::default() };
+                multiplexer.add_stream_pair(gate, member().1, 1).is_ok()
+            }
+        });
+        let mut shutdown = multiplexer.shutdown::<()>();
+        assert!(block_on(&mut shutdown).is_empty());
+        assert_eq!(shutdown.closed(), usize::from(adder.join().unwrap()));
+        assert_eq!(multiplexer.channel_len(1), Some(0));
+    });
+}
+
+/// Another task sends to a sink that is ready, and so the shutdown may find the sink away: it is woken when the sink is
+/// back, and closes it. The sender gets its result, and the sink had the item if that is `Ok`.
+#[test]
+fn a_sender_against_shutdown() {
+    loom::model(|| {
+        let (multiplexer, id, open, shared) = shut_gate();
+        open_up(&open, &shared);
+        let sender = thread::spawn({
+            let multiplexer = multiplexer.clone();
+            move || block_on(multiplexer.send_one(id, ()))
+        });
+        assert!(block_on(multiplexer.shutdown::<()>()).is_empty());
+        let sent = sender.join().unwrap();
+        assert!(matches!(sent, Ok(()) | Err(SendError::Closed(_) | SendError::UnknownStream(_))), "{sent:?}");
+        assert_eq!(*shared.taken.lock().unwrap(), usize::from(sent.is_ok()));
+        assert!(multiplexer.remove_stream(id).is_none());
+    });
+}
+
+/// The same, with a sink that becomes ready just before the other task sends to it: the shutdown sleeps, or is woken and
+/// finds the sink away.
+#[test]
+fn a_sender_against_shutdown_of_a_sink_that_opens() {
+    loom::model(|| {
+        let (multiplexer, id, open, shared) = shut_gate();
+        let taken = Arc::clone(&shared);
+        let sender = thread::spawn({
+            let multiplexer = multiplexer.clone();
+            move || {
+                open_up(&open, &shared);
+                block_on(multiplexer.send_one(id, ())).is_ok()
+            }
+        });
+        assert!(block_on(multiplexer.shutdown::<()>()).is_empty());
+        assert_eq!(*taken.taken.lock().unwrap(), usize::from(sender.join().unwrap()));
+        assert!(multiplexer.remove_stream(id).is_none());
+    });
+}
+
+/// A pair is removed while its sink becomes ready in a third thread: the shutdown ends, whichever comes first, and reports
+/// the pair at most if it did not close the sink.
+#[test]
+fn removal_against_shutdown_of_a_sink_that_opens() {
+    loom::model(|| {
+        let (multiplexer, id, open, shared) = shut_gate();
+        let remover = thread::spawn({
+            let multiplexer = multiplexer.clone();
+            move || drop(multiplexer.remove_stream(id))
+        });
+        let opener = thread::spawn(move || open_up(&open, &shared));
+        let mut shutdown = multiplexer.shutdown::<()>();
+        let failures = block_on(&mut shutdown);
+        assert!(matches!(&failures[..], [] | [SendError::UnknownStream(_)]), "{failures:?}");
+        assert!(shutdown.closed() + failures.len() <= 1);
+        assert_eq!(multiplexer.channel_len(1), Some(0));
+        remover.join().unwrap();
+        opener.join().unwrap();
+    });
+}
+
+/// Two shutdowns at a time: both end, and the sink is closed once.
+#[test]
+fn two_shutdowns() {
+    loom::model(|| {
+        let (multiplexer, id, open, shared) = shut_gate();
+        open_up(&open, &shared);
+        let other = thread::spawn({
+            let multiplexer = multiplexer.clone();
+            move || block_on(multiplexer.shutdown::<()>())
+        });
+        let mine = block_on(multiplexer.shutdown::<()>());
+        for failures in [mine, other.join().unwrap()] {
+            assert!(failures.is_empty(), "{failures:?}");
+        }
+        assert!(multiplexer.remove_stream(id).is_none());
+    });
+}
+
 /// A sink that takes all, and flushes while it is open. As `Gate` it leaves a waker of the test's.
 struct Valve {
     open: Arc<AtomicUsize>,
