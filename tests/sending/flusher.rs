@@ -1,9 +1,6 @@
 //! Unflushed sinks, and the flusher.
 
-#[path = "support/pairs.rs"]
-mod pairs;
-mod support;
-
+use crate::{pairs, support};
 use futures::executor::block_on;
 use futures::stream::FusedStream;
 use futures::{FutureExt, SinkExt, StreamExt};

@@ -1,8 +1,7 @@
 //! Closing a stream: its sink is flushed and closed once, and then the pair is removed, whatever other threads do with the
 //! pair.
 
-mod support;
-
+use crate::support;
 use futures::future::{BoxFuture, LocalBoxFuture};
 use futures::{FutureExt, Sink, SinkExt};
 use std::pin::Pin;

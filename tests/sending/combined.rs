@@ -1,7 +1,6 @@
 //! Combinations: selects with pauses, limits and shutdowns, and behaviour after all handles were dropped.
 
-mod support;
-
+use crate::support;
 use futures::executor::block_on;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};

@@ -4,8 +4,7 @@
 //! Here the turns do not overlap. In this case the bound also holds for members that became ready before the first turn
 //! ended, and this is what the tests check.
 
-mod support;
-
+use crate::support;
 use futures::{FutureExt, Stream, StreamExt};
 use proptest::prelude::*;
 use std::cell::{Cell, RefCell};

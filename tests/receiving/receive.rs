@@ -1,8 +1,7 @@
 //! Receiving: an empty channel waits, every new event wakes all waiting receivers, each event is received by one of
 //! them, and receivers end with their channel.
 
-mod support;
-
+use crate::support;
 use futures::stream::FusedStream;
 use futures::{FutureExt, Stream, StreamExt};
 use pollster::block_on;

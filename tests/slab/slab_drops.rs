@@ -2,8 +2,7 @@
 //! suppressed. While the thread is already unwinding, all are suppressed; otherwise the process would abort, with these
 //! tests.
 
-mod support;
-
+use crate::support;
 use futures::Stream;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};

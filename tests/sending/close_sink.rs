@@ -1,7 +1,6 @@
 //! Closing the server's half of a connection while receiving from the peer's half continues.
 
-mod support;
-
+use crate::support;
 use futures::FutureExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;

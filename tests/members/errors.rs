@@ -1,7 +1,6 @@
 //! Errors: each is `Error + Send + Sync`, describes what happened, has a source, and returns what the caller passed in.
 
-mod support;
-
+use crate::support;
 use futures::stream::BoxStream;
 use futures::{FutureExt, Sink, SinkExt, StreamExt, stream};
 use std::error::Error;

@@ -1,7 +1,6 @@
 //! Departures and items share the turns of a channel: neither starves the other, and stays keep their order.
 
-mod support;
-
+use crate::support;
 use futures::Stream;
 use proptest::prelude::*;
 use std::pin::Pin;

@@ -1,8 +1,7 @@
 //! Shutdown: no more streams are admitted, every sink is flushed and closed at its own pace, and no slow sink delays
 //! another.
 
-mod support;
-
+use crate::support;
 use futures::{FutureExt, SinkExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;

@@ -1,8 +1,7 @@
 //! Sending: each sink receives the item at most once and whole, and delays only its own senders. A wake polls only the sends
 //! that it concerns. A dropped send did what its documentation states.
 
-mod support;
-
+use crate::support;
 use futures::executor::LocalPool;
 use futures::future::LocalBoxFuture;
 use futures::task::LocalSpawnExt;

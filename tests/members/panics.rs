@@ -1,8 +1,7 @@
 //! Panics in foreign code: in a stream's poll, a sink's poll, a drop, or a task's waker. Each panic propagates to the caller
 //! and removes only the member that caused it, whose departure is reported. Everything else continues.
 
-mod support;
-
+use crate::support;
 use futures::future::LocalBoxFuture;
 use futures::{FutureExt, SinkExt, StreamExt};
 use std::future::poll_fn;

@@ -1,8 +1,7 @@
 //! Many concurrent threads: each item is received exactly once and in order, each stay has one departure, and each send did
 //! what it reported.
 
-mod support;
-
+use crate::support;
 use futures::{SinkExt, Stream, StreamExt, stream};
 use pollster::block_on;
 use std::collections::{HashMap, HashSet, VecDeque};

@@ -1,9 +1,6 @@
 //! Sending without waiting.
 
-#[path = "support/pairs.rs"]
-mod pairs;
-mod support;
-
+use crate::{pairs, support};
 use futures::channel::mpsc;
 use futures::executor::block_on;
 use futures::{FutureExt, Sink, SinkExt, StreamExt, stream};

@@ -1,7 +1,6 @@
 //! Statistics: each number, at each event that changes it.
 
-mod support;
-
+use crate::support;
 use futures::StreamExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

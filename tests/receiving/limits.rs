@@ -1,7 +1,6 @@
 //! Limits: how many streams a channel admits, and what happens to refused streams.
 
-mod support;
-
+use crate::support;
 use futures::StreamExt;
 use std::sync::{Arc, Barrier};
 use std::task::{Context, Poll, Waker};

@@ -1,7 +1,6 @@
 //! Selects: priority, weights, yields, wakes, ends, and flushing.
 
-mod support;
-
+use crate::support;
 use futures::executor::block_on;
 use futures::stream::{self, FusedStream};
 use futures::{FutureExt, Sink, Stream, StreamExt};

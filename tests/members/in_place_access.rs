@@ -1,7 +1,6 @@
 //! `with_stream` and `with_sink`: access to a stream or sink in place, as in a poll.
 
-mod support;
-
+use crate::support;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Poll, Waker};
 use stream_multiplexer::{Multiplexer, MultiplexerError, StreamEvent, StreamId};

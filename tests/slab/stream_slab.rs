@@ -1,9 +1,6 @@
 //! The engine: [`StreamSlab`], its keys, wakes and yields, and misbehaving members and tasks.
 
-#[path = "support/slab.rs"]
-mod slab;
-mod support;
-
+use crate::{slab, support};
 use futures::executor::block_on;
 use futures::future::FusedFuture;
 use futures::stream::{self, FusedStream};

@@ -1,8 +1,7 @@
 //! `StreamSender`: the sink of one stream as a `Sink`, alone, among other senders of the stream, and after its pair has
 //! left.
 
-mod support;
-
+use crate::support;
 use futures::executor::LocalPool;
 use futures::task::LocalSpawnExt;
 use futures::{FutureExt, Sink, SinkExt, StreamExt, stream};

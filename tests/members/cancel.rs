@@ -1,8 +1,7 @@
 //! Cancel safety of receiving: `recv`, `next` and `recv_many` may be dropped at any point. No event is lost or repeated, and
 //! no waker is left behind.
 
-mod support;
-
+use crate::support;
 use futures::{FutureExt, StreamExt, select_biased};
 use pollster::block_on;
 use std::sync::Arc;

@@ -1,10 +1,7 @@
 //! [`StreamSlab::shrink_to_fit`]: present members are not affected, and wakers of removed members are harmless, whatever
 //! replaces the words that they mark. (`tests/memory.rs` counts the released memory.)
 
-#[path = "support/slab.rs"]
-mod slab;
-mod support;
-
+use crate::{slab, support};
 use proptest::prelude::*;
 use slab::{drain, idle_pipes};
 use std::task::{Poll, Waker};

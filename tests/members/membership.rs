@@ -1,8 +1,7 @@
 //! Membership: every stay in a channel ends with one departure after its last item. Moves and removals are complete when the
 //! call returns (or when the poll in progress returns). A pair that was removed leaves nothing behind.
 
-mod support;
-
+use crate::support;
 use futures::{FutureExt, Sink, SinkExt, Stream, StreamExt};
 use pollster::block_on;
 use proptest::prelude::*;

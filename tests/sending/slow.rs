@@ -1,9 +1,6 @@
 //! Slow peers: which ones they are, and what happened to the items for them.
 
-#[path = "support/pairs.rs"]
-mod pairs;
-mod support;
-
+use crate::{pairs, support};
 use futures::FutureExt;
 use pairs::{CHANNEL, peers};
 use stream_multiplexer::{MultiplexerError, SendError};

@@ -5,8 +5,7 @@
 //! A second receiver is polled during the polls of the first receiver's members. The turns overlap as they do with several
 //! threads, and each schedule can be repeated.
 
-mod support;
-
+use crate::support;
 use futures::Stream;
 use proptest::prelude::*;
 use std::cell::RefCell;

@@ -1,7 +1,6 @@
 //! Pausing: paused streams and channels are not polled, and no wake is lost.
 
-mod support;
-
+use crate::support;
 use futures::{FutureExt, StreamExt};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
