@@ -146,6 +146,9 @@ pub(crate) enum Operation {
     TrySendTo {
         channel: usize,
     },
+    TryFeedTo {
+        channel: usize,
+    },
     /// From now on the stream's sink does so. It wakes.
     SetSink {
         stream: usize,
@@ -254,6 +257,7 @@ impl Operation {
             57..=59 => Self::ReceiveSelected,
             60 if first < 128 => Self::ReceiveManySelected { limit: first % 5 },
             60 if first >= 240 => Self::DropSelect,
+            60 => Self::TryFeedTo { channel: channel(first) },
             61 if first < 64 => Self::ChangeSelectTask,
             61 if first >= 128 => Self::DriveFlushes { drives: first % 2 == 0 },
             62..=63 => Self::TrySend { stream: first },
