@@ -174,8 +174,50 @@ fn a_client_that_does_not_read_waits_and_stalls_nobody_and_gets_all_its_answers(
         ann.do_a_job();
     }
     assert_eq!(admin.requests()[1], received);
-    slow.0.get_mut().shutdown(Shutdown::Write).unwrap();
+    slow.end();
     slow.hear_answers_to_nonsense(said);
+    slow.hear_end();
+}
+
+/// It says everything, and ends its half of the connection before it reads: it has the answers of a client that reads each
+/// one, in their order, and then the end.
+#[test]
+fn a_client_that_ends_its_half_gets_all_its_answers_and_then_the_end() {
+    const JOBS: u64 = 200;
+    let server = Server::start(&[]);
+    let job = |job: u64| json!({"job": job});
+    let mut client = server.client();
+    client.say(&json!({"login": FREE}));
+    (0..JOBS).for_each(|number| client.say(&job(number)));
+    client.end();
+
+    let mut patient = server.member(PAYING);
+    let expected = (0..JOBS).map(|number| {
+        patient.say(&job(number));
+        patient.hear()
+    });
+    assert_eq!(client.hear(), json!({"welcome": "free"}));
+    expected.for_each(|answer| assert_eq!(client.hear(), answer));
+    client.hear_end();
+}
+
+/// Its answers are more than the kernel takes, so they are flushed when it reads. Nobody waits for that.
+#[test]
+fn a_client_that_has_ended_its_half_and_does_not_read_yet_stalls_nobody() {
+    const REQUESTS: u64 = 1_500;
+    let server = Server::start(&[]);
+    let [mut ann, mut admin] = [server.member(FREE), server.member(ADMIN)];
+    let mut slow = server.client_with_a_small_buffer();
+    slow.log_in(PAYING);
+    slow.say_nonsense(REQUESTS);
+    slow.end();
+    // From then on the server closes it.
+    while admin.stats()["paying"]["clients"] != 0 {}
+    assert_eq!(admin.requests()[1], REQUESTS);
+    for _ in 0..100 {
+        ann.do_a_job();
+    }
+    slow.hear_answers_to_nonsense(REQUESTS);
     slow.hear_end();
 }
 
@@ -217,7 +259,7 @@ fn ctrl_c_says_goodbye_to_all_and_closes_them() {
     clients[3].say(&json!("stats"));
     clients[3].hear_error("that is not for your class");
     let mut ends_early = server.member(PAYING);
-    ends_early.0.get_mut().shutdown(Shutdown::Write).unwrap();
+    ends_early.end();
     ends_early.hear_end();
     server.interrupt();
     for client in &mut clients {
@@ -370,9 +412,14 @@ impl Client {
         ["free", "paying"].map(|class| stats[class]["requests"].as_u64().expect("a number"))
     }
 
+    /// Ends its half of the connection: it says no more, and still reads.
+    fn end(&mut self) {
+        self.0.get_mut().shutdown(Shutdown::Write).unwrap();
+    }
+
     /// When this returns its place is free: the server closes its side when it has let go of it.
     fn leave(mut self) {
-        self.0.get_mut().shutdown(Shutdown::Write).unwrap();
+        self.end();
         self.hear_end();
     }
 }
