@@ -201,26 +201,6 @@ fn a_client_that_ends_its_half_gets_all_its_answers_and_then_the_end() {
     client.hear_end();
 }
 
-/// Its answers are more than the kernel takes, so they are flushed when it reads. Nobody waits for that.
-#[test]
-fn a_client_that_has_ended_its_half_and_does_not_read_yet_stalls_nobody() {
-    const REQUESTS: u64 = 1_500;
-    let server = Server::start(&[]);
-    let [mut ann, mut admin] = [server.member(FREE), server.member(ADMIN)];
-    let mut slow = server.client_with_a_small_buffer();
-    slow.log_in(PAYING);
-    slow.say_nonsense(REQUESTS);
-    slow.end();
-    // From then on the server closes it.
-    while admin.stats()["paying"]["clients"] != 0 {}
-    assert_eq!(admin.requests()[1], REQUESTS);
-    for _ in 0..100 {
-        ann.do_a_job();
-    }
-    slow.hear_answers_to_nonsense(REQUESTS);
-    slow.hear_end();
-}
-
 /// Each class has more jobs under way than can be done. That is checked, and not hoped for: what it had sent before the
 /// first look was more than it had had done at the second. So it had something all the while.
 #[test]
