@@ -1,7 +1,7 @@
-//! What an item costs: `StreamSlab`, `ChannelReceiver` and `ChannelSelect`, by the number of members and by how they are
-//! ready.
+//! The cost of an item in a `StreamSlab`, a `ChannelReceiver` and a `ChannelSelect`, by the number of members and by how the
+//! members become ready.
 //!
-//! Each benchmark checks that what was pushed is what came out.
+//! Each benchmark checks that it receives the items that it pushed.
 
 #![allow(missing_docs, reason = "criterion_group makes a function without any")]
 
@@ -22,7 +22,7 @@ const SIZES: [usize; 6] = [1, 10, 100, 1_000, 10_000, 100_000];
 const CHANNEL: usize = 0;
 const OTHER: usize = 1;
 
-/// One of the columns.
+/// A column of the table.
 trait Set<const SIZE: usize> {
     const NAME: &'static str;
     type Key: Copy;
@@ -86,7 +86,7 @@ impl<const SIZE: usize> Set<SIZE> for Channel<SIZE> {
     }
 }
 
-/// A channel in a select, beside `IDLE` others of lower priority, of which each has an idle member.
+/// A channel in a select, with `IDLE` other channels of lower priority, each of which has one idle member.
 struct Select<const IDLE: usize> {
     multiplexer: Multiplexer<Member<0>>,
     select: ChannelSelect<Member<0>, ()>,
@@ -130,7 +130,7 @@ impl<const IDLE: usize> Set<0> for Select<IDLE> {
     }
 }
 
-/// Four channels of a member each, all of them always ready.
+/// Four channels with one member each, all of them always ready.
 fn select_all_ready(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("select: four channels are always ready");
     for (name, step) in [("equal weights", 0), ("four priorities", 1)] {
@@ -154,7 +154,7 @@ fn select_all_ready(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A set, its members' slots and their keys. All members are idle.
+/// A set, and the slots and keys of its members. All members are idle.
 struct Filled<S: Set<SIZE>, const SIZE: usize> {
     set: S,
     slots: Vec<Rc<Slot>>,
@@ -171,11 +171,11 @@ impl<S: Set<SIZE>, const SIZE: usize> Filled<S, SIZE> {
         filled
     }
 
-    /// Takes all there is, until the set sleeps; returns the number of items.
+    /// Receives until the set sleeps. Returns the number of items.
     fn drain(&mut self) -> u64 {
         let mut cx = Context::from_waker(Waker::noop());
         let mut items = 0;
-        // It yields after some polls in vain, and sleeps only when nothing is left. A select has other members, too.
+        // The set yields after some polls in vain, and sleeps only when no event is left. A select has other members, too.
         let mut in_vain = 0;
         while in_vain <= self.slots.len() / 64 + 20 {
             match self.set.poll(&mut cx) {
@@ -292,7 +292,7 @@ fn remove<S: Set<0>>(criterion: &mut Criterion) {
                 let at = picks.pick();
                 filled.set.remove(filled.keys[at]);
                 filled.keys[at] = filled.set.insert(Member::new(&filled.slots[at]));
-                // A channel tells that one left.
+                // A channel reports that a member left.
                 while filled.set.poll(&mut cx).is_ready() {}
             });
         });

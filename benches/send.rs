@@ -1,6 +1,6 @@
-//! What sending costs beyond the sink's own part: to one, and to many of whom some are slow.
+//! The cost of sending, beyond the sink's own part, to one sink and to many sinks, some of which are slow.
 //!
-//! Each benchmark checks that every sink got what was sent.
+//! Each benchmark checks that every sink received the items.
 
 #![allow(missing_docs, reason = "criterion_group makes a function without any")]
 
@@ -88,7 +88,7 @@ fn broadcast(criterion: &mut Criterion) {
             let mut cx = Context::from_waker(Waker::noop());
             bencher.iter(|| {
                 let mut send = multiplexer.send(&ids, 1);
-                // It yields every so many sinks.
+                // The flusher yields after a number of sinks.
                 let sent_to = loop {
                     if let Poll::Ready(results) = send.poll_unpin(&mut cx) {
                         break results.len();
@@ -115,7 +115,7 @@ fn broadcast(criterion: &mut Criterion) {
                     assert!(send.poll_unpin(&mut cx).is_pending());
                 }
                 slow.iter().for_each(|count| count.open());
-                // It yields when many were not ready.
+                // The send yields when many sinks were not ready.
                 while send.poll_unpin(&mut cx).is_pending() {}
                 sent += 1;
             });
@@ -125,7 +125,7 @@ fn broadcast(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// One of many unflushed sinks is woken, flushed, and gets the next item, which it does not flush at once.
+/// One of many unflushed sinks is woken, flushed, and takes the next item, which it does not flush immediately.
 fn flusher(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("the flusher, per sink that was woken");
     for sinks in SIZES {
@@ -160,7 +160,7 @@ fn flusher(criterion: &mut Criterion) {
 struct Lazy(Rc<RefCell<(bool, usize, Option<Waker>)>>);
 
 impl Lazy {
-    /// Its waker, and how often it flushed.
+    /// The sink's waker, and the number of its flushes.
     fn open(&self) -> (Waker, usize) {
         let mut state = self.0.borrow_mut();
         state.0 = true;

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""A thousand clients at once for the example `line_server`, good ones and bad ones.
+"""Runs a thousand concurrent clients, good and bad, against the example `line_server`.
 
     cargo run --release --example line_server
     python3 examples/clients.py             # in another terminal
     python3 examples/clients.py --help
 
-Most clients are well-behaved: they log in, say some lines each, and read. Among them are some that never read, some
-that vanish in the middle of a line, and some that send lines that are too long or not UTF-8. None of the
-well-behaved may notice: each must get every line of every other, whole, once, and in the order in which its sender said
-it. The exit code is 0 if that is so.
+Most clients are well-behaved: they log in, send some lines each, and read. Some clients never read, some vanish in the
+middle of a line, and some send lines that are too long or not UTF-8. The bad clients must not affect the well-behaved
+ones: each well-behaved client must receive every line of every other, whole, once, and in the order in which it was sent.
+The exit code is 0 if this holds.
 """
 
 import argparse
@@ -18,8 +18,8 @@ import socket
 import sys
 import time
 
-# All lines together are more than what the buffers of the kernel take for one that does not read, and they are more
-# than the 1,024 that the server keeps for it.
+# All lines together exceed the kernel's buffers for a client that does not read, and the 1,024 lines that the server
+# keeps for it.
 PADDING = "." * 1500
 
 
@@ -58,7 +58,7 @@ def allow_many_files():
 
 
 class Client(asyncio.Protocol):
-    """Logs in. Is content when all went well, if that is to be expected."""
+    """Logs in. `content` is set when the client has succeeded."""
 
     def __init__(self, party, name):
         self.party = party
@@ -112,7 +112,7 @@ class Client(asyncio.Protocol):
 
 
 class Good(Client):
-    """Talks, reads all that is said, and checks it."""
+    """Sends lines, and reads and checks all lines of the good clients."""
 
     def __init__(self, party, name):
         super().__init__(party, name)
@@ -139,14 +139,14 @@ class Good(Client):
 
 
 class Slow(Client):
-    """Logs in and does not read any more."""
+    """Logs in, and then never reads."""
 
     async def enter(self):
         await super().enter()
         self.transport.pause_reading()
 
     async def connect(self, loop, host, port):
-        """With a small buffer, which is soon full."""
+        """Connects with a small receive buffer, which fills up quickly."""
         small = socket.socket()
         small.setblocking(False)
         small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -154,7 +154,7 @@ class Slow(Client):
         await loop.create_connection(lambda: self, sock=small)
 
     async def was_disconnected(self):
-        """Looks, after a nap that is longer than the server's patience."""
+        """Checks for a disconnect, after a sleep that is longer than the server's patience."""
         await asyncio.sleep(self.party.options.nap)
         self.transport.resume_reading()
         done, _ = await asyncio.wait([self.lost], timeout=5)
@@ -162,7 +162,7 @@ class Slow(Client):
 
 
 class Vanishing(Client):
-    """Vanishes in the middle of a line, mostly with something unread, so that its connection is reset."""
+    """Vanishes in the middle of a line, usually with unread input, so that its connection is reset."""
 
     async def talk(self):
         self.say("I have to")
@@ -172,7 +172,7 @@ class Vanishing(Client):
 
 
 class Rude(Client):
-    """Sends bad lines, and counts the errors that it gets for them."""
+    """Sends bad lines, and counts the errors that it receives for them."""
 
     BAD = [b"\xff\xfe not UTF-8\n", b"x" * 100_000 + b"\n"]
 

@@ -1,4 +1,4 @@
-//! A chat for lines over TCP. A guest becomes a member by the line `LOGIN`. A member's line goes to all members.
+//! A line-based TCP chat. The line `LOGIN` makes a guest a member. A line of a member is sent to all members.
 
 use futures::StreamExt;
 use stream_multiplexer::{Multiplexer, Share, StreamEvent};
@@ -10,7 +10,8 @@ const MEMBERS: usize = 1;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Otherwise tokio stops a task after 128 socket operations, and healthy peers look full. The select yields by itself.
+    // Without `unconstrained`, all sockets of this task return `Pending` after 128
+    // operations, and the sinks of healthy peers look full. The select yields by itself.
     tokio::task::unconstrained(serve()).await
 }
 
@@ -36,7 +37,7 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
             }
             Some((channel, id, event)) = events.next() => match event {
                 StreamEvent::Item(Ok(line)) if channel == MEMBERS => {
-                    // It waits for nobody. A member that does not read is disconnected.
+                    // `try_send_to` never waits. Disconnect a member that does not read.
                     multiplexer.try_send_to(MEMBERS, line, |id, error| {
                         if error.is_full() {
                             disconnect(id);
@@ -49,7 +50,7 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
                 }
                 StreamEvent::Item(Ok(_)) => drop(multiplexer.try_send(id, "say LOGIN")),
                 StreamEvent::Item(Err(_)) | StreamEvent::SinkFailed => disconnect(id),
-                _ => {} // it has left this channel
+                _ => {} // the stream left this channel
             }
         }
     }

@@ -1,17 +1,17 @@
 //! A channel: a [`Rotation`] of members shared by handles.
 //!
-//! **No foreign code runs under its lock.** A member is taken out of its slot for its turn, polled with no
-//! lock held, and put back. So its poll may call whatever it likes, several receivers may poll one channel
-//! at a time, and a move or a removal never waits for a poll: it changes the slot, and the poll's return
-//! finds that out. What a slot goes through is in [`slots`], what it has to report
-//! besides items in [`departures`], how turns are taken in [`turns`].
+//! **No foreign code runs under the channel's lock.** A receiver takes a member out of its slot for its turn, polls it with
+//! no lock held, and puts it back. The poll may therefore call any method of the multiplexer, several receivers may poll one
+//! channel in parallel, and a move or a removal never waits for a poll: it changes the state of the slot, and the receiver
+//! finds the new state when the poll returns. [`slots`] describes the states of a slot, [`departures`] the reports besides
+//! items, and [`turns`] how turns are taken.
 //!
-//! # Who wakes the receivers
+//! # Waking the receivers
 //!
-//! A member's waker wakes them if they are parked (see [`MemberWaker`](crate::engine::wake_tree::MemberWaker)).
-//! Everything else that makes a slot ready happens under the lock, and whoever did it looks for parked receivers
-//! before it unlocks, and wakes them after: the methods that return [`Wake`] leave that to the caller, who may
-//! hold the registry's lock.
+//! A member's waker wakes the receivers if they are parked (see [`MemberWaker`](crate::engine::wake_tree::MemberWaker)). Any
+//! other operation that makes a slot ready runs under the lock. It checks for parked receivers before it unlocks, and the
+//! receivers are woken after that. The methods that return a [`Wake`] leave this wake to their caller, which may still hold
+//! the registry's lock.
 
 pub(crate) mod departures;
 pub(crate) mod drained;
@@ -49,20 +49,20 @@ use std::sync::Arc;
 pub(crate) struct Channel<St> {
     id: ChannelId,
     half_close: bool,
-    /// The receivers that wait.
+    /// The waiting receivers.
     tasks: Arc<WaitList>,
-    /// No stream is here, and none will come.
+    /// Raised when the channel is closed and has no stream.
     drained: Signal,
     state: Mutex<State<St>>,
 }
 
-/// What a channel needs of the control plane when a stream leaves in its own poll.
+/// Calls from a channel to the control plane, for a stream that leaves during its own poll.
 pub(crate) trait Control<St> {
-    /// The stream's stay was ended by others while it was polled in a channel: puts it where it belongs now.
+    /// A move or a removal ended the stream's stay while a channel polled it: puts the stream where it belongs now.
     fn arrive(&self, member: BoxedMember<St>);
 
-    /// The stream is over: it left by `departure` while it was polled in slot `key` of `channel`. Returns
-    /// whether its stay there had lasted until now and the departure is still to be reported.
+    /// The stream is over: it left with `departure` while it was polled in slot `key` of `channel`. Returns whether its stay
+    /// in that channel lasted until now, so that the departure is still to be reported.
     fn finish(
         &self,
         channel: &Channel<St>,
@@ -72,7 +72,7 @@ pub(crate) trait Control<St> {
     ) -> bool;
 }
 
-/// The control side: each a step of a transition that the registry makes under its own lock.
+/// The control side: steps of transitions that the registry makes under its own lock.
 impl<St> Channel<St> {
     pub(crate) fn new(id: ChannelId, options: ChannelOptions) -> Self {
         let state = State::new(options.report_departures);
@@ -92,13 +92,13 @@ impl<St> Channel<St> {
         self.state.lock().len()
     }
 
-    /// Whether no more streams fit in; see [`State::is_full`]. Exact for who holds the registry's lock: nobody else adds
-    /// streams, and no departure comes without one leaving.
+    /// Whether the channel admits no more streams; see [`State::is_full`]. The result stays valid while the caller holds the
+    /// registry's lock: no other thread adds streams, and each new departure is that of a stream that leaves.
     pub(crate) fn is_full(&self, max_streams: usize) -> bool {
         self.state.lock().is_full(max_streams)
     }
 
-    /// What is and was here; see [`State::stats`].
+    /// See [`State::stats`].
     pub(crate) fn stats(&self) -> ChannelStats {
         self.state.lock().stats()
     }
@@ -107,17 +107,18 @@ impl<St> Channel<St> {
         self.state.lock().phase() == Phase::Removed
     }
 
-    /// Whether no stream is here, and none will come.
+    /// Whether the channel is closed and has no stream.
     pub(crate) fn is_drained(&self) -> bool {
         self.state.lock().is_drained()
     }
 
-    /// Calls `tell` with the pairs that are here; see [`State::pairs`].
+    /// Calls `tell` with the pairs in this channel; see [`State::pairs`].
     pub(crate) fn pairs(&self, from: usize, limit: usize, tell: impl FnMut(usize)) -> Option<usize> {
         self.state.lock().pairs(from, limit, tell)
     }
 
-    /// Takes out pairs that are here; see [`State::take_pairs`]. The last of them may be who others wait for.
+    /// Takes pairs out of this channel; see [`State::take_pairs`]. Tasks may be waiting for the last pair to leave: the
+    /// caller wakes them.
     pub(crate) fn take_pairs(
         &self,
         from: usize,
@@ -128,17 +129,17 @@ impl<St> Channel<St> {
         self.state.lock().take_pairs(from, limit, which, tell)
     }
 
-    /// The receivers that wait.
+    /// The waiting receivers.
     pub(crate) fn tasks(&self) -> &WaitList {
         &self.tasks
     }
 
-    /// Who waits for the last stream to leave.
+    /// The tasks and threads that wait for the last stream to leave.
     pub(crate) fn drained(&self) -> &Signal {
         &self.drained
     }
 
-    /// Pays what a [`Wake`] promised.
+    /// Performs a [`Wake`].
     #[inline]
     pub(crate) fn wake(&self, wake: Wake) {
         if wake.is_for_drained() {
@@ -159,7 +160,7 @@ impl<St> Channel<St> {
         drop(receivers_woken);
     }
 
-    /// Gives a new stream a slot, ready.
+    /// Gives a slot to a new stream, which is ready.
     pub(crate) fn seat(&self, member: BoxedMember<St>) -> (usize, Wake) {
         self.state.lock().seat(member)
     }
@@ -174,17 +175,17 @@ impl<St> Channel<St> {
         self.state.lock().expect(pair, paused)
     }
 
-    /// The expected stream comes.
+    /// Puts the expected stream into its slot.
     pub(crate) fn land(&self, key: usize, member: BoxedMember<St>) -> Wake {
         self.state.lock().land(key, member)
     }
 
-    /// Ends the stay of a stream by a move or removal, and takes the stream out if it is here.
+    /// Ends the stay of a stream with a move or removal, and takes the stream out if it is in its slot.
     pub(crate) fn depart(&self, key: usize, id: StreamId, departure: Departure) -> Result<Left<St>, Absent> {
         self.state.lock().depart(key, id, departure)
     }
 
-    /// The stream that was taken out of slot `key` to be polled is over; see [`State::retire`].
+    /// The stream that was taken out of slot `key` for a poll is over; see [`State::retire`].
     pub(crate) fn retire(
         &self,
         key: usize,
@@ -200,23 +201,23 @@ impl<St> Channel<St> {
         self.state.lock().take_out(key)
     }
 
-    /// Whether the stream in slot `key` has ended and is kept for its sink.
+    /// Whether the stream in slot `key` has ended, and is kept for its sink.
     pub(crate) fn is_kept(&self, key: usize) -> bool {
         self.state.lock().is_kept(key)
     }
 
-    /// The expected stream has ended in its last poll elsewhere, and is kept.
+    /// The expected stream ended in its last poll in another channel, and is kept here.
     pub(crate) fn keep_expected(&self, key: usize, member: BoxedMember<St>) -> Wake {
         self.state.lock().keep_expected(key, member)
     }
 
-    /// Reports a departure that a panic kept from being reported.
+    /// Reports a departure whose report a panic prevented.
     pub(crate) fn report_departure(&self, id: StreamId, departure: Departure) {
         let wake = self.state.lock().push_departure(id, departure);
         self.wake(wake);
     }
 
-    /// A panic is reported after the event that is at hand.
+    /// Reports a panic after the current event.
     fn report_panic(&self, panic: Panic) {
         let pushed = self.state.lock().push_panic(panic);
         match pushed {
@@ -230,53 +231,53 @@ impl<St> Channel<St> {
         self.state.lock().is_paused(key)
     }
 
-    /// The stream in slot `key` has no turns from now on.
+    /// Stops the turns of the stream in slot `key`.
     pub(crate) fn pause_stream(&self, key: usize) -> Result<(), Absent> {
         self.state.lock().pause(key)
     }
 
-    /// The stream in slot `key` has turns again.
+    /// Restarts the turns of the stream in slot `key`.
     pub(crate) fn resume_stream(&self, key: usize) -> Result<Wake, Absent> {
         self.state.lock().resume(key)
     }
 
-    /// Whether nothing is received from here until that is resumed.
+    /// Whether the channel is paused.
     pub(crate) fn is_paused(&self) -> bool {
         self.state.lock().phase().is_paused()
     }
 
-    /// Nothing is received from here, from now on.
+    /// Pauses the channel: receivers receive nothing from it.
     pub(crate) fn pause(&self) {
         self.state.lock().pause_turns();
     }
 
-    /// It is received from again.
+    /// Resumes the channel.
     pub(crate) fn resume(&self) -> Wake {
         self.state.lock().resume_turns()
     }
 
-    /// Resumes all that is paused here, the channel and its streams.
+    /// Resumes the channel and all its streams.
     pub(crate) fn resume_all(&self) -> Wake {
         self.state.lock().resume_all()
     }
 
-    /// Admits nobody from now on, and ends when it is empty.
+    /// Closes the channel: it admits no more streams, and ends when it is empty.
     pub(crate) fn close(&self) -> Wake {
         self.state.lock().close()
     }
 
-    /// Ends at once. Gives back what nobody will receive, to be dropped with no lock held.
+    /// Ends the channel immediately. Returns the unread departures, to be dropped with no lock held.
     pub(crate) fn remove(&self) -> Unheard {
         Unheard(self.state.lock().remove())
     }
 
-    /// Wakes those for whom that was the end.
+    /// If the channel has ended, wakes all waiting receivers and the tasks that wait for the end.
     pub(crate) fn wake_if_over(&self) {
         let wake = self.state.lock().wake_if_ended();
         self.wake(wake);
     }
 
-    /// Gives back memory, and tells where each pair is now; see [`State::compact`].
+    /// Releases memory, and calls `tell` with the new slot of each pair; see [`State::compact`].
     pub(crate) fn compact(
         &self,
         compact: Rotation<Slot<St>>,
@@ -285,7 +286,7 @@ impl<St> Channel<St> {
         self.state.lock().compact(compact, tell)
     }
 
-    /// A rotation to compact this channel to, as it is now.
+    /// Creates a rotation for [`compact`](Self::compact), of this channel's current size.
     pub(crate) fn new_rotation(&self) -> Rotation<Slot<St>> {
         Rotation::replacing(Arc::clone(&self.tasks), self.len())
     }
@@ -295,7 +296,7 @@ impl<St> Channel<St> {
         self.state.lock().receivers += 1;
     }
 
-    /// Counts a receiver no more. Returns how many there are.
+    /// Uncounts a receiver. Returns how many are left.
     pub(crate) fn detach(&self) -> usize {
         let mut state = self.state.lock();
         state.receivers -= 1;
@@ -307,7 +308,7 @@ impl<St> Channel<St> {
     }
 }
 
-/// What a channel that was removed had still to report.
+/// The unread departures of a removed channel.
 #[must_use]
 pub(crate) struct Unheard(Spent);
 

@@ -1,5 +1,5 @@
-//! The engine: a set of pollable things, each with a waker that sets its bit, polled in turn and found by a few
-//! loads. In exclusive ownership; there is no lock here.
+//! The engine: a set of pollable things. Each has a waker that sets its bit. The owner finds the next set bit with a few
+//! loads, and polls in turn. The engine has one owner and no locks.
 
 pub(crate) mod bit_set;
 pub(crate) mod patience;

@@ -1,17 +1,17 @@
-//! What can go wrong. What was handed in comes back.
+//! Error types. An error returns what the caller passed in.
 //!
-//! One rule: a call that names a channel or a stream which must be there returns a `Result`. The control plane has
-//! one error, [`MultiplexerError`]; a call that hands something back, or fails for reasons of its own, has its own.
-//! A question (`has_channel`, `channel_len`, `channel_of` …) and a removal answer as a map's do: by an `Option` or a
-//! `bool`. (A question whose answer is an `Option` itself, `max_streams`, has its own `None`, and so a `Result` around
-//! it.) What is so already is no error: closing a closed channel, pausing a paused stream.
+//! A call that requires an existing channel or stream returns a `Result`. The methods of the control plane share one error,
+//! [`MultiplexerError`]. A call that returns something to the caller on failure, or has its own reasons to fail, has its own
+//! error type. Queries (`has_channel`, `channel_len`, `channel_of` …) and removals return an `Option` or a `bool`, as the
+//! methods of a map do. (The result of `max_streams` is an `Option` itself, and is therefore wrapped in a `Result`.) A call
+//! that changes nothing is no error: closing a closed channel, pausing a paused stream.
 
 use crate::id::{ChannelId, StreamId};
 use std::error::Error;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-/// Why a [`Multiplexer`](crate::Multiplexer) refused something.
+/// The reason why a [`Multiplexer`](crate::Multiplexer) refused an operation.
 ///
 /// ```
 /// use futures::stream::Pending;
@@ -25,27 +25,28 @@ use std::sync::{Mutex, PoisonError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MultiplexerError {
-    /// There already is a channel with this id.
+    /// A channel with this id already exists.
     DuplicateChannel(ChannelId),
-    /// There is no channel with this id, or it was removed.
+    /// There is no channel with this id, or the channel was removed.
     UnknownChannel(ChannelId),
-    /// There is no stream with this id, or it is gone.
+    /// There is no stream with this id, or the stream has left the multiplexer.
     UnknownStream(StreamId),
-    /// The channel has as many streams as it [admits](crate::ChannelOptions::max_streams).
+    /// The channel is full: it has reached its [limit](crate::ChannelOptions::max_streams) on streams, or on streams and
+    /// unread departures together.
     ChannelFull(ChannelId),
-    /// The multiplexer or the channel is closed. It admits no streams and channels. Receiving from a closed channel
-    /// returns this when the channel is empty.
+    /// The multiplexer or the channel is closed, and admits no more streams or channels. Receiving from a closed channel
+    /// returns this error when the channel is empty.
     Closed,
-    /// The stream has ended. Its pair stays because of its sink, and can only be sent to, closed and removed.
+    /// The stream has ended. Its pair is kept for its sink: you can send to it, close it and remove it.
     Ended(StreamId),
-    /// The stream or sink is being polled at this moment, by another thread, or by a function that called this one.
+    /// The stream or sink is being polled at this moment, by another thread or by a caller of this function.
     Busy(StreamId),
 }
 
 impl fmt::Display for MultiplexerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::DuplicateChannel(channel) => write!(f, "channel {channel} exists already"),
+            Self::DuplicateChannel(channel) => write!(f, "channel {channel} already exists"),
             Self::UnknownChannel(channel) => write!(f, "channel {channel} is unknown"),
             Self::UnknownStream(stream) => write!(f, "stream {stream} is unknown"),
             Self::ChannelFull(channel) => write!(f, "channel {channel} is full"),
@@ -58,9 +59,9 @@ impl fmt::Display for MultiplexerError {
 
 impl Error for MultiplexerError {}
 
-/// The error of adding a pair. It holds the pair.
+/// The error of adding a pair. It contains the pair.
 ///
-/// It is `Send` and `Sync` whenever both parts are `Send`, so it goes through `?` into a
+/// The error is `Send` and `Sync` if both parts are `Send`. The `?` operator can then convert it into a
 /// `Box<dyn Error + Send + Sync>`.
 ///
 /// ```
@@ -81,7 +82,7 @@ impl Error for MultiplexerError {}
 /// ```
 pub struct AddStreamError<St, Si> {
     reason: MultiplexerError,
-    /// In a mutex that is never locked, so that streams need not be `Sync`: a boxed one is not.
+    /// In a mutex that is never locked. It makes the error `Sync` for streams that are not `Sync`, such as boxed streams.
     parts: Mutex<(Si, St)>,
 }
 
@@ -90,7 +91,7 @@ impl<St, Si> AddStreamError<St, Si> {
         Self { reason, parts: Mutex::new((sink, stream)) }
     }
 
-    /// Why the pair was not added.
+    /// Returns the reason why the pair was not added.
     ///
     /// ```
     /// use futures::stream;
@@ -148,7 +149,7 @@ impl<St, Si> Error for AddStreamError<St, Si> {
     }
 }
 
-/// Why [`try_recv`](crate::Multiplexer::try_recv) returned no event.
+/// The reason why [`try_recv`](crate::Multiplexer::try_recv) returned no event.
 ///
 /// ```
 /// use futures::stream::Pending;
@@ -163,9 +164,9 @@ impl<St, Si> Error for AddStreamError<St, Si> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TryRecvError {
-    /// This call found nothing. See [`try_recv`](crate::Multiplexer::try_recv).
+    /// This call found no event. See [`try_recv`](crate::Multiplexer::try_recv).
     Empty,
-    /// There is no channel with this id, or it was removed.
+    /// There is no channel with this id, or the channel was removed.
     UnknownChannel(ChannelId),
     /// The channel is closed and empty.
     Closed,
@@ -183,7 +184,7 @@ impl fmt::Display for TryRecvError {
 
 impl Error for TryRecvError {}
 
-/// An item was not, or may not have been, sent.
+/// The reason why an item was not sent, or may not have been sent.
 ///
 /// ```
 /// use futures::{channel::mpsc, executor::block_on, stream};
@@ -202,17 +203,17 @@ impl Error for TryRecvError {}
 pub enum SendError<E> {
     /// There is no stream with this id. The item was not passed to a sink.
     UnknownStream(StreamId),
-    /// The sink is closing, is closed, or has failed before. It does not have the item.
+    /// The sink is closing, is closed, or failed earlier. It does not have the item.
     Closed(StreamId),
     /// The sink was not ready yet when [`SendMany::into_sent`](crate::SendMany::into_sent) was called. It does not have the
     /// item.
     NotReady(StreamId),
-    /// The sink has the item, but may not have passed it on: it was not flushed yet when
-    /// [`SendMany::into_sent`](crate::SendMany::into_sent) was called, or the pair was removed before it was flushed, or the
-    /// sink failed and that was reported elsewhere.
+    /// The sink has the item, but may not have sent it. Either the sink was not flushed yet when
+    /// [`SendMany::into_sent`](crate::SendMany::into_sent) was called, or the pair was removed before the flush was
+    /// complete, or another call reported a failure of the sink.
     Unflushed(StreamId),
-    /// The sink failed. This is reported once, to the call that polled it; later calls return [`Closed`](Self::Closed).
-    /// The pair stays, and is received from, until it is removed.
+    /// The sink failed. The failure is reported once, to the call that polled the sink; later calls return
+    /// [`Closed`](Self::Closed). The pair stays in its channel until it is removed, and its stream can still yield items.
     Sink {
         /// The stream whose sink failed.
         id: StreamId,
@@ -222,7 +223,7 @@ pub enum SendError<E> {
 }
 
 impl<E> SendError<E> {
-    /// Returns the stream that the send was for.
+    /// Returns the stream to which the item was sent.
     ///
     /// ```
     /// use futures::{channel::mpsc, executor::block_on, stream};
@@ -269,14 +270,15 @@ impl<E: Error + 'static> Error for SendError<E> {
     }
 }
 
-/// Why an item was not sent by [`try_send`](crate::Multiplexer::try_send). It holds the item, unless the sink has it.
+/// The reason why [`try_send`](crate::Multiplexer::try_send) did not send an item. It contains the item, unless the sink has
+/// it.
 ///
 /// | error | what to do |
 /// |---|---|
 /// | [`Full`](Self::Full) | the peer is too far behind: [drop the item, disconnect, or wait](crate::guide::slow_peers) |
-/// | [`Busy`](Self::Busy) | another thread is at it: [`send_one`](crate::Multiplexer::send_one), or try again |
-/// | [`Closed`](Self::Closed), [`Sink`](Self::Sink) | nothing more can be sent. Keep receiving: the stream ends or fails by itself. Or remove the pair |
-/// | [`Unknown`](Self::Unknown) | the pair has left; its channel reports that |
+/// | [`Busy`](Self::Busy) | another thread uses the sink: await [`send_one`](crate::Multiplexer::send_one), or try again |
+/// | [`Closed`](Self::Closed), [`Sink`](Self::Sink) | no more items can be sent: keep receiving until the stream ends or fails, or remove the pair |
+/// | [`Unknown`](Self::Unknown) | the pair has left, and its channel reports the departure; or it has no sink |
 ///
 /// ```
 /// use futures::{channel::mpsc, stream};
@@ -296,24 +298,25 @@ impl<E: Error + 'static> Error for SendError<E> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrySendError<T, E> {
-    /// The sink is not ready; nothing else returns this. Nearly always its buffer is full because the peer reads too slowly.
-    /// There are two other causes:
+    /// The sink is not ready. In nearly all cases its buffer is full, because the peer reads too slowly. There are two other
+    /// causes:
     ///
-    /// - A tokio socket is not ready once its *task* has used up the cooperative budget of 128 reads and writes. Run the
+    /// - A tokio socket is not ready after its *task* has used up the cooperative budget of 128 reads and writes. Run the
     ///   loop that sends in `tokio::task::unconstrained`; see [slow peers](crate::guide::slow_peers#on-tokio).
     /// - The halves of `StreamExt::split` share a lock. Such a sink is not ready while another thread polls its stream.
     Full(T),
-    /// The sink is being polled at this moment, by another thread, or by a function that called this one. The sink does not have the
-    /// item. Await [`send_one`](crate::Multiplexer::send_one), which is woken when the sink is back; or try again, if only
-    /// a `try_send` of another thread can be the reason. (Two threads that do nothing but send to one stream get this for
-    /// half of their items. Let one thread send to it, and pass the items to that.)
+    /// The sink is being polled at this moment, by another thread or by a caller of this function. The sink does not
+    /// have the item. Await [`send_one`](crate::Multiplexer::send_one), which is woken when the poll of the sink
+    /// returns. If only a `try_send` of another thread can be the cause, you can also try again. (Two threads that only
+    /// send to one stream get this error for half of their items. Let one thread send, and pass the items of the other
+    /// thread to it.)
     Busy(T),
-    /// The sink is closing, is closed, or has failed before.
+    /// The sink is closing, is closed, or failed earlier.
     Closed(T),
-    /// There is no stream with this id, or it has no sink.
+    /// There is no stream with this id, or the stream has no sink.
     Unknown(T),
-    /// The sink failed. This is reported once; later calls return [`Closed`](Self::Closed). The pair stays until it is
-    /// removed.
+    /// The sink failed. The failure is reported once; later calls return [`Closed`](Self::Closed). The pair stays until it
+    /// is removed.
     Sink {
         /// The item, if the sink did not take it.
         item: Option<T>,
@@ -345,7 +348,7 @@ impl<T, E> TrySendError<T, E> {
         }
     }
 
-    /// Whether the sink was not ready.
+    /// Returns whether this is [`Full`](Self::Full): the sink was not ready.
     ///
     /// ```
     /// # use futures::{channel::mpsc, stream};
@@ -364,7 +367,7 @@ impl<T, E> TrySendError<T, E> {
         matches!(self, Self::Full(_))
     }
 
-    /// Whether the sink was being polled.
+    /// Returns whether this is [`Busy`](Self::Busy): the sink was being polled.
     ///
     /// ```
     /// # use futures::{channel::mpsc, stream};

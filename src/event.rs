@@ -1,9 +1,9 @@
-//! What a channel yields, and what is handed back.
+//! [`StreamEvent`]: an event of a stream. [`StreamPair`]: a removed pair.
 
 use crate::id::{ChannelId, StreamId};
 
-/// An event of one stream, as a [`ChannelReceiver`](crate::ChannelReceiver) or a [`ChannelSelect`](crate::ChannelSelect)
-/// yields it.
+/// An event of one stream, yielded by a [`ChannelReceiver`](crate::ChannelReceiver) or a
+/// [`ChannelSelect`](crate::ChannelSelect).
 ///
 /// ```
 /// use stream_multiplexer::StreamEvent;
@@ -11,37 +11,40 @@ use crate::id::{ChannelId, StreamId};
 /// fn log(event: &StreamEvent<String>) {
 ///     match event {
 ///         StreamEvent::Item(line) => println!("{line}"),
-///         StreamEvent::Ended => println!("the peer has hung up"),
-///         StreamEvent::Moved(channel) => println!("it is in channel {channel} now"),
-///         StreamEvent::Removed => println!("it was removed"),
-///         StreamEvent::SinkFailed => println!("nothing can be sent to it any more"),
+///         StreamEvent::Ended => println!("the peer closed the connection"),
+///         StreamEvent::Moved(channel) => println!("the stream moved to channel {channel}"),
+///         StreamEvent::Removed => println!("the pair was removed"),
+///         StreamEvent::SinkFailed => println!("no more items can be sent to the peer"),
 ///     }
 /// }
 /// # log(&StreamEvent::Ended);
 /// ```
 ///
-/// Every stay of a stream in a channel yields any number of `Item`s, at most one `SinkFailed`, and then exactly one of
-/// the others. (In a [half-closing](crate::ChannelOptions::half_close) channel the sink outlives the stream, so there
-/// `SinkFailed` may come after `Ended`.)
+/// Every stay of a stream in a channel yields any number of `Item`s, at most one `SinkFailed`, and then exactly one
+/// departure: `Ended`, `Moved` or `Removed`. There are three exceptions:
+///
+/// - A channel may be configured [not to report](crate::ChannelOptions::report_departures) `Moved` and `Removed`.
+/// - A channel that was removed reports nothing more.
+/// - In a [half-closing](crate::ChannelOptions::half_close) channel the sink outlives the stream, and `SinkFailed` may follow
+///   `Ended`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StreamEvent<T> {
-    /// The stream yielded this. An error of the stream is an item like any other.
+    /// The stream yielded this item. An error of the stream is an item, too.
     Item(T),
-    /// The stream ended. The pair is gone (unless the channel is
-    /// [half-closing](crate::ChannelOptions::half_close)).
+    /// The stream ended. The pair was removed, unless the channel is [half-closing](crate::ChannelOptions::half_close).
     Ended,
-    /// The stream was moved to this channel, where it goes on.
+    /// The stream was moved to this channel, and continues there.
     Moved(ChannelId),
-    /// The pair was removed or closed, or it panicked.
+    /// The pair was removed or closed, or its stream or sink panicked.
     Removed,
-    /// The pair's sink failed when a [`ChannelSelect`](crate::ChannelSelect) flushed it, which is reported once, and by
-    /// nothing else. The stream has not left: the pair stays, and is received from, until it is removed. Nothing more is
-    /// sent to it.
+    /// The pair's sink failed when a [`ChannelSelect`](crate::ChannelSelect) flushed it. This event is the only report
+    /// of the failure. The stream has not left: the pair stays in its channel until it is removed, and the stream can
+    /// still yield items. No more items can be sent to the pair.
     SinkFailed,
 }
 
 impl<T> StreamEvent<T> {
-    /// The item, or `None` when the stream left the channel, or its sink failed.
+    /// Returns the item, or `None` if this event is a departure or `SinkFailed`.
     ///
     /// ```
     /// use stream_multiplexer::StreamEvent;
@@ -64,7 +67,7 @@ impl<T> From<StreamEvent<T>> for Option<T> {
     }
 }
 
-/// Why a stream left a channel.
+/// The reason why a stream left a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Departure {
     Ended,
@@ -83,15 +86,16 @@ impl<T> From<Departure> for StreamEvent<T> {
 }
 
 /// A stream pair that was removed. Returned by [`Multiplexer::remove_stream`](crate::Multiplexer::remove_stream), which has
-/// an example, and [`remove_channel`](crate::Multiplexer::remove_channel).
+/// an example, and by [`remove_channel`](crate::Multiplexer::remove_channel).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct StreamPair<St, Si> {
-    /// The id that it had.
+    /// The id of the removed pair.
     pub id: StreamId,
-    /// `None` if the stream was being polled at that moment; it is dropped when that poll returns. A stream that had
-    /// ended in a [half-closing](crate::ChannelOptions::half_close) channel is here.
+    /// The stream, also if it had ended in a [half-closing](crate::ChannelOptions::half_close) channel. `None` if it
+    /// was being polled when the pair was removed; it is then dropped when that poll returns.
     pub stream: Option<St>,
-    /// `None` if there was none, or if it was being polled at that moment; it is dropped when that poll returns.
+    /// The sink. `None` if the pair had no sink, or if the sink was being polled when the pair was removed; it is then
+    /// dropped when that poll returns.
     pub sink: Option<Si>,
 }

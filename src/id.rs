@@ -1,9 +1,9 @@
-//! Names of channels and of streams.
+//! [`ChannelId`] and [`StreamId`].
 
 use std::fmt;
 use std::num::NonZeroU64;
 
-/// The name of a channel, chosen by the user.
+/// The id of a channel, chosen by the user.
 ///
 /// ```
 /// use stream_multiplexer::{ChannelId, Multiplexer};
@@ -16,10 +16,10 @@ use std::num::NonZeroU64;
 /// ```
 pub type ChannelId = usize;
 
-/// The name of a stream pair. A [`Multiplexer`](crate::Multiplexer) gives it out and never uses it again.
+/// The id of a stream pair. A [`Multiplexer`](crate::Multiplexer) assigns it and never reuses it.
 ///
-/// Ids are ordered by age: a pair that was added later has a greater id. The ids of two multiplexers are not related, and
-/// may compare equal.
+/// Ids are ordered by age: a pair that was added later has a greater id. Ids of different multiplexers are unrelated and may
+/// compare equal.
 ///
 /// ```
 /// use futures::stream;
@@ -35,9 +35,9 @@ pub type ChannelId = usize;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId {
-    /// Counts the pairs that were ever added, from 1 on. First, for the order.
+    /// The number of this pair, in the order of addition, from 1. The first field, because it determines the order of ids.
     serial: NonZeroU64,
-    /// Where the registry keeps the pair; reused by later ones.
+    /// The key of the pair in the registry. Later pairs reuse it.
     key: usize,
 }
 

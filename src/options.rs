@@ -1,6 +1,6 @@
-//! How a channel behaves.
+//! [`ChannelOptions`]: the options of a channel.
 
-/// How a channel behaves; for [`Multiplexer::add_channel_with`](crate::Multiplexer::add_channel_with).
+/// The options of a channel, for [`Multiplexer::add_channel_with`](crate::Multiplexer::add_channel_with).
 ///
 /// ```
 /// use stream_multiplexer::ChannelOptions;
@@ -16,7 +16,7 @@ pub struct ChannelOptions {
 }
 
 impl ChannelOptions {
-    /// Returns the options of a channel that [`Multiplexer::add_channel`](crate::Multiplexer::add_channel) adds.
+    /// Returns the default options, which [`Multiplexer::add_channel`](crate::Multiplexer::add_channel) uses.
     ///
     /// ```
     /// use stream_multiplexer::ChannelOptions;
@@ -27,12 +27,12 @@ impl ChannelOptions {
         Self { half_close: false, report_departures: true, max_streams: None }
     }
 
-    /// Whether a pair stays when its stream ends in this channel. Off by default.
+    /// Sets whether a pair stays in this channel after its stream has ended. Off by default.
     ///
     /// A peer that has shut down its writing side may still wait for an answer. With this option the pair stays in the
-    /// channel and can be sent to, until it is [removed](crate::Multiplexer::remove_stream) or
-    /// [closed](crate::Multiplexer::close_stream), or the last handle is dropped. Removing it returns the stream,
-    /// too. A stream without a sink does not stay. The [guide](crate::guide::connections#half-closed-peers) has a program.
+    /// channel, and you can send to it, until the pair is [removed](crate::Multiplexer::remove_stream) or
+    /// [closed](crate::Multiplexer::close_stream), or the last handle is dropped. A removal also returns the stream.
+    /// A stream without a sink does not stay. The [guide](crate::guide::connections#half-closed-peers) has a program.
     ///
     /// ```
     /// use stream_multiplexer::ChannelOptions;
@@ -44,11 +44,11 @@ impl ChannelOptions {
         self
     }
 
-    /// Whether the channel reports that a stream was moved or removed. On by default.
+    /// Sets whether the channel reports that a stream was moved or removed. On by default.
     ///
-    /// A departure takes 32 bytes until it is received. Turn this off for a channel that nobody receives from, or in which
-    /// nobody needs to know. The end of a stream, [`Ended`](crate::StreamEvent::Ended), is reported all the same: it is
-    /// received in place of an item.
+    /// A departure takes 32 bytes until it is received. Turn this option off for a channel that no task receives from, or
+    /// if the program does not need departures. The channel still reports the end of a stream,
+    /// [`Ended`](crate::StreamEvent::Ended), which is received in place of an item.
     ///
     /// ```
     /// use stream_multiplexer::ChannelOptions;
@@ -60,20 +60,20 @@ impl ChannelOptions {
         self
     }
 
-    /// How many streams the channel admits. Unlimited by default;
-    /// [`Multiplexer::set_max_streams`](crate::Multiplexer::set_max_streams) changes it later.
+    /// Limits how many streams the channel admits. Unlimited by default.
+    /// [`Multiplexer::set_max_streams`](crate::Multiplexer::set_max_streams) changes the limit later.
     ///
-    /// An addition or a move to a channel that has as many is refused:
+    /// While the channel has this many streams, additions and moves to it return
     /// [`ChannelFull`](crate::MultiplexerError::ChannelFull). Pairs that [stay](Self::half_close) after the end of their
-    /// stream count. A place is free as soon as its stream has ended or was moved or removed, even before that departure is
-    /// received. At 0 nothing is admitted.
+    /// stream count. A place is free as soon as its stream has ended, was moved or was removed, even before the departure is
+    /// received. With a limit of 0, the channel admits no streams.
     ///
-    /// Unread departures are limited as well: a channel is also full when its streams and unread departures together reach
-    /// twice the limit. So a channel that nobody receives from fills up, whatever passes through it, and its memory is
-    /// bounded. This is its backpressure. (Departures that are
-    /// [not reported](Self::report_departures) do not count.)
+    /// Unread departures are limited as well: the channel is also full while its streams and unread departures together
+    /// reach twice the limit. If no task receives from the channel, it fills up, whatever passes through it, and its
+    /// memory stays bounded. This is the channel's backpressure. (Departures that are [not
+    /// reported](Self::report_departures) do not count.)
     ///
-    /// Cost: one more lock pair for each addition and move to this channel; none without a limit.
+    /// Cost: one more lock pair for each addition and move to this channel. Without a limit there is no cost.
     ///
     /// ```
     /// use futures::stream;

@@ -1,12 +1,12 @@
-//! Who is where: the control plane.
+//! The control plane: it records the place of every pair, and makes every move.
 //!
-//! One lock orders all that adds, moves and removes pairs and channels. Where a pair's stream belongs is
-//! what the registry says, from the moment a call returns; if the stream is being polled at that moment it
-//! comes there when the poll returns ([`Control::arrive`](crate::channel::Control::arrive)).
+//! One lock orders all operations that add, move and remove pairs and channels. When such a call returns, the registry has
+//! recorded the channel to which the stream belongs. If the stream is being polled at that moment, it arrives there when the
+//! poll returns ([`Control::arrive`](crate::channel::Control::arrive)).
 //!
-//! **Lock order**: the registry's, then a channel's or a sink's, then that of the set of sinks to be flushed, then that
-//! of a list of those who wait. No foreign code runs under any of them: what is to be dropped or woken is carried out of
-//! the lock.
+//! **Lock order**: the registry's lock, then a channel's or a sink's, then that of the set of sinks to flush, then that of a
+//! wait list. No foreign code runs under any of these locks: wakers to call and values to drop are returned to the caller,
+//! which handles them after unlocking.
 
 mod control;
 mod flushing;
@@ -37,17 +37,17 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::ops::Bound;
 use std::sync::Arc;
 
-/// How many pairs, or channels, are gone through at one lock pair: others wait no longer than for these.
+/// The number of pairs or channels that are visited under one lock pair. It bounds how long other threads wait for the lock.
 const BATCH: usize = 64;
 
-/// How many sinks are looked up at one lock pair, and kept on the stack.
+/// The number of sinks that are looked up under one lock pair, and kept on the stack.
 pub(crate) const LOOKUP: usize = 32;
 
 pub(crate) struct Registry<St, Si> {
     state: Mutex<State<St, Si>>,
-    /// Who waits for it to be closed.
+    /// The threads that wait until the multiplexer is closed.
     pub(crate) closing: Threads,
-    /// The sinks with something unflushed. Those who drive it end with the last pair, when it is closed.
+    /// The unflushed sinks. Flushers end when the multiplexer is closed and the last pair has left.
     flushes: Arc<FlushSet<SinkSlot<Si>>>,
 }
 
@@ -56,26 +56,26 @@ struct State<St, Si> {
     pairs: Slab<Pair<Si>>,
     /// The serial of the next pair.
     next: NonZeroU64,
-    /// All handles are gone.
+    /// All handles were dropped.
     abandoned: bool,
 }
 
-/// Which streams of a channel are listed.
+/// Which streams of a channel to list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Listing {
     All,
-    /// Those that have a sink.
+    /// Streams that have a sink.
     WithSink,
 }
 
 struct Pair<Si> {
     serial: NonZeroU64,
     seat: Seat,
-    /// `None` when the stream was added without one.
+    /// `None` if the stream was added without a sink.
     sink: Option<Arc<SinkSlot<Si>>>,
 }
 
-/// A stream's slot in a channel: eight bytes.
+/// A stream's slot in a channel, in eight bytes.
 #[derive(Clone, Copy)]
 struct Seat {
     /// The channel's key in [`Channels`], plus 1.
@@ -99,21 +99,22 @@ impl Seat {
 }
 
 struct Channels<St> {
-    /// The keys of the others.
+    /// The keys in `all`, by id.
     names: BTreeMap<ChannelId, usize>,
-    /// Those of `names`, and those that are being removed.
+    /// The channels in `names`, and channels that are being removed.
     all: Slab<Listed<St>>,
-    /// All are closed, also those that [`Registry::close`] has not come to yet.
+    /// All channels are closed, including channels that [`Registry::close`] has not visited yet.
     closed: bool,
 }
 
 struct Listed<St> {
     channel: Arc<Channel<St>>,
-    /// Whether a stream may come. Kept here, too, for it is asked before a stream is boxed or leaves elsewhere.
+    /// Whether the channel admits streams. Also kept here because it is checked before a stream is boxed, or leaves its
+    /// channel.
     is_open: bool,
-    /// Of this channel's streams; likewise.
+    /// The limit on the channel's streams. Kept here for the same reason.
     max_streams: Option<usize>,
-    /// How many additions and moves there were beyond that.
+    /// The number of additions and moves that were refused because of the limit.
     refused: u64,
 }
 
@@ -122,7 +123,7 @@ impl<St> Listed<St> {
         self.max_streams.is_some_and(|limit| self.channel.is_full(limit))
     }
 
-    /// Nobody more is admitted.
+    /// Counts a refusal, and returns its error.
     fn refuse(&mut self) -> MultiplexerError {
         self.refused += 1;
         MultiplexerError::ChannelFull(self.channel.id())
@@ -135,13 +136,13 @@ impl<St> Channels<St> {
         Ok((key, &self.all[key]))
     }
 
-    /// A channel that a stream may come to, if it is not full.
+    /// Finds a channel that admits streams, unless it is full.
     fn find_open(&mut self, id: ChannelId) -> Result<(usize, &mut Listed<St>), MultiplexerError> {
         let (key, listed) = self.find(id)?;
         if self.is_open(listed) { Ok((key, &mut self.all[key])) } else { Err(MultiplexerError::Closed) }
     }
 
-    /// A channel that a new stream may come to. Exact until the registry's lock is released.
+    /// Finds a channel that admits a new stream. The result stays valid until the registry's lock is released.
     fn find_with_place(&mut self, id: ChannelId) -> Result<(usize, &Arc<Channel<St>>), MultiplexerError> {
         let (key, listed) = self.find_open(id)?;
         if listed.is_full() { Err(listed.refuse()) } else { Ok((key, &listed.channel)) }
@@ -155,7 +156,7 @@ impl<St> Channels<St> {
         &self.all[seat.channel()].channel
     }
 
-    /// Nobody comes to it any more. Done under the registry's lock, so no move is half done.
+    /// Closes a channel. Runs under the registry's lock, so that no move is half done.
     fn close(&mut self, key: usize) -> (Arc<Channel<St>>, Wake) {
         let listed = &mut self.all[key];
         listed.is_open = false;
@@ -200,8 +201,8 @@ impl<St, Si> Registry<St, Si> {
         self.state.lock().channels.names.keys().copied().collect()
     }
 
-    /// The streams of a channel, the oldest first: all that are in it from the beginning of the call to its end,
-    /// and of the others some.
+    /// Lists the streams of a channel, the oldest first. The list contains all streams that are in the channel during the
+    /// whole call, and may contain streams that enter or leave during the call.
     pub(crate) fn channel_streams(&self, id: ChannelId, which: Listing) -> Option<Vec<StreamId>> {
         let channel = self.channel(id).ok()?;
         let mut streams = Vec::with_capacity(channel.len());
@@ -217,13 +218,13 @@ impl<St, Si> Registry<St, Si> {
             });
         }
         streams.sort_unstable();
-        // One that left and came back meanwhile was seen twice.
+        // A stream that left and came back during the call was listed twice.
         streams.dedup();
         Some(streams)
     }
 
-    /// The sinks in slot `from` of a channel and behind, as many as `sinks` has room for pairs, at two lock pairs.
-    /// Returns the slot to go on from, if there are more.
+    /// Collects the sinks of pairs in a channel, from slot `from` on. Visits as many pairs as `sinks` has elements, at two
+    /// lock pairs. Returns the next slot, if there are more.
     pub(crate) fn channel_sinks(
         &self,
         channel: &Channel<St>,
@@ -238,11 +239,11 @@ impl<St, Si> Registry<St, Si> {
         })
     }
 
-    /// Takes a channel and all its pairs out, the oldest first.
+    /// Removes a channel, and returns its pairs, the oldest first.
     pub(crate) fn remove_channel(&self, id: ChannelId) -> Option<Vec<RemovedPair<St, Si>>> {
         let mut state = self.state.lock();
         let key = state.channels.names.remove(&id)?;
-        // From here on nobody comes to it.
+        // From here on no stream enters the channel.
         let channel = Arc::clone(&state.channels.all[key].channel);
         let unheard = channel.remove();
         drop(state);
@@ -257,7 +258,7 @@ impl<St, Si> Registry<St, Si> {
         Some(pairs)
     }
 
-    /// Takes the pairs of a channel out, batch by batch.
+    /// Removes the pairs of a channel in batches.
     fn take_pairs(&self, channel: &Channel<St>, which: Which, mut tell: impl FnMut(RemovedPair<St, Si>)) {
         let mut batch = Vec::with_capacity(BATCH);
         let mut from = Some(0);
@@ -296,7 +297,7 @@ impl<St, Si> Registry<St, Si> {
         Ok(())
     }
 
-    /// Lets a channel admit nobody more, and end when it is empty.
+    /// Closes a channel: it admits no more streams, and ends when it is empty.
     pub(crate) fn close_channel(&self, id: ChannelId) -> Result<(), MultiplexerError> {
         let mut state = self.state.lock();
         let (key, _) = state.channels.find(id)?;
@@ -320,14 +321,14 @@ impl<St, Si> Registry<St, Si> {
         drop(state);
         self.closing.wake_all();
         let flushers_woken = self.wake_flushers_if(is_over);
-        // Grown before, and not under the lock.
+        // Allocated here, and not under the lock.
         let mut closed = Vec::with_capacity(self.len().0);
         self.for_each_channel(|channels, key| closed.push(channels.close(key)));
         for_each(closed, |(channel, wake)| channel.wake(wake));
         drop(flushers_woken);
     }
 
-    /// Goes through the channels in the order of their names, batch by batch, under the registry's lock.
+    /// Visits the channels in the order of their ids, in batches, under the registry's lock.
     fn for_each_channel(&self, mut visit: impl FnMut(&mut Channels<St>, usize)) {
         let mut batch = Vec::with_capacity(BATCH);
         let mut from = Bound::Unbounded;
@@ -345,7 +346,7 @@ impl<St, Si> Registry<St, Si> {
         self.state.lock().channels.closed
     }
 
-    /// How many channels and pairs there are.
+    /// The numbers of channels and of pairs.
     pub(crate) fn len(&self) -> (usize, usize) {
         let state = self.state.lock();
         (state.channels.names.len(), state.pairs.len())
@@ -362,7 +363,7 @@ fn pair_mut<Si>(pairs: &mut Slab<Pair<Si>>, id: StreamId) -> Option<&mut Pair<Si
     pairs.get_mut(id.key()).filter(|pair| pair.serial == id.serial())
 }
 
-/// Whether a pair has a sink that can still be sent to, or closed.
+/// Whether a pair has a sink that still accepts items, or can still be closed.
 fn has_live_sink<Si>(pairs: &Slab<Pair<Si>>, id: StreamId) -> bool {
     let pair = pairs.get(id.key()).filter(|pair| pair.serial == id.serial());
     pair.and_then(|pair| pair.sink.as_ref()).is_some_and(|sink| !sink.is_over())

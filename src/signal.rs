@@ -1,4 +1,4 @@
-//! [`Signal`]: something that comes true and then stays so; tasks and threads wait for it.
+//! [`Signal`]: a condition that becomes true once and stays true. Tasks and threads wait for it.
 
 use crate::threads::Threads;
 use crate::wait_list::crowd::Crowd;
@@ -18,14 +18,15 @@ impl Signal {
         Self { tasks: WaitList::new(), threads: Threads::default() }
     }
 
-    /// It has come true: wakes all who wait.
+    /// Wakes all waiting tasks and threads, because the condition has become true.
     pub(crate) fn raise(&self) {
-        // Threads first, for a task's waker may panic.
+        // Threads first, because a task's waker may panic.
         self.threads.wake_all();
         self.tasks.wake_all();
     }
 
-    /// Waits until `is_raised`. Who makes that true calls [`raise`](Self::raise) next.
+    /// Waits until `is_raised` returns `true`. Code that makes the condition true must call [`raise`](Self::raise)
+    /// after that.
     pub(crate) fn poll(
         &self,
         cx: &mut Context<'_>,
@@ -43,18 +44,19 @@ impl Signal {
         }
     }
 
-    /// Blocks the thread until `is_raised`, or until the deadline if there is one. Returns whether it is raised.
+    /// Blocks the thread until `is_raised` returns `true`, or until the deadline, if any. Returns the last result of
+    /// `is_raised`.
     #[cfg(all(feature = "blocking", not(target_family = "wasm")))]
     pub(crate) fn wait(&self, deadline: Option<Instant>, is_raised: impl Fn() -> bool) -> bool {
         self.threads.wait(deadline, is_raised)
     }
 
-    /// Gives back memory that no task waits in; to be dropped with no lock held.
+    /// Returns memory that no waiting task uses, to be dropped with no lock held.
     pub(crate) fn shrink_to_fit(&self) -> Option<Box<Crowd>> {
         self.tasks.shrink_to_fit()
     }
 
-    /// Waits no more.
+    /// Stops waiting.
     pub(crate) fn leave(&self, waiter: &mut Waiter) {
         self.tasks.leave(waiter);
     }

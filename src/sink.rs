@@ -1,4 +1,4 @@
-//! The sending half: a sink shared by all who send to it, one item to one or to many, and closing.
+//! The sending half: sinks that senders share, sends to one or many sinks, flushing and closing.
 
 pub(crate) mod close;
 pub(crate) mod closing;

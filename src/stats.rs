@@ -1,13 +1,13 @@
-//! [`ChannelStats`]: what is in a channel, and what happened there.
+//! [`ChannelStats`]: the contents and the counters of a channel.
 
-/// What is in a channel at a moment, and what has happened there since it was added; from
+/// The contents of a channel, and counters since the channel was added. Returned by
 /// [`Multiplexer::stats`](crate::Multiplexer::stats).
 ///
-/// All of it is of one moment. The counters never decrease; the differences of two calls are rates.
+/// All values are taken at one moment. The counters never decrease: take the difference of two calls to compute rates.
 ///
-/// How long a ready stream waits for its turn is not in here: each would have to keep when it became ready, at a cost for
-/// each item. But there is a [bound](crate#fairness): it waits for at most one turn of each of the other members, so for
-/// `members - 1` polls.
+/// The time that a ready stream waits for its turn is not included: each stream would have to record when it became
+/// ready, at a cost for each item. The wait has a [bound](crate#fairness): at most one turn of each other member, which
+/// is `members - 1` polls.
 ///
 /// ```
 /// use futures::{executor::block_on, stream};
@@ -22,40 +22,39 @@
 ///
 /// assert_eq!((before.members, after.members), (1, 0));
 /// assert_eq!((after.items - before.items, after.ended), (2, 1));
-/// // Its last poll returned the end.
+/// // The last poll returned the end of the stream.
 /// assert_eq!((after.polls, after.polls_in_vain, after.events), (3, 0, 3));
 /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChannelStats {
-    /// Streams that are in the channel and have not ended, with those that are paused.
+    /// Streams in the channel that have not ended, including paused streams.
     pub members: usize,
-    /// Pairs whose stream has ended and that [stay](crate::ChannelOptions::half_close). With the `members` they are the
-    /// [`channel_len`](crate::Multiplexer::channel_len).
+    /// Pairs that [stay](crate::ChannelOptions::half_close) after their stream has ended. `members` and `half_closed` add up
+    /// to the [`channel_len`](crate::Multiplexer::channel_len).
     pub half_closed: usize,
-    /// Those of the `members` that are [paused](crate::Multiplexer::pause_stream).
+    /// [Paused](crate::Multiplexer::pause_stream) streams, which are also counted in `members`.
     pub paused: usize,
-    /// Departures that happened and were not received yet. Each takes 32 bytes.
+    /// Departures that were not received yet. Each takes 32 bytes.
     pub unread_departures: usize,
     /// Events that were received: items and departures.
     pub events: u64,
     /// Items that were received.
     pub items: u64,
-    /// Polls of streams that returned: with an item, in vain, or with the end. One that panicked is not among them.
+    /// Polls of streams that returned an item, `Pending`, or the end of the stream. Polls that panicked do not count.
     pub polls: u64,
-    /// Polls that returned `Pending`. One for each item is the rule for streams that wait for their peers; many more
-    /// are a sign of streams that wake for nothing.
+    /// Polls that returned `Pending`. About one for each item is normal for streams that wait for their peers. Many more
+    /// indicate that streams wake without a reason.
     pub polls_in_vain: u64,
     /// Stays that ended because the stream ended.
     pub ended: u64,
-    /// Stays that ended by a move to another channel. These count whether [they are
-    /// reported](crate::ChannelOptions::report_departures) or not, and whether that was received or not; so do the
-    /// other two.
+    /// Stays that ended with a move to another channel. `ended`, `moved` and `removed` also count departures that were not
+    /// received, or are [not reported](crate::ChannelOptions::report_departures).
     pub moved: u64,
-    /// Stays that ended by a removal, or by a panic.
+    /// Stays that ended with a removal or a panic.
     pub removed: u64,
-    /// Additions and moves that were refused, for the channel had as many streams as it
-    /// [admits](crate::ChannelOptions::max_streams).
+    /// Additions and moves that were refused with [`ChannelFull`](crate::MultiplexerError::ChannelFull), because of the
+    /// channel's [limit](crate::ChannelOptions::max_streams).
     pub refused: u64,
 }

@@ -1,4 +1,4 @@
-//! [`StreamMap`]: a [`StreamSlab`] whose keys the user chooses.
+//! [`StreamMap`]: a [`StreamSlab`] with the user's keys.
 
 use crate::engine::StreamSlab;
 use crate::unwind::{Steps, drop_all, on_panic};
@@ -12,17 +12,18 @@ use std::hash::Hash;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// Streams under keys of your choice, polled as one, fairly.
+/// A map of streams with your own keys, polled fairly, as one stream.
 ///
-/// It has the methods of `tokio_stream::StreamMap`; `next_many` is called [`recv_many`](Self::recv_many), and
-/// [`iter`](Self::iter) yields `(&K, &St)`. Two things differ. It also yields `(key, None)`, once, when a stream has ended
-/// and was taken out. And it polls only the streams that were woken, while `tokio_stream`'s polls all of them for each item
-/// until it finds one that is ready.
+/// The map has the methods of `tokio_stream::StreamMap`; `next_many` is called [`recv_many`](Self::recv_many), and
+/// [`iter`](Self::iter) yields `(&K, &St)`. The behaviour differs in two ways. When a stream has ended, this map removes it
+/// and yields `(key, None)` once. And this map polls only streams that were woken, while the map of `tokio_stream` polls one
+/// stream after another, for each item, until it finds a ready one.
 ///
-/// The streams must be `Unpin`. Insert `Box::pin(stream)` for one that is not, such as a stream with an `async` block inside.
+/// The streams must be `Unpin`. If a stream is not, for example because it contains an `async` block, insert
+/// `Box::pin(stream)`.
 ///
-/// Underneath is a [`StreamSlab`], with the same fairness, yielding and cancel safety. Where you can use the keys
-/// that the slab gives out, take the slab: it needs no hashing.
+/// The map contains a [`StreamSlab`], and has its fairness, yielding and cancel safety. If you do not need your own
+/// keys, use the slab, which does not hash.
 ///
 /// ```
 /// use futures::{StreamExt, executor::block_on, stream};
@@ -44,18 +45,18 @@ use std::task::{Context, Poll, ready};
 ///
 /// # Cost
 ///
-/// An item costs what it costs in a [`StreamSlab`], and a clone of its key. Adding and removing cost a lookup in a
-/// [`HashMap`] besides. Two copies of each key are kept.
+/// An item costs as much as in a [`StreamSlab`], plus a clone of its key. Adding and removing a stream also cost a
+/// lookup in a [`HashMap`]. The map keeps two copies of each key.
 pub struct StreamMap<K, St> {
     slab: StreamSlab<St>,
-    /// The user's keys, by the slab's. `Some` from the insertion to the report of the end, or the removal.
+    /// The user's keys, by the slab's keys. `Some` from the insertion to the report of the end, or to the removal.
     names: Vec<Option<K>>,
-    /// The slab's keys, by the user's. The same pairs as in `names`.
+    /// The slab's keys, by the user's keys. The same pairs as in `names`.
     slots: HashMap<K, usize>,
 }
 
 impl<K, St> StreamMap<K, St> {
-    /// Creates an empty map. It allocates when the first stream is inserted.
+    /// Creates an empty map. Allocates two small blocks, as [`StreamSlab::new`] does.
     ///
     /// ```
     /// use futures::stream;
@@ -87,7 +88,7 @@ impl<K, St> StreamMap<K, St> {
         }
     }
 
-    /// How many streams there are.
+    /// Returns the number of streams.
     ///
     /// ```
     /// use futures::stream;
@@ -101,7 +102,7 @@ impl<K, St> StreamMap<K, St> {
         self.slots.len()
     }
 
-    /// Whether there is no stream.
+    /// Whether the map has no stream.
     ///
     /// ```
     /// use futures::stream::Pending;
@@ -114,7 +115,7 @@ impl<K, St> StreamMap<K, St> {
         self.slots.is_empty()
     }
 
-    /// How many streams it has room for before it allocates.
+    /// Returns how many streams the map has room for without growing.
     ///
     /// ```
     /// use futures::stream::Pending;
@@ -154,8 +155,8 @@ impl<K, St> StreamMap<K, St> {
         self.slab.iter().filter_map(|(slot, stream)| Some((self.names[slot].as_ref()?, stream)))
     }
 
-    /// Returns an iterator over the keys and their streams, in no particular order. A stream that you change must wake
-    /// its task itself; see [`StreamSlab::get_mut`].
+    /// Returns an iterator over the keys and their streams, in no particular order. A stream that you change must wake its
+    /// task; see [`StreamSlab::get_mut`].
     ///
     /// ```
     /// use futures::channel::mpsc;
@@ -186,8 +187,8 @@ impl<K, St> StreamMap<K, St> {
         self.iter().map(|(_key, stream)| stream)
     }
 
-    /// Returns an iterator over the streams, in no particular order. A stream that you change must wake its task itself;
-    /// see [`StreamSlab::get_mut`].
+    /// Returns an iterator over the streams, in no particular order. A stream that you change must wake its task; see
+    /// [`StreamSlab::get_mut`].
     ///
     /// ```
     /// use futures::channel::mpsc;
@@ -202,7 +203,7 @@ impl<K, St> StreamMap<K, St> {
         self.iter_mut().map(|(_key, stream)| stream)
     }
 
-    /// Gives memory back that more streams have needed than there are now; see [`StreamSlab::shrink_to_fit`].
+    /// Releases memory that the present streams do not need; see [`StreamSlab::shrink_to_fit`].
     ///
     /// ```
     /// use futures::stream::{self, Pending};
@@ -218,14 +219,14 @@ impl<K, St> StreamMap<K, St> {
         K: Hash + Eq,
     {
         self.slab.shrink_to_fit();
-        // Those of streams whose end is still to be reported stay, too.
+        // Names of streams whose end is still to be reported stay, too.
         let used = self.names.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
         self.names.truncate(used);
         self.names.shrink_to_fit();
         self.slots.shrink_to_fit();
     }
 
-    /// Drops all streams, and reports no end of them. Memory is kept.
+    /// Drops all streams, and does not report their ends. The map keeps its memory.
     ///
     /// ```
     /// use futures::stream;
@@ -238,7 +239,7 @@ impl<K, St> StreamMap<K, St> {
     ///
     /// # Panics
     ///
-    /// If the drop of a stream or a key panics. All of them are dropped.
+    /// If the drop of a stream or a key panics. All streams and keys are dropped.
     pub fn clear(&mut self) {
         let mut steps = Steps::default();
         steps.take(|| self.slots.clear());
@@ -283,8 +284,7 @@ impl<K: Hash + Eq, St> StreamMap<K, St> {
         self.slab.get(*self.slots.get(key)?)
     }
 
-    /// Returns the stream under this key. A stream that you change must wake its task itself; see
-    /// [`StreamSlab::get_mut`].
+    /// Returns the stream under this key. A stream that you change must wake its task; see [`StreamSlab::get_mut`].
     ///
     /// ```
     /// use futures::channel::mpsc;
@@ -304,9 +304,9 @@ impl<K: Hash + Eq, St> StreamMap<K, St> {
         self.slab.get_mut(*self.slots.get(key)?)
     }
 
-    /// Removes the stream under this key and returns it. Its end is not reported.
+    /// Removes the stream under this key and returns it. The map does not report its end.
     ///
-    /// Returns `None` for a stream that has ended and whose drop panicked: it is gone.
+    /// Returns `None` for a stream that has ended and whose drop panicked, because that stream no longer exists.
     ///
     /// ```
     /// use futures::stream;
@@ -338,7 +338,7 @@ impl<K: Hash + Eq, St> StreamMap<K, St> {
         let (key, slot) = self.slots.remove_entry(key)?;
         let name = self.names[slot].take();
         let mut stream = self.slab.take(slot);
-        // Dropped when no stream is without a name.
+        // The stream is dropped after the maps are consistent again.
         let in_hand = on_panic(|| drop(stream.take()));
         drop_all([Some(key), name]);
         in_hand.defuse();
@@ -347,7 +347,7 @@ impl<K: Hash + Eq, St> StreamMap<K, St> {
 }
 
 impl<K: Hash + Eq + Clone, St: Stream + Unpin> StreamMap<K, St> {
-    /// Inserts a stream under a key. Returns the stream that was there, which has not ended.
+    /// Inserts a stream under a key. Returns the previous stream under this key, if any, which has not ended.
     ///
     /// ```
     /// use futures::stream;
@@ -361,18 +361,18 @@ impl<K: Hash + Eq + Clone, St: Stream + Unpin> StreamMap<K, St> {
     ///
     /// # Panics
     ///
-    /// If the waker of the task that waits for this map panics. The stream is inserted all the same, and the one that was there
-    /// is dropped.
+    /// If the waker of the task that waits for this map panics. In this case the stream is inserted, and the previous
+    /// stream is dropped.
     pub fn insert(&mut self, key: K, stream: St) -> Option<St> {
         let name = key.clone();
-        // Without a wake, because the map is not empty for long.
+        // Without a wake, because the map is not empty after this call.
         let mut before = self.take(&key);
-        // Named before it is inserted, because that ends with a wake, which may panic.
+        // The name is entered before the stream is inserted, because the insertion ends with a wake, which may panic.
         let slot = self.slab.vacant_key();
         if slot >= self.names.len() {
             self.names.resize_with(slot + 1, || None);
         }
-        // The slab forgets to report the end of a stream whose drop panicked when its slot is filled again.
+        // If the drop of a stream panicked, the slab does not report its end any more once its slot is filled again.
         if let Some(forgotten) = self.names[slot].replace(name) {
             self.slots.remove(&forgotten);
         }
@@ -384,8 +384,8 @@ impl<K: Hash + Eq + Clone, St: Stream + Unpin> StreamMap<K, St> {
         before
     }
 
-    /// Waits for items and ends, and appends up to `limit` of them to `buffer`. Returns how many. It waits for the first
-    /// only; it returns 0 if the map is empty or `limit` is 0.
+    /// Waits for items and ends, and appends up to `limit` of them to `buffer`. Returns how many it appended. The
+    /// future waits for the first one only. It returns 0 if the map is empty or `limit` is 0.
     ///
     /// ```
     /// use futures::{executor::block_on, stream};
@@ -399,19 +399,19 @@ impl<K: Hash + Eq + Clone, St: Stream + Unpin> StreamMap<K, St> {
     ///
     /// # Panics
     ///
-    /// If the poll of a stream panics. What was received before is in `buffer`.
+    /// If the poll of a stream panics. The items and ends that were received before are in `buffer`.
     ///
     /// # Cancel safety
     ///
-    /// It takes nothing before it completes, so dropping it loses nothing.
+    /// The future takes no item before it completes. Dropping it loses no item.
     pub async fn recv_many(&mut self, buffer: &mut Vec<(K, Option<St::Item>)>, limit: usize) -> usize {
         poll_fn(|cx| self.poll_recv_many(cx, buffer, limit)).await
     }
 
     /// Polls for items and ends, and appends up to `limit` of them to `buffer`, as [`recv_many`](Self::recv_many) does.
     ///
-    /// - `Pending`: nothing is ready now. The task is woken when something is.
-    /// - `Ready(n)`: `n` were appended; 0 if the map is empty or `limit` is 0.
+    /// - `Pending`: there is no item and no end now. The task is woken when there is one.
+    /// - `Ready(n)`: `n` were appended. `n` is 0 if the map is empty or `limit` is 0.
     ///
     /// ```
     /// use futures::{executor::block_on, stream};
@@ -426,7 +426,7 @@ impl<K: Hash + Eq + Clone, St: Stream + Unpin> StreamMap<K, St> {
     ///
     /// # Panics
     ///
-    /// If the poll of a stream panics. What was received before is in `buffer`.
+    /// If the poll of a stream panics. The items and ends that were received before are in `buffer`.
     pub fn poll_recv_many(
         &mut self,
         cx: &mut Context<'_>,
@@ -466,7 +466,7 @@ impl<K: Hash + Eq + Clone + Unpin, St: Stream + Unpin> Stream for StreamMap<K, S
 
     /// # Panics
     ///
-    /// If the poll of a stream panics. `(key, None)` is yielded for it by the next poll; everything else goes on.
+    /// If the poll of a stream panics. The next poll yields `(key, None)` for this stream; all other streams continue.
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.get_mut().poll_item(cx)
     }
@@ -477,14 +477,14 @@ impl<K: Hash + Eq + Clone + Unpin, St: Stream + Unpin> Stream for StreamMap<K, S
 }
 
 impl<K: Hash + Eq + Clone + Unpin, St: Stream + Unpin> FusedStream for StreamMap<K, St> {
-    /// Whether it has yielded `None` and is still empty.
+    /// Whether the map has yielded `None` and is still empty.
     fn is_terminated(&self) -> bool {
         self.slab.is_terminated()
     }
 }
 
 impl<K: Hash + Eq + Clone, St: Stream + Unpin> Extend<(K, St)> for StreamMap<K, St> {
-    /// Inserts all of them. A stream that was there under one of the keys is dropped.
+    /// Inserts all streams. A previous stream under one of the keys is dropped.
     fn extend<I: IntoIterator<Item = (K, St)>>(&mut self, streams: I) {
         for (key, stream) in streams {
             drop(self.insert(key, stream));

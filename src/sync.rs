@@ -1,8 +1,8 @@
-//! The atomics and the lock that everything else is built on: the standard library's, or loom's, or shuttle's.
+//! The atomics and the lock of this crate, from the standard library, loom or shuttle.
 //!
-//! In the unit tests they are counted. No other file names `std::sync::atomic` or `std::sync::Mutex`, so
-//! the models under `models/` run all of this crate on loom, which goes through the interleavings of
-//! threads and the reorderings of memory, and on shuttle, which picks interleavings of more threads at random.
+//! Unit tests use versions that count their uses. No other file uses `std::sync::atomic` or locks a `std::sync::Mutex`. The
+//! models under `models/` therefore run the whole crate on loom, which explores interleavings of threads and reorderings of
+//! memory, and on shuttle, which picks interleavings of more threads at random.
 
 #[cfg(all(test, not(loom_models)))]
 pub(crate) mod counted;
@@ -20,14 +20,15 @@ use std::sync::PoisonError;
 pub(crate) use primitives::MutexGuard;
 pub(crate) use primitives::atomic::{AtomicUsize, Ordering};
 
-/// Bits in a word of the ready set. In the models so few that six members have every kind of place: keys
-/// 0 to 2 may be alone, 0 to 4 share a branch below the root, and 5 is in one below another branch.
+/// The number of bits in a word of the ready set. In the models the words are so short that six members occupy every kind of
+/// place: keys 0 to 2 may be alone in the root, keys 0 to 4 share a branch below the root, and key 5 is in a branch below
+/// another branch.
 pub(crate) const WORD_BITS: usize =
     if cfg!(any(loom_models, shuttle_models)) { 5 } else { usize::BITS as usize };
 
-/// A mutex that knows no poison.
+/// A mutex without poisoning.
 ///
-/// No foreign code runs while one of ours is held, so no panic can leave the data half changed.
+/// No foreign code runs while a mutex of this crate is held. A panic therefore cannot leave the data half changed.
 #[derive(Debug)]
 pub(crate) struct Mutex<T>(primitives::Mutex<T>);
 

@@ -1,10 +1,10 @@
-//! [`Threads`]: the threads that wait for one thing, woken together.
+//! [`Threads`]: threads that wait for one condition and are woken together.
 //!
-//! They wait in an `event_listener::Event`. That wakes under a lock of its own, which is why tasks wait in a
-//! [`WaitList`](crate::wait_list::WaitList) instead. For threads it is safe: each is woken through a parker of
-//! event-listener's, so no foreign code runs under that lock.
+//! The threads wait in an `event_listener::Event`, which wakes under its own lock. Tasks therefore wait in a
+//! [`WaitList`](crate::wait_list::WaitList) instead. For threads the lock is harmless: event-listener wakes a thread through
+//! its own parker, and no foreign code runs under the lock.
 //!
-//! Without the feature `blocking`, and on wasm, no thread can wait, and this is empty.
+//! Without the feature `blocking`, and on wasm, no thread can wait, and [`Threads`] is empty.
 
 #[cfg(all(feature = "blocking", not(target_family = "wasm")))]
 use {
@@ -19,7 +19,7 @@ pub(crate) struct Threads {
 }
 
 impl Threads {
-    /// Wakes all who wait. Each looks again whether what it waits for has come true.
+    /// Wakes all waiting threads. Each thread checks its condition again.
     pub(crate) fn wake_all(&self) {
         #[cfg(all(feature = "blocking", not(target_family = "wasm")))]
         self.event.notify(usize::MAX);
@@ -28,16 +28,16 @@ impl Threads {
 
 #[cfg(all(feature = "blocking", not(target_family = "wasm")))]
 impl Threads {
-    /// Blocks the thread until `is_true`, or until the deadline if there is one. Returns whether it is true. Who makes
-    /// it true calls [`wake_all`](Self::wake_all) next.
+    /// Blocks the thread until `is_true` returns `true`, or until the deadline, if any. Returns the last result of
+    /// `is_true`. Code that makes the condition true must call [`wake_all`](Self::wake_all) after that.
     pub(crate) fn wait(&self, deadline: Option<Instant>, is_true: impl Fn() -> bool) -> bool {
-        // Spares the listener, which is allocated.
+        // Avoids the allocation of a listener.
         if is_true() {
             return true;
         }
         loop {
             let listener = self.event.listen();
-            // Looks again: from here on no wake is missed, but one may have come before.
+            // Checks again: no wake is missed from here on, but a wake may have come before.
             if is_true() {
                 return true;
             }
@@ -60,11 +60,12 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    /// What comes true after it was looked at, and before the thread is registered, is seen by the second look.
+    /// A condition that becomes true after the first check, and before the thread is registered, is seen by the second
+    /// check.
     #[test]
     fn no_wake_falls_between_looking_and_waiting() {
         let (threads, looks) = (Threads::default(), Cell::new(0));
-        // Without that look it would be the third, a minute later.
+        // Without the second check, the next one would come a minute later.
         let deadline = Instant::now() + Duration::from_secs(60);
         assert!(threads.wait(Some(deadline), || {
             threads.wake_all();
@@ -73,7 +74,7 @@ mod tests {
         }));
     }
 
-    /// Whoever is woken for nothing waits on.
+    /// A thread that is woken while its condition is false keeps waiting.
     #[test]
     fn a_wake_alone_is_not_enough() {
         for deadline in [None, Some(Instant::now() + Duration::from_secs(3600))] {
@@ -93,7 +94,7 @@ mod tests {
         }
     }
 
-    /// What comes true at the last moment counts.
+    /// A condition that becomes true at the deadline counts.
     #[test]
     fn it_looks_again_when_the_time_is_over() {
         let (threads, looks) = (Threads::default(), Cell::new(0));

@@ -1,15 +1,15 @@
-//! What is still to be done when foreign code panics.
+//! Guards that complete the work of this crate when foreign code panics.
 //!
-//! One rule for all that call foreign code or own foreign values: every step is taken and every value is dropped,
-//! whatever panics. After that the first panic goes on; the others are swallowed. While the thread unwinds already,
-//! all of them are swallowed, because a panic that is let out then aborts the process.
+//! One rule holds for all code that calls foreign code or owns foreign values: every step is taken and every value is
+//! dropped, whatever panics. After that the first panic continues, and the others are suppressed. While the thread is
+//! already unwinding, all panics are suppressed, because a panic that escapes would then abort the process.
 
 use std::any::Any;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread;
 
-/// Runs `action` at the end of the scope, whether that is left by a panic or not.
+/// Runs `action` at the end of the scope, with or without a panic.
 pub(crate) fn afterwards<F: FnOnce()>(action: F) -> Afterwards<F> {
     Afterwards(Some(action))
 }
@@ -29,8 +29,8 @@ impl<F: FnOnce()> Drop for Afterwards<F> {
     }
 }
 
-/// Runs `action` and swallows its panic.
-// Out of line, so that what the action captures need not be in memory before.
+/// Runs `action` and suppresses its panic.
+// Out of line, so that the captures of the action need not be spilled to memory on the path without a panic.
 #[cold]
 #[inline(never)]
 fn unheard(action: impl FnOnce()) {
@@ -61,23 +61,23 @@ impl<F: FnOnce()> Drop for OnPanic<F> {
     }
 }
 
-/// Takes the step for each item, also when it panics for one; then the first panic goes on. The iterator itself must
-/// not panic.
+/// Takes the step for each item, even if a step panics. After the last step the first panic continues. The iterator itself
+/// must not panic.
 pub(crate) fn for_each<T>(items: impl IntoIterator<Item = T>, step: impl FnMut(T)) {
     let mut steps = Steps::default();
     steps.for_each(items, step);
     steps.finish();
 }
 
-/// Drops each item, also when the drop of one panics; then the first panic goes on. The iterator itself must not
+/// Drops each item, even if a drop panics. After the last drop the first panic continues. The iterator itself must not
 /// panic.
 pub(crate) fn drop_all<T>(items: impl IntoIterator<Item = T>) {
     for_each(items, drop);
 }
 
-/// Steps that are all taken, whatever panics in one of them; at the end the first panic goes on.
+/// Steps that are all taken, even if one panics. In the end the first panic continues.
 #[derive(Default)]
-#[must_use = "its panic is to go on"]
+#[must_use = "`finish` continues the panic"]
 pub(crate) struct Steps {
     first: Option<Panic>,
 }
@@ -96,13 +96,13 @@ impl Steps {
         }
     }
 
-    /// As [`for_each`], which is one step.
+    /// Takes the step for each item, as [`for_each`] does.
     ///
-    /// Cost: catches once, and once more for each panic.
+    /// Cost: one `catch_unwind`, and one more for each panic.
     #[inline]
     pub(crate) fn for_each<T>(&mut self, items: impl IntoIterator<Item = T>, mut step: impl FnMut(T)) {
         let mut items = items.into_iter();
-        // An item has left the iterator when its step panics, so each time it goes on behind that one.
+        // When a step panics, its item has already left the iterator. The next round continues behind this item.
         let mut rest = || {
             for item in items.by_ref() {
                 step(item);
@@ -119,7 +119,7 @@ impl Steps {
         }
     }
 
-    /// Lets the first panic go on, if there was one.
+    /// Continues the first panic, if any.
     pub(crate) fn finish(self) {
         match self.first {
             None => {}
@@ -129,8 +129,8 @@ impl Steps {
     }
 }
 
-/// Drops what a panic carries: foreign code once more. If that panics as well, what it panics with is leaked, for its
-/// drop could panic without an end.
+/// Drops the payload of a panic, whose drop is foreign code. If the drop panics as well, the new payload is leaked, because
+/// its drop could panic again without end.
 fn swallow(panic: Panic) {
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
         mem::forget(again);

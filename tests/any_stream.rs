@@ -1,4 +1,4 @@
-//! Any stream is a member: of async blocks, of channels, of sockets; `Unpin` or not, `Send` or not, boxed or not.
+//! Streams of all kinds as members: from async blocks, channels and sockets; `Unpin` or not, `Send` or not, boxed or not.
 
 mod support;
 
@@ -21,7 +21,7 @@ use stream_multiplexer::{ChannelId, ChannelOptions, Multiplexer, StreamId};
 const A: ChannelId = 1;
 const B: ChannelId = 2;
 
-/// With channels `A` and `B`, that report no departure but the end.
+/// Creates channels `A` and `B`, which report no departures except ends.
 fn multiplexer<St, Si>() -> Multiplexer<St, Si> {
     let multiplexer = Multiplexer::new();
     for channel in [A, B] {
@@ -31,7 +31,7 @@ fn multiplexer<St, Si>() -> Multiplexer<St, Si> {
     multiplexer
 }
 
-/// What a stream brings as a member, from its first item to its end.
+/// Adds the stream as a member, and returns its items from the first to the last.
 async fn as_member<St: Stream>(stream: St) -> Vec<St::Item> {
     let multiplexer = multiplexer::<St, ()>();
     let id = multiplexer.add_stream(stream, A).unwrap();
@@ -42,7 +42,7 @@ async fn as_member<St: Stream>(stream: St) -> Vec<St::Item> {
     items
 }
 
-/// The next item of the only stream, which then changes its channel.
+/// Receives the next item of the only stream, and then moves the stream to the other channel.
 async fn receive_and_move<St: Stream, Si>(
     multiplexer: &Multiplexer<St, Si>,
     id: StreamId,

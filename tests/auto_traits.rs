@@ -1,5 +1,5 @@
-//! Which types may be sent, shared and moved, and used after a panic was caught: with parts that may, and with parts
-//! that may not.
+//! Auto traits of all public types: `Send`, `Sync`, `Unpin`, `UnwindSafe` and `RefUnwindSafe`, with parts (streams, sinks,
+//! items, errors) that have these traits, and with parts that do not.
 
 use futures::{FutureExt, Sink, Stream};
 use std::cell::{Cell, RefCell};
@@ -18,7 +18,7 @@ use stream_multiplexer::{
     StreamPair, StreamSender, StreamSlab, TryRecvError, TrySendError,
 };
 
-/// Whether a type has a trait, as a constant: the inherent one is preferred, and is there only if the bound
+/// Evaluates, as a constant, whether a type has a trait. The inherent constant has precedence, and exists only if the bound
 /// holds.
 macro_rules! has {
     ($type:ty: $trait:path) => {{
@@ -57,14 +57,14 @@ macro_rules! assert_unwind_safety {
     };
 }
 
-/// A part that may be sent and shared.
+/// A part that is `Send` and `Sync`.
 type Free = Part<()>;
-/// A part that may be sent, and not shared: as most streams of sockets and channels are that keep a `Cell`
-/// or a boxed future.
+/// A part that is `Send` but not `Sync`, as many streams of sockets and channels are, which contain a `Cell` or a boxed
+/// future.
 type Unshared = Part<Cell<()>>;
-/// A part that stays in its thread.
+/// A part that is not `Send`: it stays in its thread.
 type Local = Part<Rc<()>>;
-/// A part that may not be moved; it comes boxed.
+/// A part that is not `Unpin`, and is used in a box.
 type Pinned = Part<PhantomPinned>;
 
 /// A stream, a sink, an item or an error.
@@ -103,7 +103,7 @@ impl<M: Unpin, E, T> Sink<T> for Outlet<M, E> {
 
 type Out<M> = Outlet<M, Infallible>;
 
-// The probe itself tells one from the other.
+// Checks the macro itself.
 assert_auto_traits! {
     Free => true true true,
     Unshared => true false true,
@@ -111,7 +111,7 @@ assert_auto_traits! {
     Pinned => true true false,
 }
 
-// A handle is what the parts allow: it gives them out, to one at a time, so they need not be shared.
+// A handle is as its parts. It lends a part to one thread at a time, so that parts need not be `Sync`.
 assert_auto_traits! {
     Multiplexer<Free, Out<()>> => true true true,
     Multiplexer<Free> => true true true,
@@ -146,7 +146,7 @@ assert_auto_traits! {
     Drained<'static, Pinned, Out<()>> => true true true,
     RecvMany<'static, Free, Out<()>> => true true true,
     RecvMany<'static, Pinned, Out<()>> => true true true,
-    // It has the buffer, and so the items.
+    // The future contains the buffer, and therefore the items.
     RecvMany<'static, Unshared, Out<Cell<()>>> => true false true,
     RecvMany<'static, Local, Out<()>> => false false true,
     SelectMany<'static, Free, Out<()>> => true true true,
@@ -155,7 +155,7 @@ assert_auto_traits! {
     SelectMany<'static, Local, Out<()>> => false false true,
 }
 
-// What is sent is also what waits in the future; an error, what it tells.
+// A future that sends contains the item; an error, its payload.
 assert_auto_traits! {
     SendMany<'static, Free, Out<()>, Free> => true true true,
     SendMany<'static, Unshared, Out<Cell<()>>, Unshared> => true false true,
@@ -175,7 +175,7 @@ assert_auto_traits! {
     StreamSender<Free, Out<Rc<()>>, Free> => false false true,
     StreamSender<Free, Out<()>, Local> => false false true,
     StreamSender<Free, Out<()>, Pinned> => true true true,
-    // It has no item, whatever its type.
+    // The future contains no item, whatever the item's type.
     CloseSink<'static, Free, Out<()>, Local> => true true true,
     CloseSink<'static, Local, Out<()>, Free> => false false true,
     Flusher<Free, Out<()>, Local> => true true true,
@@ -219,7 +219,7 @@ assert_auto_traits! {
     IntoIter<Local> => false false true,
 }
 
-// Values are what they hold.
+// Values are as their contents.
 assert_auto_traits! {
     StreamId => true true true,
     ChannelOptions => true true true,
@@ -244,15 +244,15 @@ assert_auto_traits! {
     SendError<Local> => false false true,
 }
 
-/// A part that a panic may leave half changed: whoever sees it through a reference, sees it so.
+/// A part that a panic may leave half changed, and that is visible through a reference.
 type Changing = Unshared;
-/// A part that a panic may leave half changed, for whoever lent it.
+/// A part through which a panic may leave a value of its owner half changed.
 type Lent = Part<&'static mut ()>;
-/// A part of which nothing is known, and so both.
+/// A part of unknown type, which may be either.
 type Opaque = Pin<Box<dyn Stream<Item = ()>>>;
 
-// A panic in a part costs that part, which is removed; what remains is whole, whatever the parts are like. A future or
-// a sender is, too, but for the items and errors that it holds.
+// A panic in a part removes that part. The rest stays consistent, whatever the parts are like. The same holds for a future
+// or a sender, except for the items and errors that it contains.
 assert_unwind_safety! {
     Multiplexer<Free, Out<()>> => true true,
     Multiplexer<Changing, Out<Cell<()>>> => true true,
@@ -262,7 +262,7 @@ assert_unwind_safety! {
     ChannelReceiver<Free, Out<()>> => true true,
     ChannelReceiver<Changing, Out<Cell<()>>> => true true,
     ChannelReceiver<Opaque, Lent> => true true,
-    // What a cost looks at is the caller's own.
+    // The cost function may look at values of the caller.
     ChannelSelect<Free, Out<()>> => true true,
     ChannelSelect<Changing, Out<Cell<()>>> => true true,
     ChannelSelect<Opaque, Lent> => true true,
@@ -298,8 +298,8 @@ assert_unwind_safety! {
     StreamSender<Free, Out<()>, Lent> => false true,
 }
 
-// These borrow something of the caller's to change it (a buffer, a slab), as a `&mut` does, which is not `UnwindSafe`,
-// either: after a panic was caught, what was lent may hold a part of what was to come.
+// These types borrow a value of the caller to change it (a buffer, a slab), as a `&mut` does, which is not `UnwindSafe`
+// either: after a caught panic, the borrowed value may contain a part of the result.
 assert_unwind_safety! {
     RecvMany<'static, Free, Out<()>> => false true,
     RecvMany<'static, Changing, Out<()>> => false false,
@@ -310,7 +310,7 @@ assert_unwind_safety! {
     IterMut<'static, Changing> => false false,
 }
 
-// A slab gives references to its members, so it is what they are. A reference to a slab is, too.
+// A slab gives out references to its members, and is as they are. So is a reference to a slab.
 assert_unwind_safety! {
     StreamSlab<Free> => true true,
     StreamSlab<Pinned> => true true,
@@ -321,11 +321,11 @@ assert_unwind_safety! {
     StreamSlab<Opaque> => false false,
     Iter<'static, Free> => true true,
     Iter<'static, Changing> => false false,
-    // Of `Changing` it depends on the standard library's version, whose iterator is in it.
+    // With `Changing`, the result depends on the version of the standard library, whose iterator it contains.
     IntoIter<Free> => true true,
 }
 
-// Values are what they hold; but for the error that holds a pair, which shows it to nobody before it gives it back.
+// Values are as their contents, except the error that contains a pair, which shows the pair to no one before it returns it.
 assert_unwind_safety! {
     StreamId => true true,
     ChannelOptions => true true,
@@ -355,7 +355,7 @@ assert_unwind_safety! {
     TrySendError<Free, Lent> => false true,
 }
 
-/// The tables above are of all public types.
+/// The tables above contain all public types.
 #[test]
 fn none_is_left_out() {
     const LIB: &str = include_str!("../src/lib.rs");
@@ -367,7 +367,7 @@ fn none_is_left_out() {
     });
     let mut count = 0;
     for name in named {
-        // One that is imported by another name.
+        // A type that is imported under another name.
         let renamed =
             HERE.split(&format!(" {name} as ")).nth(1).map(|rest| rest.split([',', '}']).next().unwrap());
         let name = renamed.unwrap_or(name);
@@ -434,7 +434,7 @@ fn streams_that_stay_in_their_thread_can_be_used_there() {
     assert_eq!(outgoing.0.take(), [3]);
 }
 
-/// A stream that cannot be moved comes as `Pin<Box<_>>`, of one type or of many.
+/// A stream that is not `Unpin` is used as `Pin<Box<_>>`, of one type or of several.
 #[test]
 fn streams_that_are_not_unpin_come_boxed() {
     let multiplexer = Multiplexer::<Pin<Box<dyn Stream<Item = u32>>>>::new();

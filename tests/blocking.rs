@@ -1,7 +1,7 @@
 //! Threads that wait, without an executor.
 //!
-//! No test can tell that a thread sleeps already when what it waits for comes true. So those that would pass if it did
-//! not are run many times over, and each does the right thing whichever comes first.
+//! A test cannot observe that a thread already sleeps when its condition becomes true. Tests that would also pass if it did
+//! not sleep yet are run many times, and each handles both orders.
 
 mod support;
 
@@ -16,7 +16,7 @@ use support::{Feed, Gate, Pipe, Wakes, finishes, gate, pipe, poll_future};
 const A: ChannelId = 1;
 const B: ChannelId = 2;
 
-/// Farther away than time reaches: it does not time out.
+/// Beyond the representable time: never times out.
 const FOREVER: Duration = Duration::MAX;
 const SOON: Duration = Duration::from_millis(5);
 
@@ -36,7 +36,7 @@ fn add(multiplexer: &Pairs, channel: ChannelId) -> (StreamId, Feed<u32>) {
     (multiplexer.add_stream_pair(gate(9).1, pipe, channel).unwrap(), feed)
 }
 
-/// Starts a thread that waits, and returns when it is about to.
+/// Starts a thread that waits, and returns when the thread is about to wait.
 fn waits<R: Send + 'static>(
     multiplexer: &Pairs,
     wait: impl FnOnce(&Pairs) -> R + Send + 'static,
@@ -88,7 +88,7 @@ mod until_it_is_closed {
         }
     }
 
-    /// It does not wait for streams, nor keep any.
+    /// `wait_closed` neither waits for streams nor keeps them.
     #[test]
     fn and_no_longer() {
         let multiplexer = multiplexer();
@@ -103,7 +103,7 @@ mod until_it_is_closed {
 mod until_a_channel_is_drained {
     use super::*;
 
-    /// However the last stream leaves.
+    /// In every way in which the last stream can leave.
     #[test]
     fn by_another_thread() {
         finishes(|| {
@@ -134,7 +134,7 @@ mod until_a_channel_is_drained {
                         _ => {}
                     }
                     let waited = waiting.join().unwrap();
-                    // It may have come when the channel was gone.
+                    // The wait may have begun after the channel was removed.
                     let came_late = how == "with its channel" && waited.is_err();
                     assert!(waited == Ok(true) || came_late, "{how}: {waited:?}");
                 }
@@ -142,7 +142,7 @@ mod until_a_channel_is_drained {
         });
     }
 
-    /// One that another thread receives from.
+    /// A channel from which another thread receives.
     #[test]
     fn as_it_is_received_from() {
         finishes(|| {
@@ -213,7 +213,7 @@ mod until_a_channel_is_drained {
         assert_eq!(multiplexer.wait_drained(A, FOREVER), Err(MultiplexerError::UnknownChannel(A)));
     }
 
-    /// It has the name of one that was removed meanwhile.
+    /// A channel with the same id as one that was removed in the meantime.
     #[test]
     fn and_not_another_of_its_name() {
         finishes(|| {
@@ -221,7 +221,7 @@ mod until_a_channel_is_drained {
                 let multiplexer = multiplexer();
                 add(&multiplexer, A);
                 let waiting = waits(&multiplexer, |multiplexer| multiplexer.wait_drained(A, FOREVER));
-                // It finds the first one, or none, or the second one.
+                // The wait finds the first channel, or none, or the second one.
                 assert!(multiplexer.discard_channel(A));
                 multiplexer.add_channel(A).unwrap();
                 multiplexer.close_channel(A).unwrap();
@@ -245,7 +245,7 @@ mod until_a_channel_is_drained {
         assert_eq!(multiplexer.channel_len(A), Some(1));
     }
 
-    /// They are told even if a task that waits for the same cannot be.
+    /// The threads are woken, even if a task that waits for the same condition panics.
     #[test]
     fn beside_a_task_whose_waker_panics() {
         finishes(|| {
@@ -268,7 +268,7 @@ mod until_a_channel_is_drained {
 mod until_all_is_drained {
     use super::*;
 
-    /// Whichever channel is the last.
+    /// Whichever channel is the last one.
     #[test]
     fn by_another_thread() {
         finishes(|| {
@@ -336,7 +336,7 @@ mod until_all_is_drained {
     }
 }
 
-/// Threads and a task, all for the same.
+/// Threads and a task wait for the same condition.
 #[test]
 fn many_wait_at_once() {
     finishes(|| {
@@ -364,7 +364,7 @@ fn many_wait_at_once() {
     });
 }
 
-/// Whoever gives up leaves the others waiting.
+/// A thread that gives up does not affect the others.
 #[test]
 fn one_that_gives_up_is_not_missed() {
     finishes(|| {
@@ -380,7 +380,7 @@ fn one_that_gives_up_is_not_missed() {
     });
 }
 
-/// All goes on while threads wait: they hold no lock.
+/// Waiting threads hold no lock: all other operations continue.
 #[test]
 fn others_use_it_meanwhile() {
     finishes(|| {

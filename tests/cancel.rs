@@ -1,5 +1,5 @@
-//! Cancel safety of receiving: `recv`, `next` and `recv_many` may be dropped at any point, and nothing is
-//! lost, nothing told twice, and nothing left behind.
+//! Cancel safety of receiving: `recv`, `next` and `recv_many` may be dropped at any point. No event is lost or repeated, and
+//! no waker is left behind.
 
 mod support;
 
@@ -37,7 +37,7 @@ enum Dropped {
     Woken,
 }
 
-/// What is received by a future that is dropped.
+/// How the dropped future receives.
 #[derive(Clone, Copy, Debug)]
 enum By {
     Recv,
@@ -45,8 +45,7 @@ enum By {
     RecvMany,
 }
 
-/// Begins to receive from channel `A`, lets `happen` what there is to be received, and drops the future;
-/// when, says `dropped`.
+/// Begins to receive from channel `A`, lets an event `happen`, and drops the future at the time `dropped`.
 fn cancel(multiplexer: &Streams, by: By, dropped: Dropped, happen: impl FnOnce()) {
     let mut receiver = multiplexer.receiver(A).unwrap();
     let mut buffer = Vec::new();
@@ -139,7 +138,7 @@ fn before_its_first_poll_a_future_asks_no_stream() {
     assert_eq!((feed.take_polls(), buffer), (0, vec![]));
 }
 
-/// One and the same receiver goes on after its `next` was dropped.
+/// The same receiver continues after its `next` was dropped.
 #[test]
 fn a_receiver_goes_on() {
     let multiplexer = multiplexer();
@@ -162,7 +161,7 @@ fn a_receiver_goes_on() {
     assert_eq!(received, all);
 }
 
-/// A waker that is counted by its `Arc`.
+/// A waker; its `Arc` counts its clones.
 struct Task;
 
 impl Wake for Task {
@@ -189,7 +188,7 @@ fn a_future_that_is_dropped_lets_go_of_its_task() {
     assert_eq!(Arc::strong_count(&task), 2);
 }
 
-/// The places of those who waited once are used again.
+/// The places of tasks that no longer wait are reused.
 #[test]
 fn many_that_are_dropped_leave_the_others_waiting() {
     let multiplexer = multiplexer();
@@ -211,7 +210,7 @@ fn many_that_are_dropped_leave_the_others_waiting() {
 
 const ITEMS: u32 = 2_000;
 
-/// Feeds two streams, from a thread of its own, one in each channel.
+/// Feeds two streams, one in each channel, from another thread.
 fn feed_both(multiplexer: &Streams) -> thread::JoinHandle<()> {
     let feeds = [A, B].map(|channel| add(multiplexer, channel).1);
     thread::spawn(move || {
@@ -222,7 +221,7 @@ fn feed_both(multiplexer: &Streams) -> thread::JoinHandle<()> {
     })
 }
 
-/// The favoured channel is asked first, each time by new futures, and the losing one is dropped.
+/// The favoured channel is polled first, each time with new futures, and the losing future is dropped.
 #[test]
 fn a_select_that_drops_the_loser_loses_nothing() {
     finishes(|| {
@@ -244,7 +243,7 @@ fn a_select_that_drops_the_loser_loses_nothing() {
     });
 }
 
-/// Tokio's `select!` begins with a branch by chance; and of two receivers, one `recv_many` may lose half-way.
+/// Tokio's `select!` starts with a random branch. With two receivers, one `recv_many` may lose in the middle.
 #[test]
 fn a_tokio_select_that_drops_the_loser_loses_nothing() {
     finishes(|| {

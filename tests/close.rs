@@ -1,5 +1,5 @@
-//! Closing a stream: its sink is flushed and closed, and then the pair is removed; once, whoever else is at
-//! it.
+//! Closing a stream: its sink is flushed and closed once, and then the pair is removed, whatever other threads do with the
+//! pair.
 
 mod support;
 
@@ -21,7 +21,7 @@ type Polled = Poll<Result<(), SendError<Broken>>>;
 
 const DONE: Polled = Poll::Ready(Ok(()));
 
-/// What a test holds of a pair.
+/// The test's access to a pair.
 struct Peer {
     id: StreamId,
     feed: Feed<u32>,
@@ -61,7 +61,7 @@ fn add(multiplexer: &Pairs, room: usize) -> Peer {
     Peer { id, feed, gate }
 }
 
-/// What the channel has to tell now.
+/// Returns all events of the channel that are available now.
 fn events<Si>(multiplexer: &Pairs<Si>) -> Vec<(StreamId, StreamEvent<u32>)> {
     let mut receiver = multiplexer.receiver(CHANNEL).unwrap();
     let mut events = Vec::new();
@@ -71,13 +71,13 @@ fn events<Si>(multiplexer: &Pairs<Si>) -> Vec<(StreamId, StreamEvent<u32>)> {
     events
 }
 
-/// Ends the stream, and has its channel find out.
+/// Ends the stream, and lets its channel notice.
 fn end(multiplexer: &Pairs, peer: &Peer) {
     peer.feed.end();
     assert_eq!(events(multiplexer), [(peer.id, Ended)]);
 }
 
-/// Polls a future with a waker that nobody hears.
+/// Polls a future with a waker that does nothing.
 fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     poll_future(future, Waker::noop())
 }
@@ -187,7 +187,7 @@ mod a_stream_that_is_closed {
     }
 }
 
-/// From its first poll on nothing new is sent; what is under way comes to an end.
+/// From the first poll of the closing, no new item is sent. Sends in flight complete.
 mod sends {
     use super::*;
 
@@ -206,7 +206,7 @@ mod sends {
         assert!(peer.gate.take_items().is_empty());
     }
 
-    /// Sends in each way that is one future.
+    /// Sends in each way that is a single future.
     fn each_way<'a>(
         multiplexer: &'a Pairs,
         peer: &Peer,
@@ -239,7 +239,7 @@ mod sends {
         }
     }
 
-    /// Also if it is closed by the time that they are polled.
+    /// Also if the sink is already closed when they are polled.
     #[test]
     fn that_wait_for_the_sink_are_told_that_it_was_closed() {
         let (multiplexer, peer) = scene(0);
@@ -315,7 +315,7 @@ mod sends {
     }
 }
 
-/// What is done by a closing that was dropped.
+/// The effects of a closing that was dropped.
 mod cancelled {
     use super::*;
 
@@ -336,7 +336,7 @@ mod cancelled {
         assert!(!peer.is_gone());
     }
 
-    /// A pair whose closing was dropped half way.
+    /// A pair whose closing was dropped in the middle.
     fn half_closed() -> (Pairs, Peer) {
         let (multiplexer, peer) = scene(1);
         peer.gate.set_closes(false);
@@ -400,7 +400,7 @@ mod cancelled {
 
 type Action = Box<dyn FnOnce() + Send>;
 
-/// Done by a sink's next poll.
+/// Runs in the sink's next poll.
 #[derive(Clone, Default)]
 struct Hook(Arc<Mutex<Option<Action>>>);
 
@@ -417,8 +417,8 @@ impl Hook {
     }
 }
 
-/// A sink that does something first when it is next polled for readiness or to close, and that counts how
-/// often it is polled when it was closed already: a sink is done for then.
+/// A sink that runs an action in its next `poll_ready` or `poll_close`, and counts polls after it was closed. A closed sink
+/// must not be polled.
 struct Watched {
     sink: Gate<u32>,
     closed: bool,
@@ -458,7 +458,7 @@ impl Sink<u32> for Watched {
     }
 }
 
-/// A multiplexer with one pair, whose sink is watched.
+/// A multiplexer with one pair, whose sink is [`Watched`].
 struct Watch {
     multiplexer: Pairs<Watched>,
     id: StreamId,
@@ -488,14 +488,14 @@ impl Watch {
         Self { multiplexer, id, gate, on_ready, on_close, polls_of_the_dead, _feed: feed }
     }
 
-    /// A closing that may be polled anywhere.
+    /// A closing that can be polled in any thread.
     fn close(&self) -> BoxFuture<'static, Result<(), SendError<Broken>>> {
         let (multiplexer, id) = (self.multiplexer.clone(), self.id);
         async move { multiplexer.close_stream(id).await }.boxed()
     }
 }
 
-/// A task that is polled in the place where it is woken, as some executors do.
+/// A task that is polled in its waker, as some executors do.
 struct InPlace {
     future: Mutex<BoxFuture<'static, Result<(), SendError<Broken>>>>,
     result: Mutex<Option<Result<(), SendError<Broken>>>>,
@@ -520,7 +520,7 @@ impl Wake for InPlace {
     }
 }
 
-/// Others who use the sink, or end the pair, while it is being closed.
+/// Other tasks use the sink, or end the pair, while it is being closed.
 mod at_once {
     use super::*;
 
@@ -573,7 +573,7 @@ mod at_once {
         assert_eq!(poll_once(&mut closings[1]), peer.unknown());
     }
 
-    /// The second waits while the first polls the sink, and is polled again as soon as that is done.
+    /// The second closing waits while the first polls the sink, and is polled again as soon as that poll is done.
     #[test]
     fn the_second_does_not_poll_a_closed_sink() {
         let watch = Watch::new();
@@ -599,7 +599,7 @@ mod at_once {
         assert_eq!(watch.polls_of_the_dead.load(Ordering::SeqCst), 0);
     }
 
-    /// It is waited for, and then closed.
+    /// The closing waits for that poll, and then closes the sink.
     #[test]
     fn another_thread_polls_the_sink() {
         finishes(|| {
@@ -644,7 +644,7 @@ mod at_once {
         assert_eq!(events(&multiplexer), [], "its departure was told when it ended");
     }
 
-    /// It counts as closed, not as ended.
+    /// The send fails with `Closed`, because of the closing, and not because of the end of the stream.
     #[test]
     fn the_stream_ends_and_a_send_waits() {
         let (multiplexer, peer) = scene(0);
@@ -658,7 +658,7 @@ mod at_once {
         assert_eq!(poll_once(&mut sending), Poll::Ready(Err(SendError::Closed(peer.id))));
     }
 
-    /// Who waits to be flushed is told when it is closed.
+    /// A send that waits for the flush is woken when the sink is closed.
     #[test]
     fn the_stream_ends_and_a_send_is_flushed() {
         let (multiplexer, peer) = scene(1);

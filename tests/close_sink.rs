@@ -1,4 +1,4 @@
-//! Closing our half of a connection while the peer's is still read.
+//! Closing the server's half of a connection while receiving from the peer's half continues.
 
 mod support;
 
@@ -116,7 +116,7 @@ fn an_unknown_one_is_told() {
     assert_eq!(scene.close(), Some(Err(SendError::UnknownStream(scene.id))));
 }
 
-/// It is the task's, and the pair waits for its sink to be closed.
+/// The waker belongs to the task, and the pair waits for its sink to be closed.
 #[test]
 fn a_waker_that_panics_costs_no_pair_whose_stream_has_ended() {
     let scene = scene(true);

@@ -1,4 +1,4 @@
-//! Several features at a time: selects with pauses, limits and shutdowns, and what is left when all handles are gone.
+//! Combinations: selects with pauses, limits and shutdowns, and behaviour after all handles were dropped.
 
 mod support;
 
@@ -30,11 +30,11 @@ fn add_hooked(multiplexer: &HookedPairs, channel: ChannelId) -> (Hooks, Feed<u32
     (hooks, feed)
 }
 
-/// A select may come to a channel that had no receiver when the handles went.
+/// A select may come to a channel that had no receiver when the handles were dropped.
 mod when_all_handles_are_gone {
     use super::*;
 
-    /// Nobody could resume it.
+    /// No handle could resume the channel.
     #[test]
     fn a_paused_channel_goes_on_if_a_select_comes_to_it_later() {
         let multiplexer = Pairs::new();
@@ -50,7 +50,7 @@ mod when_all_handles_are_gone {
         assert_eq!(poll(&mut select), Ready(None));
     }
 
-    /// The streams of a channel without a receiver are dropped. A select that comes to it meanwhile is told of its end.
+    /// The streams of a channel without a receiver are dropped. A select that comes to it in the meantime receives its end.
     fn comes_meanwhile(pause: fn(&HookedPairs)) {
         let multiplexer = HookedPairs::new();
         (0..3).for_each(|channel| multiplexer.add_channel(channel).unwrap());
@@ -74,7 +74,7 @@ mod when_all_handles_are_gone {
         assert!(matches!(poll(&mut *select.lock().unwrap()), Ready(None)));
     }
 
-    /// Whether it comes before or after they are let go.
+    /// Whether the select comes before or after the streams are dropped.
     #[test]
     fn a_select_that_comes_from_another_thread_ends() {
         finishes(|| {
@@ -111,7 +111,7 @@ mod when_all_handles_are_gone {
     }
 }
 
-/// A task that does something when it is woken, once.
+/// A task whose waker runs an action once.
 struct Acts(Mutex<Option<Box<dyn FnOnce() + Send>>>);
 
 impl Acts {
@@ -127,7 +127,7 @@ impl Wake for Acts {
     }
 }
 
-/// It has left the select by then, so its end reaches the task in no other way.
+/// The channel has left the select by then, so that its end reaches the task in no other way.
 #[test]
 fn a_select_whose_only_channel_gives_its_name_to_one_that_is_not_there_ends() {
     let multiplexer = Pairs::new();
@@ -141,7 +141,7 @@ fn a_select_whose_only_channel_gives_its_name_to_one_that_is_not_there_ends() {
     wakes.take();
     let select = Arc::new(Mutex::new(select));
     let in_wake = Arc::clone(&select);
-    // It is woken for the last pair is gone, in the middle of the removal.
+    // The flusher is woken because the last pair is gone, in the middle of the removal.
     let mut flusher = multiplexer.flusher::<u32>();
     let flushing = Acts::waker(move || {
         let unknown = Err(MultiplexerError::UnknownChannel(1));
@@ -162,7 +162,7 @@ mod at_a_time {
     const STREAMS: usize = 40;
     const ITEMS: u32 = 150;
 
-    /// What all who receive have received.
+    /// The events of all receivers.
     #[derive(Default)]
     struct Received {
         items: AtomicUsize,
@@ -185,7 +185,7 @@ mod at_a_time {
         }
     }
 
-    /// Any number, by xorshift.
+    /// Random numbers, by xorshift.
     struct Random(usize);
 
     impl Random {
@@ -197,8 +197,8 @@ mod at_a_time {
         }
     }
 
-    /// Each item comes once, and each departure, whatever is paused, moved, refused and given back meanwhile, and though
-    /// one of the selects is put aside half-way.
+    /// Each item and each departure is received once, whatever is paused, moved, refused and shrunk in the meantime,
+    /// although one of the selects is set aside in the middle.
     #[test]
     fn nothing_is_lost_or_doubled_while_all_is_paused_moved_and_limited() {
         finishes(|| (1..=10).for_each(run));
@@ -224,7 +224,7 @@ mod at_a_time {
                             received.note(event);
                             events += 1;
                             if aside && events == 500 {
-                                // It keeps its place among the receivers, and is not polled any more.
+                                // The select stays among the receivers, but is not polled any more.
                                 while !fed.load(SeqCst) {
                                     std::thread::yield_now();
                                 }
@@ -254,7 +254,7 @@ mod at_a_time {
             let mut random = Random(seed);
             while feeding.iter().any(|thread| !thread.is_finished()) {
                 let (id, channel) = (streams[random.below(STREAMS)].0, random.below(CHANNELS));
-                // They fail for streams that have ended, and for full channels.
+                // These calls fail for streams that have ended, and for full channels.
                 match random.below(8) {
                     0 => _ = multiplexer.pause_stream(id),
                     1 => _ = multiplexer.resume_stream(id),
@@ -286,13 +286,13 @@ mod at_a_time {
     }
 }
 
-/// Sinks are closed whether their streams are received from or not.
+/// Sinks are closed whether or not a task receives from their streams.
 mod a_shutdown {
     use super::*;
 
     type Pair = (StreamId, Feed<u32>, Gatekeeper<u32>);
 
-    /// Two pairs in a channel, of which one stream is paused; then the channel as well, if it is to be.
+    /// Two pairs in a channel, one of them paused; if `channel` is set, the channel is paused, too.
     fn paused(channel: bool) -> (Pairs, [Pair; 2]) {
         let multiplexer = Pairs::new();
         multiplexer.add_channel(1).unwrap();
@@ -318,7 +318,7 @@ mod a_shutdown {
             assert_eq!(multiplexer.drained(1).now_or_never(), Some(Ok(())));
             let (wakes, waker) = Wakes::new();
             if channel {
-                // Departures wait in it.
+                // Departures wait in the channel.
                 assert_eq!(poll_with(&mut select, &waker), Pending);
                 wakes.take();
                 multiplexer.resume_channel(1).unwrap();
@@ -357,7 +357,8 @@ mod a_shutdown {
     }
 }
 
-/// A member may own a select of another channel: it is woken through that, and lets go of it when nobody reaches it.
+/// A member may own a select of another channel. The select wakes it, and drops that channel's streams when the channel
+/// becomes unreachable.
 #[test]
 fn a_select_may_be_a_member() {
     let multiplexer = Multiplexer::<BoxStream<'static, u32>>::new();
@@ -377,7 +378,7 @@ fn a_select_may_be_a_member() {
         feed.push(item);
         assert_eq!(wakes.take(), 1);
         let mut polled = poll_with(&mut outer, &waker);
-        // The select inside yields now and then.
+        // The inner select sometimes yields.
         while polled.is_pending() && wakes.take() > 0 {
             polled = poll_with(&mut outer, &waker);
         }

@@ -12,7 +12,7 @@ use support::{Feed, Pipe, Wakes, pipe, poll, poll_with};
 const CHANNEL: usize = 1;
 const OTHER: usize = 2;
 
-/// A stream that always has an item, or never.
+/// A stream that always has an item, or never has one.
 enum Member {
     Endless,
     Idle,
@@ -29,18 +29,18 @@ impl Stream for Member {
     }
 }
 
-/// A channel in which some members always have an item, and all that happened in it.
+/// A channel in which some members always have an item, and a record of its events.
 struct Scene {
     multiplexer: Multiplexer<Member>,
     receiver: ChannelReceiver<Member>,
     ready: usize,
     removed: Vec<StreamId>,
-    /// The departures that were received.
+    /// The number of received departures.
     received: usize,
-    /// Of each turn of a ready member: whose it was, how many departures were received before it, and how many
-    /// were waiting when it had ended.
+    /// For each turn of a ready member: the member, how many departures were received before the turn, and how many
+    /// were waiting when the turn had ended.
     turns: Vec<(StreamId, usize, usize)>,
-    /// Of each departure, how many turns there had been when it came, and how many others were waiting.
+    /// For each departure: how many turns there had been when it happened, and how many others were waiting.
     came: Vec<(usize, usize)>,
 }
 
@@ -57,7 +57,7 @@ impl Scene {
         Self { multiplexer, receiver, ready, removed, received: 0, turns, came }
     }
 
-    /// A stream comes and leaves.
+    /// A stream enters and leaves.
     fn depart(&mut self, moves: bool) {
         let id = self.multiplexer.add_stream(Member::Idle, CHANNEL).unwrap();
         if moves {
@@ -86,8 +86,8 @@ impl Scene {
         self.received += 1;
     }
 
-    /// Between two turns of a ready member come at most as many departures as waited when the first had ended, and
-    /// at most as many as members are ready.
+    /// Between two turns of a ready member, at most as many departures are received as waited when the first turn had
+    /// ended, and at most as many as members are ready.
     fn check_bound(&self) {
         for (at, (member, received, waiting)) in self.turns.iter().enumerate() {
             let next = self.turns[at + 1..].iter().find(|(other, ..)| other == member);
@@ -100,7 +100,7 @@ impl Scene {
     }
 }
 
-/// One removal for each reception: the member has every second event, not none.
+/// One removal for each received event: the member has every second event.
 #[test]
 fn a_stream_of_departures_does_not_starve_a_ready_member() {
     for ready in 1..4 {
@@ -115,7 +115,7 @@ fn a_stream_of_departures_does_not_starve_a_ready_member() {
     }
 }
 
-/// A hundred are waiting: they have every second event until all have come.
+/// A hundred departures wait: they have every second event until all are received.
 #[test]
 fn many_that_wait_share_the_events_with_the_members() {
     let mut scene = Scene::new(3);
@@ -158,7 +158,7 @@ fn fed(multiplexer: &Multiplexer<Pipe<u32>>) -> (StreamId, Feed<u32>) {
     (multiplexer.add_stream(stream, CHANNEL).unwrap(), feed)
 }
 
-/// Before and behind the length up to which the queue is looked through.
+/// With a queue shorter and longer than the part that is searched.
 #[test]
 fn the_end_of_a_stay_comes_before_the_items_of_the_next() {
     for others in [0, 1, 63, 64, 65, 1_000] {
@@ -189,7 +189,7 @@ fn the_end_of_a_stay_comes_before_the_items_of_the_next() {
     }
 }
 
-/// It waits behind the others' departures, and is there all the while.
+/// The arrival waits behind the departures of others; the stream is in the channel all the time.
 #[test]
 fn a_stream_that_waits_behind_departures_may_be_used_and_leave() {
     let multiplexer = Multiplexer::without_sinks();
@@ -215,7 +215,7 @@ fn a_stream_that_waits_behind_departures_may_be_used_and_leave() {
     assert_eq!(feed.take_polls(), 0);
 }
 
-/// But for ends, which take the place of an item.
+/// Except for ends, which take the place of an item.
 #[test]
 fn may_be_turned_off() {
     let multiplexer = Multiplexer::without_sinks();
@@ -235,7 +235,7 @@ fn may_be_turned_off() {
     assert_eq!(multiplexer.try_recv(CHANNEL), Err(TryRecvError::Closed));
 }
 
-/// A poll does a bounded number of them, and yields.
+/// A poll takes a bounded number of these turns, and yields.
 #[test]
 fn stale_wakes_of_streams_that_left_cost_a_poll_a_bounded_number_of_turns() {
     const STREAMS: usize = 10_000;
@@ -268,6 +268,6 @@ fn stale_wakes_of_streams_that_left_cost_a_poll_a_bounded_number_of_turns() {
         assert!(poll_with(&mut receiver, &task).is_pending());
         slow += 1;
     }
-    // One in each poll is looked at by itself.
+    // In each poll one wake is handled outside of the bound.
     assert!(polls + slow >= STREAMS / 65, "{polls} and {slow} polls for {STREAMS} stale wakes");
 }

@@ -1,5 +1,4 @@
-//! Errors: each is an `Error + Send + Sync`, says in words what happened, names its source, and gives back
-//! what was handed in.
+//! Errors: each is `Error + Send + Sync`, describes what happened, has a source, and returns what the caller passed in.
 
 mod support;
 
@@ -27,7 +26,7 @@ fn add(multiplexer: &Pairs) -> (StreamId, Feed<u32>, Gatekeeper<u32>) {
     (multiplexer.add_stream_pair(gate, pipe, CHANNEL).unwrap(), feed, keeper)
 }
 
-/// What a future is ready with at once.
+/// The output of a future that is ready immediately.
 fn now<F: Future>(future: F) -> F::Output {
     future.now_or_never().expect("it is ready")
 }
@@ -47,7 +46,7 @@ fn all_are_errors_that_may_be_sent_and_shared() {
     assert_error::<AddStreamError<Pipe<u32>, Gate<u32>>>();
 }
 
-/// As `?` does in a `main` that returns a boxed error.
+/// With `?`, in a `main` that returns a boxed error.
 #[test]
 fn all_can_be_boxed() {
     fn run() -> Result<(), Box<dyn Error + Send + Sync>> {
@@ -61,7 +60,7 @@ fn all_can_be_boxed() {
     assert_eq!(run().unwrap_err().to_string(), "channel 99 is unknown");
 }
 
-/// Also with streams that are `Send` and not `Sync`, as boxed ones are; and they are still in there.
+/// Also with streams that are `Send` but not `Sync`, as boxed streams are. The boxed error still contains the pair.
 #[test]
 fn a_pair_that_was_not_added_can_be_boxed() {
     type BoxSink = Box<dyn Sink<u32, Error = Broken> + Send + Unpin>;
@@ -88,7 +87,7 @@ fn a_pair_that_was_not_added_can_be_boxed() {
 fn each_says_what_happened() {
     let id = any_id();
     let told = [
-        (MultiplexerError::DuplicateChannel(3).to_string(), "channel 3 exists already"),
+        (MultiplexerError::DuplicateChannel(3).to_string(), "channel 3 already exists"),
         (MultiplexerError::UnknownChannel(3).to_string(), "channel 3 is unknown"),
         (MultiplexerError::UnknownStream(id).to_string(), "stream 1 is unknown"),
         (MultiplexerError::ChannelFull(3).to_string(), "channel 3 is full"),
@@ -108,7 +107,7 @@ fn each_says_what_happened() {
     }
 }
 
-/// What the source says is not said twice, so a report that prints the chain reads well.
+/// The message does not repeat the source's message, so that reports which print the whole chain read well.
 #[test]
 fn a_failed_sink_is_the_source() {
     let multiplexer = multiplexer();
@@ -170,7 +169,7 @@ fn a_refused_pair_leaves_nothing_behind() {
     assert_eq!(format!("{multiplexer:?}"), before);
 }
 
-/// Whatever was handed in, for it to be unwrapped; and without showing what is in there.
+/// Any pair can be unwrapped from the error; its `Debug` output does not show the pair.
 #[test]
 fn a_pair_that_was_not_added_need_not_be_printable() {
     struct Opaque;
@@ -192,7 +191,7 @@ fn a_send_error_knows_its_stream() {
     assert!(errors.iter().all(|error| error.stream_id() == id));
 }
 
-/// An operation that was refused can be told from another by comparing.
+/// Errors can be compared, to distinguish refused operations.
 #[test]
 fn errors_compare() {
     assert_eq!(MultiplexerError::Closed, MultiplexerError::Closed);

@@ -1,5 +1,5 @@
-//! The main job, over real TCP and Unix sockets with real codecs, under each executor: connections are
-//! accepted, received from, answered, moved, broadcast to and lost, and everything is accounted for.
+//! A server over real TCP and Unix sockets with real codecs, under each executor. Connections are accepted, received from,
+//! answered, moved, broadcast to and lost; every line is accounted for.
 
 #![cfg(unix)]
 

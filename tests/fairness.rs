@@ -1,8 +1,8 @@
-//! The bound on fairness, for the engine and for channels: between two turns of one member, every member
-//! that was ready when the first of them began has one turn. A turn is one poll.
+//! The bound on fairness, for the engine and for channels: after a stream was polled, every other stream of its channel that
+//! was ready at that moment is polled before it is polled again. "That moment" is the moment at which the poll began.
 //!
-//! Here one turn is taken at a time, and then the bound holds also for those that became ready before the first of them
-//! ended: that is what is tested.
+//! Here the turns do not overlap. In this case the bound also holds for members that became ready before the first turn
+//! ended, and this is what the tests check.
 
 mod support;
 
@@ -16,10 +16,10 @@ use std::task::{Context, Poll, Waker};
 use stream_multiplexer::{ChannelReceiver, Multiplexer, StreamEvent, StreamId, StreamSlab};
 use support::poll;
 
-/// What happened to the members, in order.
+/// The history of the members.
 enum Entry {
-    /// The poll of a member, and who was ready when it returned: that member itself aside, all who were ready
-    /// when it began, and those who were woken meanwhile.
+    /// A poll of a member, and the members that were ready when it returned: without that member, all that were ready
+    /// when the poll began, and all that were woken during the poll.
     Turn {
         member: usize,
         ready: Vec<usize>,
@@ -41,7 +41,7 @@ impl Entry {
     }
 }
 
-/// The oracle: looks for every pair of turns of one member whether all that were to come between did.
+/// The oracle: checks that between any two turns of one member, all members that were ready have a turn.
 fn check_bound(entries: &[Entry]) {
     for (at, entry) in entries.iter().enumerate() {
         let Entry::Turn { member, ready } = entry else { continue };
@@ -54,24 +54,24 @@ fn check_bound(entries: &[Entry]) {
     }
 }
 
-/// Items without end.
+/// An unlimited number of items.
 const ENDLESS: usize = usize::MAX;
 
-/// What a member does next.
+/// The next actions of a member.
 #[derive(Default)]
 struct Part {
     present: bool,
     items: usize,
     ends: bool,
-    /// Whom its next poll wakes.
+    /// The members that its next poll wakes.
     wakes: Vec<usize>,
     waker: Option<Waker>,
-    /// It was inserted or woken, or had an item, and was not polled since. What its stream says of itself;
-    /// not what the library believes.
+    /// The member was inserted or woken, or had an item, and was not polled since. This is the stream's own record, not the
+    /// library's state.
     ready: bool,
 }
 
-/// The members of a test, by number: a number is never used twice.
+/// The members of a test, by numbers that are never reused.
 #[derive(Default)]
 struct Script {
     parts: Vec<Part>,
@@ -79,7 +79,7 @@ struct Script {
 }
 
 impl Script {
-    /// Makes a member ready; the waker is to be woken outside of the borrow.
+    /// Makes a member ready. The caller calls the returned waker outside of the borrow.
     fn wake(&mut self, member: usize) -> Option<Waker> {
         let part = &mut self.parts[member];
         part.ready = part.present;
@@ -117,7 +117,7 @@ impl Script {
     }
 }
 
-/// A member: does what its [`Part`] says and writes down its turns.
+/// A member, which acts as its [`Part`] requires and records its turns.
 struct Member {
     number: usize,
     script: Rc<RefCell<Script>>,
@@ -136,7 +136,7 @@ impl Stream for Member {
     }
 }
 
-/// What polls the members.
+/// The set that polls the members.
 trait Engine {
     fn insert(&mut self, member: Member);
     fn remove(&mut self, number: usize);
@@ -166,7 +166,7 @@ impl Engine for Slab {
     }
 }
 
-/// A channel that is received from in every way in turn. Every other member is moved in from another channel.
+/// A channel that is received from in all ways, in turn. Every other member is moved in from another channel.
 struct Channel {
     multiplexer: Multiplexer<Member>,
     receivers: [ChannelReceiver<Member, ()>; 2],
@@ -219,7 +219,7 @@ impl Engine for Channel {
 struct Scene {
     engine: Box<dyn Engine>,
     script: Rc<RefCell<Script>>,
-    /// How much of the history was asked for already.
+    /// The part of the history that was already returned.
     asked: usize,
 }
 
@@ -228,7 +228,7 @@ impl Scene {
         Self { engine: Box::new(engine), script: Rc::default(), asked: 0 }
     }
 
-    /// Runs a test with each engine, and then the oracle on what happened.
+    /// Runs a test with each engine, and the oracle on the history.
     fn each(test: impl Fn(&mut Self)) {
         for mut scene in [Self::new(Slab::default()), Self::new(Channel::default())] {
             test(&mut scene);
@@ -284,7 +284,7 @@ impl Scene {
         }
     }
 
-    /// Who had turns since this was last asked.
+    /// Returns the turns since the last call.
     fn take_turns(&mut self) -> Vec<usize> {
         let script = self.script.borrow();
         let new = &script.entries[self.asked..];
@@ -297,13 +297,13 @@ impl Scene {
         self.script.borrow().entries.last().expect("there was one").member()
     }
 
-    /// The members that are there.
+    /// The present members.
     fn present(&self) -> Vec<usize> {
         let parts = &self.script.borrow().parts;
         (0..parts.len()).filter(|&member| parts[member].present).collect()
     }
 
-    /// Inserts `idle` members that were polled in vain, the last poll as well.
+    /// Inserts `idle` members. Each was polled in vain, and the last poll of the engine was in vain.
     fn insert_idle(&mut self, idle: usize) {
         self.insert_many(idle, 0);
         self.poll(idle / 64 + 2);
@@ -311,7 +311,7 @@ impl Scene {
     }
 }
 
-/// What some of the peers fail at.
+/// Some of the peers fail this test.
 #[test]
 fn members_that_are_always_ready_have_their_turns_evenly() {
     Scene::each(|scene| {
@@ -357,8 +357,8 @@ fn members_woken_in_the_poll_of_another_have_their_turn_in_the_same_round() {
     });
 }
 
-/// No promise, but what spares a search for each item: one that is the only one has its second poll, in vain, before
-/// the one that was woken since; also when there were more before.
+/// Not a promise, but an optimisation that avoids a search for each item: a single ready member has its second poll, in
+/// vain, before a member that was woken since; also if more members were ready before.
 #[test]
 fn the_only_one_that_is_ready_has_its_second_poll_first() {
     Scene::each(|scene| {
@@ -379,7 +379,7 @@ fn the_only_one_that_is_ready_has_its_second_poll_first() {
     });
 }
 
-/// Ahead of and behind the cursor, at every border of the words of the set.
+/// With members ahead of and behind the cursor, at every border between the words of the set.
 #[test]
 fn the_bound_holds_across_the_words_of_the_set() {
     Scene::each(|scene| {
@@ -396,7 +396,7 @@ fn the_bound_holds_across_the_words_of_the_set() {
     });
 }
 
-/// Two members take turns in waking each other; a third, between or around them, is not passed over.
+/// Two members wake each other in turn. A third member, between or around them, is not passed over.
 #[test]
 fn members_that_wake_each_other_do_not_starve_the_others() {
     Scene::each(|scene| {
@@ -415,7 +415,7 @@ fn members_that_wake_each_other_do_not_starve_the_others() {
     });
 }
 
-/// The adversary wakes the one behind the cursor after each turn.
+/// The adversary wakes the member behind the cursor after each turn.
 #[test]
 fn members_woken_right_behind_the_cursor_do_not_starve_those_ahead() {
     Scene::each(|scene| {
@@ -482,7 +482,7 @@ fn rounds_go_on_across_yields() {
     });
 }
 
-/// In the key of one that left, ahead of the cursor or behind it.
+/// With the key of a removed member, ahead of the cursor or behind it.
 #[test]
 fn a_member_inserted_in_the_middle_of_a_round_has_its_turn_in_it() {
     for leaving in 0..4 {
@@ -497,7 +497,7 @@ fn a_member_inserted_in_the_middle_of_a_round_has_its_turn_in_it() {
     }
 }
 
-/// A departure has its turn like a member, so it is told within a round.
+/// A departure has a turn like a member, and is received within a round.
 #[test]
 fn a_departure_is_told_within_a_round() {
     for leaving in 0..4 {
@@ -516,7 +516,7 @@ fn a_departure_is_told_within_a_round() {
     }
 }
 
-/// One step of a schedule; members are counted among those that are there.
+/// One step of a schedule. Members are numbered among the present ones.
 #[derive(Clone, Debug)]
 enum Step {
     Poll(usize),
@@ -582,7 +582,7 @@ proptest! {
     }
 }
 
-/// The wake of a stream that wakes itself counts also when another receiver took notice of it.
+/// A self-wake counts even if another receiver absorbed it.
 #[test]
 fn a_call_takes_two_turns_in_a_row_of_streams_that_wake_themselves_whoever_else_receives() {
     let multiplexer = Multiplexer::without_sinks();
@@ -601,7 +601,7 @@ fn a_call_takes_two_turns_in_a_row_of_streams_that_wake_themselves_whoever_else_
     assert_eq!(turns.get(), 2);
 }
 
-/// A task that is woken by a member whenever it is about to sleep: its waker wakes that when it is cloned.
+/// A task that a member wakes whenever the task is about to sleep: the clone of the task's waker wakes the member.
 mod restless {
     use super::*;
     use std::task::{RawWaker, RawWakerVTable};
@@ -615,7 +615,7 @@ mod restless {
     const WAKER: RawWaker = RawWaker::new(std::ptr::null(), &TABLE);
 
     fn clone(_: *const ()) -> RawWaker {
-        // A thousand times at most, so that a failing test ends.
+        // At most a thousand times, so that a failing test ends.
         let member = MEMBER.take().filter(|_| TURNS.get() < 1_000);
         member.into_iter().for_each(Waker::wake);
         WAKER

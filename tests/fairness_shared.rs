@@ -1,8 +1,9 @@
-//! The bound on fairness where several receivers poll one channel: between two turns of one member, every member
-//! that was ready when the first of them *began* has one. (For one receiver, and a slab, see `fairness.rs`.)
+//! The bound on fairness if several receivers poll one channel: after a stream was polled, every other stream of its channel
+//! that was ready at that moment is polled before it is polled again. "That moment" is the moment at which the poll *began*.
+//! (`fairness.rs` tests a single receiver, and a slab.)
 //!
-//! A second receiver is polled within the polls of the first one's members: so turns overlap as they do on several
-//! threads, and each schedule can be told and repeated.
+//! A second receiver is polled during the polls of the first receiver's members. The turns overlap as they do with several
+//! threads, and each schedule can be repeated.
 
 mod support;
 
@@ -18,9 +19,9 @@ use support::poll;
 const CHANNEL: usize = 1;
 const RECEIVERS: usize = 4;
 
-/// What happened, in order.
+/// The history.
 enum Entry {
-    /// A turn began, with those that were ready: each was woken or had an item, and has not been polled since.
+    /// A turn began. Contains the ready members: each was woken or had an item, and was not polled since.
     Begin {
         member: usize,
         ready: Vec<usize>,
@@ -33,11 +34,11 @@ enum Entry {
 
 #[derive(Default)]
 struct Script {
-    /// Of each member, how many items it has.
+    /// For each member, the number of its items.
     items: Vec<usize>,
     ready: Vec<bool>,
     wakers: Vec<Option<Waker>>,
-    /// How many events others receive within the next polls, one after another.
+    /// The number of events that other receivers receive during each of the next polls.
     nested: Vec<usize>,
     entries: Vec<Entry>,
     receivers: Vec<Option<ChannelReceiver<Member>>>,
@@ -112,8 +113,8 @@ fn scene(members: usize, items: usize) -> Rc<RefCell<Script>> {
     script
 }
 
-/// The first pair of turns of one member between which one that was ready had none; counting from where the first
-/// turn began, or from where it ended.
+/// Returns the first pair of turns of one member between which a ready member had no turn. Ready means: when the first turn
+/// began, or when it ended (`from_end`).
 fn passed_over(entries: &[Entry], from_end: bool) -> Option<(usize, usize)> {
     for (at, entry) in entries.iter().enumerate() {
         let (member, ready) = match entry {
@@ -134,8 +135,9 @@ fn passed_over(entries: &[Entry], from_end: bool) -> Option<(usize, usize)> {
     None
 }
 
-/// Why it is not "when the first of them ended": another receiver takes the turns of 1 and 2 during that of 0, and
-/// they are ready again. Then 0 has its next turn, and neither of them has had one since its first ended.
+/// Shows why the bound does not count from the end of the first turn: during the turn of member 0, another receiver
+/// takes the turns of members 1 and 2, which are ready again. Member 0 has its next turn, and neither of them has had a
+/// turn since its first turn ended.
 #[test]
 fn counts_from_the_beginning_of_a_turn() {
     let script = scene(3, usize::MAX);

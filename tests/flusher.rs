@@ -1,4 +1,4 @@
-//! What is left unflushed: who knows of it, and who drives it.
+//! Unflushed sinks, and the flusher.
 
 #[path = "support/pairs.rs"]
 mod pairs;
@@ -48,8 +48,8 @@ mod a_flusher {
         assert_eq!((peer.gate.take_polls(), wakes.take()), (0, 0), "it has nothing more to do");
     }
 
-    /// As all tokio sockets do when the task's budget is used up. If that wake came before the flusher was noted as who
-    /// waits, it has a turn.
+    /// All tokio sockets do this when the task's budget is used up. If the wake came before the flusher was registered,
+    /// the sink has another turn.
     #[test]
     fn is_woken_for_a_sink_that_wakes_itself_as_it_is_flushed() {
         let (multiplexer, id, gate, hooks) = hooked();
@@ -96,7 +96,7 @@ mod a_flusher {
         let mut sender = multiplexer.sender(peer.id).unwrap();
         sender.feed(1).now_or_never().unwrap().unwrap();
         settle(&mut flusher, &waker);
-        // It finds no room, and something unflushed whose sender promised a flush.
+        // The send finds no room, and unflushed output whose sender promised a flush.
         assert_eq!(multiplexer.send_one(peer.id, 2).now_or_never(), None);
         assert_eq!(wakes.take(), 1);
         settle(&mut flusher, &waker);
@@ -217,7 +217,7 @@ mod a_flusher {
                 }
                 end(&multiplexer, &peer);
                 assert!(peer.gate.is_dropped(), "though nobody polled the flusher since");
-                // The same while its sink is being closed, or was to be.
+                // The same for a sink whose closing is in progress, or was dropped.
                 for is_dropped in [true, false] {
                     let _ = multiplexer.add_channel(CHANNEL);
                     let peer = unflushed(&multiplexer);
@@ -304,11 +304,11 @@ mod a_flusher {
     }
 }
 
-/// Every flush flushes what is unflushed, whoever sent it.
+/// Every flush flushes all output of the sink, whatever sent it.
 mod whoever_flushes {
     use super::*;
 
-    /// Something that a sender fed which is gone.
+    /// Output that a dropped sender has fed.
     fn fed() -> (Pairs, Peer) {
         let multiplexer = pairs();
         let peer = add(&multiplexer, 9);
@@ -365,7 +365,7 @@ mod whoever_flushes {
     }
 }
 
-/// A sink that has failed is told of once, and not polled any more.
+/// The failure of a sink is reported once, and the sink is not polled any more.
 #[test]
 fn a_failure_is_told_once() {
     let multiplexer = pairs();
@@ -397,7 +397,7 @@ fn closing_a_stream_whose_sink_failed_removes_it() {
     assert_eq!(multiplexer.channel_of(peer.id), None);
 }
 
-/// A client stops reading, is sent a mebibyte, reads on, and gets the last byte without another send.
+/// A client stops reading, is sent a mebibyte, resumes reading, and receives the last byte without another send.
 #[test]
 fn a_slow_reader_gets_the_last_byte() {
     use async_io::Async;
@@ -418,7 +418,7 @@ fn a_slow_reader_gets_the_last_byte() {
         let multiplexer = Multiplexer::new();
         multiplexer.add_channel_with(CHANNEL, ChannelOptions::new().half_close(true)).unwrap();
         let id = multiplexer.add_stream_pair(sink, stream, CHANNEL).unwrap();
-        // More than the socket's buffers take.
+        // More than the socket's buffers hold.
         for _ in 0..8 {
             multiplexer.try_send(id, Bytes::from(vec![7; LENGTH])).unwrap();
         }
@@ -443,7 +443,7 @@ fn a_slow_reader_gets_the_last_byte() {
     });
 }
 
-/// Two threads send, a third drives, until all is flushed.
+/// Two threads send and a third thread flushes, until everything is flushed.
 #[test]
 fn threads_that_send_and_one_that_flushes() {
     finishes(|| {

@@ -1,7 +1,7 @@
-//! Nothing grows unseen: what comes and goes leaves nothing behind, and what is done for one does not depend on
-//! how many others there are.
+//! Nothing grows unseen: values that come and go leave no memory behind, and the work for one value does not depend on the
+//! number of others.
 //!
-//! All of this is counted, in bytes and polls; `benches/growth` measures the rest.
+//! These tests count bytes and polls; `benches/growth` measures the rest.
 
 #[path = "growth/bytes.rs"]
 mod bytes;
@@ -34,11 +34,11 @@ fn add(multiplexer: &Pairs) -> (StreamId, Feed<u32>, Gatekeeper<u32>) {
     (multiplexer.add_stream_pair(gate, pipe, A).unwrap(), feed, keeper)
 }
 
-/// What comes and goes leaves no byte behind.
+/// Values that come and go leave no byte behind.
 mod leaves {
     use super::*;
 
-    /// Does it again and again. In the first rounds there may be room to be made.
+    /// Repeats the round. The first rounds may allocate.
     fn assert_nothing(mut round: impl FnMut()) {
         (0..100).for_each(|_| round());
         let before = bytes::held();
@@ -119,7 +119,7 @@ mod leaves {
         });
     }
 
-    /// A task that looks again and again has one place.
+    /// A task that is polled repeatedly has one place.
     #[test]
     fn a_sender_that_is_polled_again() {
         let multiplexer = multiplexer();
@@ -128,7 +128,7 @@ mod leaves {
         assert_nothing(|| assert!(poll_future(&mut send, &Waker::from(Arc::new(Nobody))).is_pending()));
     }
 
-    /// The same while the sink is away: in the poll of another.
+    /// The same while another poll uses the sink.
     #[test]
     fn a_sender_that_misses_its_sink_again_and_again() {
         let multiplexer = Multiplexer::new();
@@ -203,7 +203,7 @@ mod leaves {
         });
     }
 
-    /// What is kept for the greatest number of members is kept once, however often they come.
+    /// Memory for the greatest number of members is kept once, however often they come.
     #[test]
     fn a_second_burst_needs_no_more_than_the_first() {
         let multiplexer = multiplexer();
@@ -219,7 +219,7 @@ mod leaves {
         assert_eq!(bytes::held() - before, 0);
     }
 
-    /// What is left after shrinking does not depend on how many there were. (`tests/memory.rs` has the streams.)
+    /// The memory after shrinking does not depend on the earlier number of members. (`tests/memory.rs` tests streams.)
     fn assert_shrinks(burst: impl Fn(usize)) {
         let kept = |many| {
             let before = bytes::held();
@@ -277,12 +277,12 @@ mod leaves {
     }
 }
 
-/// How many there are.
+/// The number of polls.
 mod polls {
     use super::*;
     use crate::tasks::Tasks;
 
-    /// A call that finds nothing looks at a bounded number of members.
+    /// A call that finds no event polls a bounded number of members.
     #[test]
     fn of_members_in_one_call() {
         for members in [100, 1_000, 10_000] {
@@ -297,7 +297,7 @@ mod polls {
         }
     }
 
-    /// One wake polls each of those once, that wait again where they are woken.
+    /// One wake polls each task once, also if the tasks wait again in their wakers.
     #[test]
     fn of_tasks_that_wait_again_in_place() {
         const TASKS: usize = 50;
@@ -313,7 +313,7 @@ mod polls {
         assert_eq!(tasks.polls() - before, TASKS);
     }
 
-    /// A poll of a send looks at a bounded number of sinks, also if all are ready.
+    /// A poll of a send polls a bounded number of sinks, even if all are ready.
     #[test]
     fn of_sinks_in_one_poll() {
         for sinks in [100, 1_000, 10_000] {
@@ -332,15 +332,15 @@ mod polls {
         }
     }
 
-    /// A shutdown looks at a bounded number of sinks in one poll, and at each sink three times at the most: when its turn
-    /// comes, when it waits, and when it was woken.
+    /// A shutdown polls a bounded number of sinks in one poll, and each sink at most three times: in its turn, when it
+    /// begins to wait, and when it was woken.
     #[test]
     fn of_sinks_that_are_shut_down() {
         for sinks in [1_000_usize, 100_000] {
             let multiplexer = multiplexer();
             let (_feeds, keepers): (Vec<_>, Vec<_>) =
                 (0..sinks).map(|_| add(&multiplexer)).map(|(_, feed, keeper)| (feed, keeper)).unzip();
-            // Every second one is slow.
+            // Every second sink is slow.
             keepers.iter().step_by(2).for_each(|keeper| keeper.set_closes(false));
             let (wakes, waker) = support::Wakes::new();
             let mut shutdown = multiplexer.shutdown::<u32>();
@@ -364,7 +364,7 @@ mod polls {
         }
     }
 
-    /// An item that comes while many wait wakes each of them once, and no more.
+    /// An item wakes each of many waiting tasks exactly once.
     #[test]
     fn of_tasks_that_wait_for_items_that_come_one_by_one() {
         const TASKS: usize = 50;

@@ -1,8 +1,8 @@
-//! An executor that polls in a task's waker, or stops and drops its tasks there, or whose wakers panic: whatever
-//! waits in this crate goes on.
+//! An executor that polls a task in its waker, that stops and drops its tasks there, or whose wakers panic. All waits
+//! of this crate continue to work.
 //!
-//! The same executor and the same scenes hang in what is built on `event_listener`, which wakes, clones and drops
-//! wakers under its own lock: `benches/peers/src/bin/in_place` shows that.
+//! With the same executor and scenes, code built on `event_listener` hangs, because it wakes, clones and drops wakers
+//! under its own lock: see `benches/peers/src/bin/in_place`.
 
 #[path = "in_place/executor.rs"]
 mod executor;

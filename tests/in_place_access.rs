@@ -1,4 +1,4 @@
-//! `with_stream` and `with_sink`: a stream or sink is used where it is, as in a poll.
+//! `with_stream` and `with_sink`: access to a stream or sink in place, as in a poll.
 
 mod support;
 
@@ -21,7 +21,7 @@ fn scene(room: usize) -> (Pairs, StreamId, Feed<u32>, Gatekeeper<u32>) {
     (multiplexer, id, feed, keeper)
 }
 
-/// It may have an item now, though nobody woke it.
+/// The stream may have an item now, although it was not woken.
 #[test]
 fn a_stream_that_was_changed_has_a_turn() {
     let (multiplexer, id, feed, _) = scene(0);
@@ -36,7 +36,7 @@ fn a_stream_that_was_changed_has_a_turn() {
     assert_eq!(poll_with(&mut receiver, &task), Poll::Ready(Some((id, StreamEvent::Item(5)))));
 }
 
-/// No lock is held.
+/// No lock is held during the call.
 #[test]
 fn the_multiplexer_may_be_called_meanwhile() {
     let (multiplexer, id, feed, _) = scene(1);

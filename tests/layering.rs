@@ -1,4 +1,4 @@
-//! The table of rooms in `src/lib.rs` is the truth: every file is in it, and uses only what stands above it.
+//! The table of modules in `src/lib.rs` lists every file, and a file uses only files above it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,14 @@ fn src() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-/// The rooms, in the order of the table: files, by their paths without the ending.
+/// The modules in the order of the table: files, by their paths without the extension.
 fn rooms() -> Vec<String> {
     let lib = fs::read_to_string(src().join("lib.rs")).unwrap();
     let rows = lib.lines().filter_map(|line| line.strip_prefix("// | `"));
     rows.filter_map(|row| row.split_once("` |")).map(|(room, _)| room.to_owned()).collect()
 }
 
-/// The room that a path of modules or of a file leads to: the one that has most of it.
+/// The module to which a path of modules or of a file leads: the one with the longest matching path.
 fn room_of<'a>(rooms: &'a [String], path: &str) -> Option<&'a String> {
     let leads_to = |room: &&String| {
         path.strip_prefix(room.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -22,7 +22,7 @@ fn room_of<'a>(rooms: &'a [String], path: &str) -> Option<&'a String> {
     rooms.iter().filter(leads_to).max_by_key(|room| room.len())
 }
 
-/// Every source file but `lib.rs`: its path without the ending, and its text.
+/// Every source file except `lib.rs`: its path without the extension, and its text.
 fn files() -> Vec<(String, String)> {
     let mut files = Vec::new();
     let mut folders = vec![src()];
@@ -42,10 +42,10 @@ fn files() -> Vec<(String, String)> {
     files
 }
 
-/// The paths of modules that a file names by `crate::`, outside of comments.
+/// The module paths that a file uses through `crate::`, outside of comments.
 fn used(text: &str) -> Vec<String> {
     let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-    // `pub(in crate::...)` says who may use the file, and not what it uses.
+    // `pub(in crate::...)` states where the file may be used, and not what the file uses.
     let code = code.map(|line| line.replace("pub(in crate::", "pub("));
     let paths: Vec<_> =
         code.flat_map(|line| line.split("crate::").skip(1).map(str::to_owned).collect::<Vec<_>>()).collect();
@@ -64,7 +64,7 @@ fn every_file_has_its_room() {
     let rooms = rooms();
     assert!(rooms.len() > 10, "the table was not found: {rooms:?}");
     for (file, _) in files() {
-        // A file below a room that is a file itself is a part of that room; one in a folder of rooms is not.
+        // A file in the folder of a module that is a single row belongs to that row. Other folders need a row for each file.
         let room = room_of(&rooms, &file).unwrap_or_else(|| panic!("{file} is not in the table"));
         let is_folder = rooms.iter().any(|other| other.starts_with(&format!("{room}/")));
         assert!(*room == file || !is_folder, "{file} is not in the table");

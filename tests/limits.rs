@@ -1,4 +1,4 @@
-//! Limits: how many streams a channel admits, exactly, and what becomes of those that it does not.
+//! Limits: how many streams a channel admits, and what happens to refused streams.
 
 mod support;
 
@@ -38,7 +38,7 @@ fn add(multiplexer: &Streams, channel: ChannelId) -> Result<(StreamId, Feed<u32>
 fn is_full(multiplexer: &Streams) -> bool {
     match add(multiplexer, LIMITED) {
         Ok((id, _)) => {
-            // Not by a removal, for that is a departure.
+            // Not with a removal, because the removal would add a departure.
             multiplexer.change_stream_channel(id, OTHER).unwrap();
             assert_eq!(multiplexer.try_recv(LIMITED), Ok((id, None)));
             false
@@ -110,7 +110,7 @@ fn a_move_to_the_channel_it_is_in_needs_no_place() {
     assert_eq!(multiplexer.change_stream_channel(id, LIMITED), Ok(()));
 }
 
-/// Not when its departure is received.
+/// And not when its departure is received.
 #[test]
 fn the_place_is_free_as_soon_as_the_stream_has_left() {
     let leave: [fn(&Streams, StreamId, &Feed<u32>); 4] = [
@@ -148,7 +148,7 @@ fn a_pair_that_has_ended_and_stays_counts() {
     multiplexer.add_stream(refused.into_parts().1, LIMITED).unwrap();
 }
 
-/// That it has ended will be so for ever; that the channel is full, for now.
+/// The end of the stream is permanent, and is reported before the full channel, which is temporary.
 #[test]
 fn a_stream_that_has_ended_is_refused_for_that() {
     let multiplexer: Multiplexer<Pipe<u32>, Gate<u32>> = Multiplexer::new();
@@ -176,7 +176,7 @@ fn a_limit_may_be_changed_at_any_time() {
     let ids = [(); 3].map(|()| add(&multiplexer, LIMITED).unwrap().0);
     multiplexer.set_max_streams(LIMITED, Some(2)).unwrap();
     assert_eq!(multiplexer.max_streams(LIMITED), Ok(Some(2)));
-    // It evicts nobody.
+    // A lower limit evicts no stream.
     assert_eq!(multiplexer.channel_len(LIMITED), Some(3));
     for id in ids {
         assert!(is_full(&multiplexer));
@@ -203,7 +203,7 @@ fn a_channel_that_is_not_there_has_no_limit() {
     assert_eq!(multiplexer.max_streams(9), Err(unknown));
     multiplexer.remove_channel(LIMITED);
     assert_eq!(multiplexer.max_streams(LIMITED), Err(MultiplexerError::UnknownChannel(LIMITED)));
-    // The next one of that name is another one.
+    // A new channel with the same id has no limit.
     multiplexer.add_channel(LIMITED).unwrap();
     assert_eq!(multiplexer.max_streams(LIMITED), Ok(None));
 }
@@ -219,7 +219,7 @@ fn closed_is_said_before_full() {
     assert_eq!(add(&multiplexer, LIMITED).err(), Some(MultiplexerError::Closed));
 }
 
-/// Whatever passes through it.
+/// Whatever passes through the channel.
 #[test]
 fn a_channel_that_nobody_receives_from_fills_up() {
     for limit in 1..5 {
@@ -234,7 +234,7 @@ fn a_channel_that_nobody_receives_from_fills_up() {
         let (id, _feed) = add(&multiplexer, OTHER).unwrap();
         assert_eq!(multiplexer.change_stream_channel(id, LIMITED), Err(FULL));
 
-        // One that is received makes room for one.
+        // A received departure makes room for one stream.
         assert!(multiplexer.try_recv(LIMITED).is_ok());
         multiplexer.change_stream_channel(id, LIMITED).unwrap();
         assert_eq!(add(&multiplexer, LIMITED).err(), Some(FULL));
@@ -254,7 +254,7 @@ fn departures_that_are_not_reported_do_not_fill_it() {
 
 type HookedStreams = Multiplexer<Hooked<Pipe<u32>>>;
 
-/// A stream in the channel of no limit, with what it does in its next poll.
+/// A stream in the channel without a limit, with an action in its next poll.
 fn hooked(action: impl FnOnce(HookedStreams, StreamId) + Send + 'static) -> (HookedStreams, Feed<u32>) {
     let multiplexer = HookedStreams::without_sinks();
     multiplexer.add_channel_with(LIMITED, ChannelOptions::new().max_streams(1)).unwrap();
@@ -271,13 +271,13 @@ fn add_hooked(multiplexer: &HookedStreams) -> Result<StreamId, MultiplexerError>
     Ok(multiplexer.add_stream(Hooked { inner: pipe().1, hooks: Hooks::default() }, LIMITED)?)
 }
 
-/// From the moment the call returns, and not from when it arrives; and its departure, too, where it was.
+/// It counts in the new channel from the moment the call returns, not from its arrival; its departure counts in the old one.
 #[test]
 fn a_stream_that_is_moved_while_it_is_polled_counts_where_it_goes() {
     let (multiplexer, feed) = hooked(|multiplexer, id| {
         multiplexer.change_stream_channel(id, LIMITED).unwrap();
         assert_eq!(add_hooked(&multiplexer), Err(FULL));
-        // Back again: two departures are held back until its poll returns, and one is of the limited channel.
+        // Moves the stream back. Two departures are held until its poll returns, one of them in the limited channel.
         multiplexer.change_stream_channel(id, OTHER).unwrap();
         multiplexer.change_stream_channel(id, LIMITED).unwrap();
         multiplexer.change_stream_channel(id, OTHER).unwrap();
@@ -291,7 +291,7 @@ fn a_stream_that_is_moved_while_it_is_polled_counts_where_it_goes() {
     assert!(add_hooked(&multiplexer).is_ok());
 }
 
-/// What is held back is counted before and after.
+/// Held departures count before and after the poll returns.
 #[test]
 fn departures_of_a_stream_that_is_being_polled_count() {
     let (multiplexer, feed) = hooked(|multiplexer, id| {
@@ -316,8 +316,8 @@ fn departures_of_a_stream_that_is_being_polled_count() {
     assert_eq!(multiplexer.try_recv(OTHER), Ok((id, None)));
 }
 
-/// Where only ends are reported, a stream that comes waits for none of them: so no arrivals pile up of those that came
-/// and went, however many ends are unread.
+/// In a channel that reports only ends, an arriving stream waits for no end. Arrivals of streams that came and went
+/// therefore do not accumulate, however many ends are unread.
 #[test]
 fn arrivals_do_not_fill_a_channel_that_reports_ends_alone() {
     let multiplexer = HookedStreams::without_sinks();
@@ -345,7 +345,7 @@ fn arrivals_do_not_fill_a_channel_that_reports_ends_alone() {
     assert!(first.contains(&(id, Some(7))), "it waits behind the ends of others");
 }
 
-/// Several threads race for the last place, by additions and by moves.
+/// Several threads race for the last place, with additions and moves.
 #[test]
 fn exactly_one_gets_the_last_place() {
     const THREADS: usize = 4;
@@ -381,7 +381,7 @@ fn exactly_one_gets_the_last_place() {
     });
 }
 
-/// Streams come, move and end in several threads while another receives: there are never too many.
+/// Streams enter, move and end in several threads while another thread receives. The limit is never exceeded.
 #[test]
 fn the_limit_holds_whatever_happens_at_a_time() {
     const LIMIT: usize = 3;

@@ -1,6 +1,5 @@
-//! Who is where: every stay in a channel ends with one departure after its last item, moves and removals
-//! are done when the call returns (or when the poll under way does), and a pair that is over leaves nothing
-//! behind.
+//! Membership: every stay in a channel ends with one departure after its last item. Moves and removals are complete when the
+//! call returns (or when the poll in progress returns). A pair that was removed leaves nothing behind.
 
 mod support;
 
@@ -29,7 +28,7 @@ const C: ChannelId = 3;
 type Pairs = Multiplexer<Hooked<Pipe<u32>>, Hooked<Gate<u32>>>;
 type Pair = StreamPair<Hooked<Pipe<u32>>, Hooked<Gate<u32>>>;
 
-/// A stream or sink whose next poll does something first.
+/// A stream or sink whose next poll first runs an action.
 #[derive(Debug)]
 struct Hooked<T> {
     inner: T,
@@ -93,7 +92,7 @@ impl<T> Sink<T> for Hooked<Gate<T>> {
     }
 }
 
-/// What a test holds of a pair.
+/// The test's access to a pair.
 struct Peer {
     id: StreamId,
     feed: Feed<u32>,
@@ -127,12 +126,12 @@ fn multiplexer() -> Pairs {
     multiplexer
 }
 
-/// What a future is ready with at once.
+/// The output of a future that is ready immediately.
 fn now<F: Future>(future: F) -> F::Output {
     future.now_or_never().expect("it is ready")
 }
 
-/// What a channel has to tell now.
+/// Returns all events of a channel that are available now.
 fn events(multiplexer: &Pairs, channel: ChannelId) -> Vec<(StreamId, StreamEvent<u32>)> {
     let mut receiver = multiplexer.receiver(channel).unwrap();
     let mut events = Vec::new();
@@ -142,7 +141,7 @@ fn events(multiplexer: &Pairs, channel: ChannelId) -> Vec<(StreamId, StreamEvent
     events
 }
 
-/// What a channel has to tell now, and all of one stream.
+/// Returns all events of a channel that are available now, which must all belong to one stream.
 fn events_of(multiplexer: &Pairs, channel: ChannelId, id: StreamId) -> Vec<StreamEvent<u32>> {
     let events = events(multiplexer, channel);
     assert!(events.iter().all(|(of, _)| *of == id), "{events:?}");
@@ -206,7 +205,7 @@ mod channels {
     #[test]
     fn are_removed_with_their_pairs_and_hand_them_back() {
         let multiplexer = multiplexer();
-        // The second gets the slot of one that left.
+        // The second stream takes the slot of a stream that left.
         let left = Peer::new(&multiplexer, A);
         let first = Peer::new(&multiplexer, A);
         multiplexer.remove_stream(left.id).unwrap();
@@ -236,7 +235,7 @@ mod channels {
         assert_eq!((multiplexer.channels(), multiplexer.channel_len(A)), (vec![B, C], None));
         assert!(multiplexer.remove_channel(A).is_none());
         assert_eq!(multiplexer.channel_of(elsewhere.id), Some(B));
-        // The moves of before are told where they were to be told.
+        // Earlier moves are reported by the channels that the streams left.
         assert_eq!(events_of(&multiplexer, C, moved_in.id), [Moved(A), Moved(A)]);
     }
 
@@ -390,7 +389,7 @@ mod departures {
             multiplexer.change_stream_channel(peer.id, to).unwrap();
             peer.feed.push(u32::try_from(item).unwrap());
         }
-        // A stay that is over tells nothing but its end; the items are where the stream is.
+        // A stay that is over yields only its departure. The items are received where the stream is.
         assert_eq!(events_of(&multiplexer, B, peer.id), [Moved(A), Moved(A)]);
         assert_eq!(events_of(&multiplexer, C, peer.id), [Moved(B)]);
         let mut told = events_of(&multiplexer, A, peer.id);
@@ -400,8 +399,7 @@ mod departures {
         assert_eq!(events_of(&multiplexer, A, peer.id), [Ended]);
     }
 
-    /// Or a receiver could not tell which stay an item belongs to, and would take the stream for gone when
-    /// it is back.
+    /// Otherwise a receiver could not assign items to stays, and would take a stream that is back for a departed one.
     #[test]
     fn of_one_stream_come_before_what_it_says_when_it_is_back() {
         let multiplexer = multiplexer();
@@ -435,7 +433,7 @@ mod departures {
         assert_eq!(poll(&mut receiver), Poll::Ready(None));
     }
 
-    /// The waker of a stream that left belongs to the slot, and its next tenant is told nothing of it.
+    /// The waker of a stream that left belongs to the slot. A late wake does not change what the next tenant yields.
     #[test]
     fn are_not_undone_by_late_wakes() {
         let multiplexer = multiplexer();
@@ -524,7 +522,7 @@ mod moves {
             let refused = multiplexer.change_stream_channel(peer.id, B);
             assert_eq!(refused, Err(MultiplexerError::Closed));
             assert_eq!(multiplexer.channel_of(peer.id), Some(A));
-            // To where it is it may be moved: that is nothing.
+            // A move to the stream's own channel does nothing.
             assert_eq!(multiplexer.change_stream_channel(peer.id, A), Ok(()));
             peer.feed.push(1);
             assert_eq!(events_of(&multiplexer, A, peer.id), [Item(1)]);
@@ -545,12 +543,11 @@ mod moves {
     }
 }
 
-/// Moves and removals of a stream that is being polled at that very moment: in its own poll, or in another
-/// thread's.
+/// Moves and removals of a stream that is being polled at that moment, in its own poll or in another thread's.
 mod while_it_is_polled {
     use super::*;
 
-    /// Nor is what is held back of another stream, whose poll goes on.
+    /// Nor is a held departure of another stream, whose poll has not returned.
     #[test]
     fn nothing_is_told_before_the_poll_returns() {
         let multiplexer = multiplexer();
@@ -580,7 +577,7 @@ mod while_it_is_polled {
     }
 
     impl From {
-        /// Polls channel `A`, in which `peer` is; while it is polled, `action` is run.
+        /// Polls channel `A`, which contains `peer`. `action` runs during the poll.
         fn poll(
             self,
             multiplexer: &Pairs,
@@ -591,7 +588,7 @@ mod while_it_is_polled {
             self.run(&peer.in_poll, || multiplexer.try_recv(A), move || action(&handle, id))
         }
 
-        /// Runs `polls`, which is to come by `hook`; at that moment, `action`.
+        /// Runs `polls`, which is expected to reach `hook`. `action` runs at that moment.
         fn run<R: Send>(
             self,
             hook: &Hook,
@@ -661,7 +658,7 @@ mod while_it_is_polled {
         });
     }
 
-    /// As soon as that poll returns, and not by anybody's luck.
+    /// The sleeping receiver is woken as soon as the poll returns.
     #[test]
     fn moved_to_where_somebody_sleeps() {
         from_everywhere(|from| {
@@ -721,7 +718,7 @@ mod while_it_is_polled {
         });
     }
 
-    /// The departure of the stay that is over comes before what the stream says in the next one.
+    /// The departure of the earlier stay is received before the items of the next stay.
     #[test]
     fn moved_and_moved_back_with_more_to_say() {
         from_everywhere(|from| {
@@ -753,7 +750,7 @@ mod while_it_is_polled {
         });
     }
 
-    /// Its halves that are not being polled are handed back, the other is dropped when the poll returns.
+    /// Halves that are not being polled are returned. A half that is being polled is dropped when the poll returns.
     #[test]
     fn removed() {
         from_everywhere(|from| {
@@ -982,7 +979,7 @@ mod while_it_is_polled {
         });
     }
 
-    /// Not only when the last of those who wait for it has noticed.
+    /// And not only when the last task that waits for the sink has noticed.
     #[test]
     fn its_sink_was_being_polled_and_others_wait_for_it() {
         from_everywhere(|from| {
@@ -1027,7 +1024,8 @@ mod while_it_is_polled {
         });
     }
 
-    /// It is the caller's only when it is not being polled; until the poll returns nobody drops it.
+    /// A half that is not being polled belongs to the caller. A half that is being polled is not dropped before the
+    /// poll returns.
     #[test]
     fn what_is_being_polled_is_dropped_when_that_returns_and_not_before() {
         finishes(|| {
@@ -1053,7 +1051,7 @@ mod while_it_is_polled {
     }
 }
 
-/// When a stream ended or was removed the pair is gone.
+/// After a stream has ended or was removed, the pair is gone.
 mod sinks {
     use super::*;
 
@@ -1184,7 +1182,7 @@ mod half_close {
         assert_eq!(events(&multiplexer, A), [], "it had its departure");
     }
 
-    /// It may have more to say then: a codec that failed, for example.
+    /// The stream may still yield items later, for example after an error of its codec.
     #[test]
     fn hands_back_a_stream_that_goes_on() {
         let multiplexer = multiplexer();
@@ -1199,7 +1197,7 @@ mod half_close {
         assert_eq!(poll(pair.stream.as_mut().unwrap()), Poll::Ready(Some(1)));
     }
 
-    /// Nobody is left to send to it, or to remove it.
+    /// No handle is left to send to the pair, or to remove it.
     #[test]
     fn keeps_no_sink_when_all_handles_are_gone() {
         for ends_first in [true, false] {
@@ -1247,7 +1245,7 @@ mod half_close {
         assert!(multiplexer.remove_stream(peer.id).is_none());
     }
 
-    /// Nothing is to be received any more, though a pair is there.
+    /// There is nothing more to receive, although the channel contains a pair.
     #[test]
     fn does_not_keep_receivers_from_ending() {
         let multiplexer = multiplexer();
@@ -1262,7 +1260,7 @@ mod half_close {
         assert_eq!(now(multiplexer.send([peer.id], 1)).into_vec(), [Ok(peer.id)]);
     }
 
-    /// Where the stream ends decides.
+    /// The option of the channel in which the stream ends applies.
     #[test]
     fn is_of_the_channel_in_which_the_stream_ends() {
         let multiplexer = multiplexer();
@@ -1275,7 +1273,7 @@ mod half_close {
         events(&multiplexer, B);
         assert!(!moved_in.keeper.is_dropped() && moved_out.keeper.is_dropped());
 
-        // Also when it ends in the poll in which it is moved.
+        // Also if the stream ends in the poll in which it is moved.
         let [moved_in, moved_out] = [Peer::new(&multiplexer, B), Peer::new(&multiplexer, A)];
         for (peer, to) in [(&moved_in, A), (&moved_out, B)] {
             let (handle, id) = (multiplexer.clone(), peer.id);
@@ -1295,7 +1293,7 @@ mod half_close {
         assert!(peer.keeper.is_dropped());
     }
 
-    /// There is nothing to keep.
+    /// Without a sink, there is nothing to keep the pair for.
     #[test]
     fn keeps_nothing_of_a_stream_without_a_sink() {
         let multiplexer = Multiplexer::<Pipe<u32>>::new();
@@ -1378,7 +1376,7 @@ mod closing {
         assert!(peer.feed.is_dropped() && peer.keeper.is_dropped());
     }
 
-    /// What a receiver can still reach goes on, and nothing else.
+    /// Channels with a receiver continue; everything else is dropped.
     #[test]
     fn lets_go_of_what_nobody_can_reach_any_more() {
         let multiplexer = multiplexer();
@@ -1396,7 +1394,7 @@ mod closing {
         assert_eq!(poll(&mut receiver), Poll::Ready(None));
     }
 
-    /// Each channel on its own.
+    /// Each channel is closed separately.
     #[test]
     fn of_a_channel_leaves_the_others_open() {
         let multiplexer = multiplexer();
@@ -1423,7 +1421,7 @@ mod closing {
         assert_eq!(multiplexer.recv(A).now_or_never(), Some(Err(MultiplexerError::Closed)));
     }
 
-    /// Also where closing takes its time: who sees that it is closed sees all its channels closed.
+    /// Also if closing takes time: a thread that sees the multiplexer closed sees all its channels closed.
     #[test]
     fn is_one_moment() {
         const CHANNELS: std::ops::Range<ChannelId> = 1_000..10_000;
@@ -1445,7 +1443,7 @@ mod closing {
         });
     }
 
-    /// However the last stream leaves.
+    /// In every way in which the last stream can leave.
     #[test]
     fn is_told_to_who_waits_for_the_last_stream() {
         for how in ["ended", "moved", "removed", "with its channel", "in its poll", "none"] {
@@ -1525,8 +1523,8 @@ mod handles {
     }
 }
 
-/// Whatever is added, moved, removed and ended, within polls and without, in whatever order: each stay has
-/// its departure after its last item, and each item is received once, in order, where the stream is.
+/// Random sequences of additions, moves, removals and ends, inside polls and outside: each stay has its departure after its
+/// last item, and each item is received once, in order, from the stream's channel.
 mod in_any_order {
     use super::*;
 
@@ -1560,12 +1558,12 @@ mod in_any_order {
         ]
     }
 
-    /// What is expected of one stream.
+    /// The expectation for one stream.
     struct Expected {
         peer: Peer,
-        /// Where it is.
+        /// The channel that contains the stream.
         channel: Option<ChannelId>,
-        /// Where its poll under way began.
+        /// The channel in which the current poll began.
         polled_in: Option<ChannelId>,
         pushed: u32,
         received: u32,
@@ -1623,7 +1621,7 @@ mod in_any_order {
         }
     }
 
-    /// The model; shared with what is done within polls.
+    /// The model, which actions inside polls share.
     #[derive(Clone, Default)]
     struct Model(Arc<Mutex<Vec<Expected>>>);
 
@@ -1672,7 +1670,7 @@ mod in_any_order {
                     stream.polled_in = stream.channel;
                     stream.change(&handle, change);
                     if stream.ended && stream.received == stream.pushed {
-                        // This poll finds its end, wherever it is now.
+                        // This poll finds the end of the stream, whatever channel it belongs to now.
                         if let Some(channel) = stream.channel.filter(|now| stream.polled_in != Some(*now)) {
                             stream.departures.entry(channel).or_default().push_back(Ended);
                             stream.channel = None;
@@ -1724,7 +1722,7 @@ mod in_any_order {
     }
 }
 
-/// Producers, a mover that also removes, and a receiver for each channel, all at once.
+/// Concurrent producers, a thread that moves and removes, and a receiver for each channel.
 mod in_many_threads {
     use super::*;
 
@@ -1732,7 +1730,7 @@ mod in_many_threads {
     const ITEMS: u32 = 400;
     const MOVES: usize = 2_000;
 
-    /// What one receiver got of one stream.
+    /// The events that one receiver received, by channel and stream.
     type Received = HashMap<(ChannelId, StreamId), Vec<StreamEvent<u32>>>;
 
     #[test]
@@ -1779,15 +1777,15 @@ mod in_many_threads {
         })
     }
 
-    /// What was done with one stream.
+    /// The moves of one stream.
     struct Moves {
         departures: Vec<(ChannelId, StreamEvent<u32>)>,
-        /// Where it was at last.
+        /// The stream's last channel.
         last: ChannelId,
         removed: Option<Pair>,
     }
 
-    /// Moves streams about, and at last removes every other one that is still there.
+    /// Moves streams around, and finally removes every other remaining stream.
     fn move_and_remove(multiplexer: &Pairs, peers: &[Peer]) -> Vec<Moves> {
         let mut moves: Vec<_> = (0..STREAMS)
             .map(|at| Moves { departures: Vec::new(), last: A + at % 3, removed: None })

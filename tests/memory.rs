@@ -1,4 +1,4 @@
-//! What is held after a burst, counted in bytes: memory is given back when it is asked for.
+//! Memory after a burst, in bytes: `shrink_to_fit` releases it.
 #![allow(unsafe_code, reason = "a global allocator can be had in no other way; nothing else here is unsafe")]
 
 mod support;
@@ -24,21 +24,20 @@ thread_local! {
 static COUNTING: Counting = Counting;
 
 fn count(change: impl FnOnce(usize) -> usize) {
-    // It fails while a thread ends; nobody counts then.
+    // Fails during the end of a thread, which no test counts.
     let _ = BYTES.try_with(|bytes| bytes.set(change(bytes.get())));
 }
 
-// SAFETY: each method hands its arguments to the system's allocator unchanged, and returns what that
-// returned.
+// SAFETY: each method passes its arguments unchanged to the system's allocator, and returns its result.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(|bytes| bytes.wrapping_add(layout.size()));
-        // SAFETY: the caller's promises are those that are asked for here.
+        // SAFETY: the caller upholds the same contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // It wraps below 0 by what another thread allocated; only differences are asked for.
+        // Wraps below 0 if another thread made the allocation. Only differences are used.
         count(|bytes| bytes.wrapping_sub(layout.size()));
         // SAFETY: as in `alloc`.
         unsafe { System.dealloc(block, layout) }
@@ -51,7 +50,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// How many more bytes this thread holds after `work`, while what that returned lives.
+/// Returns how many more bytes this thread holds after `work`, while its result is alive.
 fn held<T>(work: impl FnOnce() -> T) -> (usize, T) {
     let before = BYTES.get();
     let value = work();
@@ -71,12 +70,12 @@ fn the_counter_counts() {
     assert_eq!(grown.0, 40);
 }
 
-/// A member that has nothing until it is woken. It allocates nothing.
+/// A member that yields nothing until it is woken. It allocates nothing.
 #[derive(Clone, Default)]
 struct Hand(Option<Rc<Cell<Option<Waker>>>>);
 
 impl Hand {
-    /// One whose waker is left where the test finds it.
+    /// A member that leaves its waker for the test.
     fn watched() -> Self {
         Self(Some(Rc::default()))
     }
@@ -99,31 +98,30 @@ impl Stream for Hand {
 
 const BURST: usize = 100_000;
 
-/// After a burst of members, all of which were polled.
+/// A slab after a burst of members, all of which were polled.
 fn burst() -> StreamSlab<Hand> {
     let mut slab: StreamSlab<_> = (0..BURST).map(|_| Hand::default()).collect();
     settle(&mut slab);
     slab
 }
 
-/// Polls until all members that were woken have had their turn, 64 in a call. It leaves no task in the slab that would be
-/// counted.
+/// Polls until all woken members have had their turn, 64 in a call. Leaves no task in the slab, which would be counted.
 fn settle(slab: &mut StreamSlab<Hand>) {
     (0..BURST.div_ceil(64)).for_each(|_| _ = poll(slab));
 }
 
-/// What an empty slab holds.
+/// The bytes of an empty slab.
 fn empty() -> usize {
     held(StreamSlab::<Hand>::new).0
 }
 
-/// What a member takes beyond that: its slot, its waker, its part of the words, and what rounding adds.
+/// The additional bytes of a member: its slot, its waker, its part of the words, and rounding.
 const PER_MEMBER: usize = 100;
 
-/// What any member takes, beside that: the first of all words.
+/// The bytes of the first words, which the first member needs.
 const FIRST_WORDS: usize = 200;
 
-/// What a vacant slot takes below the highest key in use, with its part of the words.
+/// The bytes of a vacant slot below the highest key in use, including its part of the words.
 const PER_KEY: usize = 32;
 
 #[test]
@@ -175,7 +173,7 @@ fn after_a_burst_it_holds_what_is_left() {
     }
 }
 
-/// Keys are for ever, so slots below the highest stay; but not their wakers.
+/// Keys never change, so that slots below the highest key stay, but not their wakers.
 #[test]
 fn after_a_burst_it_holds_the_slots_below_the_highest_key() {
     let (bytes, slab) = held(|| {
@@ -189,7 +187,7 @@ fn after_a_burst_it_holds_the_slots_below_the_highest_key() {
     assert_eq!(slab.len(), members);
 }
 
-/// They hold themselves and the words that they mark, and what they mark later is forgotten.
+/// Stale wakers keep themselves and the words that they mark. Later marks are ignored.
 #[test]
 fn stale_wakers_hold_no_more_than_themselves() {
     for left in [0, 1, 1_000] {
@@ -233,7 +231,7 @@ mod multiplexer {
 
     type Pairs = Multiplexer<Hand, Drain>;
 
-    /// After a burst of pairs that were all polled, of which those with these numbers are left.
+    /// A multiplexer after a burst of pairs, all of which were polled. Pairs for which `left` returns `true` stay.
     fn after_a_burst(left: impl Fn(usize) -> bool) -> (Pairs, Vec<StreamId>) {
         let multiplexer = Pairs::new();
         multiplexer.add_channel(CHANNEL).unwrap();
@@ -265,7 +263,7 @@ mod multiplexer {
         (multiplexer, Vec::new())
     }
 
-    /// A stream with its box, its slot and its waker; a sink; a pair; and what rounding adds.
+    /// The bytes of a pair: the stream with its box, slot and waker, the sink, the registry's entry, and rounding.
     const PER_PAIR: usize = 336;
 
     #[test]
@@ -281,7 +279,7 @@ mod multiplexer {
         }
     }
 
-    /// Members change their slots, but ids are for ever: their places stay, 24 bytes each, up to the last in use.
+    /// Members change their slots, but ids never change: their places stay, 24 bytes each, up to the last one in use.
     #[test]
     fn after_a_burst_it_holds_the_places_of_ids_below_the_last() {
         let (bytes, multiplexer) = held(|| {
@@ -317,7 +315,7 @@ mod multiplexer {
         }
     }
 
-    /// Places and wakers for all that were unflushed at one time are not kept.
+    /// The places and wakers of earlier unflushed sinks are not kept.
     #[test]
     fn after_a_burst_of_unflushed_sinks_it_holds_what_is_left() {
         let after = |burst: usize| {
@@ -342,8 +340,8 @@ mod multiplexer {
 
     type Polled = PollFn<Box<dyn FnMut(&mut Context<'_>) -> Poll<Option<()>>>>;
 
-    /// A stream that is moved to and fro while it is polled has been in each channel again and again. Where nobody will
-    /// know, nothing is kept of that.
+    /// A stream that is moved back and forth during its poll has been in each channel many times. If departures are not
+    /// reported, no memory is kept for these stays.
     #[test]
     fn moves_that_are_not_reported_hold_nothing() {
         let multiplexer = Rc::new(Multiplexer::<Polled, Stuck>::new());
@@ -366,7 +364,7 @@ mod multiplexer {
         assert!(bytes.get() <= 200, "{} bytes", bytes.get());
     }
 
-    /// Who held on to a waker of a stream that is gone holds that, and what it marks.
+    /// A stale waker that foreign code keeps holds its own memory, and the words that it marks.
     #[test]
     fn stale_wakers_do_no_harm() {
         let multiplexer = Pairs::new();
@@ -382,7 +380,7 @@ mod multiplexer {
         stale.iter().for_each(Waker::wake_by_ref);
         settle(&multiplexer);
         stale.iter().for_each(Waker::wake_by_ref);
-        // Those that are there are polled, and with wakers of their own.
+        // Present members are polled, with their own wakers.
         let again: Vec<_> = hands[..10].iter().map(Hand::waker).collect();
         again.iter().for_each(Waker::wake_by_ref);
         settle(&multiplexer);
@@ -390,7 +388,7 @@ mod multiplexer {
         assert_eq!(multiplexer.channel_streams(CHANNEL).unwrap(), ids[..10]);
     }
 
-    /// And so all goes on: streams are where they were, moved, removed, and waited for.
+    /// Streams stay in their channels, and can be moved, removed and waited for.
     #[test]
     fn nothing_else_changes() {
         let (multiplexer, ids) = after_a_burst(|number| number % 9_999 == 0);

@@ -30,7 +30,7 @@ proptest! {
     }
 }
 
-/// What random operations seldom hit.
+/// A case that random operations seldom reach.
 #[test]
 fn another_receiver_parks_in_the_middle_of_the_last_poll() {
     let before = [
@@ -57,7 +57,7 @@ fn another_receiver_parks_in_the_middle_of_the_last_poll() {
     }
 }
 
-/// So that no operation is lost when the bytes' meaning changes.
+/// No operation is lost when the meaning of the bytes changes.
 #[test]
 fn every_operation_is_decoded() {
     let decoded = (0..=u8::MAX).flat_map(|code| [[code, 0, 9, 0], [code, 255, code, 255], [code, 128, 0, 0]]);
@@ -70,7 +70,7 @@ fn every_operation_is_decoded() {
     assert_eq!(operations.iter().map(discriminant).collect::<HashSet<_>>().len(), 45);
 }
 
-/// It was moved and came back before, and its slot is another one now.
+/// The stream was moved and came back before, and has another slot now.
 #[test]
 fn nothing_is_told_of_a_stream_after_its_removal() {
     let multiplexer = Multiplexer::without_sinks();
@@ -92,7 +92,7 @@ fn nothing_is_told_of_a_stream_after_its_removal() {
     assert_eq!(poll(&mut receiver), Poll::Ready(Some((id, StreamEvent::Removed))));
 }
 
-/// What random operations seldom hit: a select goes on with other channels.
+/// A case that random operations seldom reach: a select continues with its other channels.
 #[test]
 fn a_channel_of_a_select_is_removed_in_the_poll_of_its_stream() {
     run_multiplexer(&[

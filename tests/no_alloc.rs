@@ -1,4 +1,4 @@
-//! Nothing is allocated per item, wake, wait, move or single send: counted, and exactly 0.
+//! Nothing is allocated per item, wake, wait, move or single send: the counted allocations are exactly 0.
 #![allow(unsafe_code, reason = "a global allocator can be had in no other way; nothing else here is unsafe")]
 
 mod support;
@@ -29,16 +29,15 @@ thread_local! {
 static COUNTING: Counting = Counting;
 
 fn count_one() {
-    // It fails while a thread ends; nobody counts then.
+    // Fails during the end of a thread, which no test counts.
     let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
 }
 
-// SAFETY: each method hands its arguments to the system's allocator unchanged, and returns what that
-// returned.
+// SAFETY: each method passes its arguments unchanged to the system's allocator, and returns its result.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count_one();
-        // SAFETY: the caller's promises are those that are asked for here.
+        // SAFETY: the caller upholds the same contract.
         unsafe { System.alloc(layout) }
     }
 
@@ -60,14 +59,14 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// How many allocations this thread makes in `work`.
+/// Returns how many allocations this thread makes in `work`.
 fn allocations(work: impl FnOnce()) -> usize {
     let before = ALLOCATIONS.get();
     work();
     ALLOCATIONS.get() - before
 }
 
-/// Does some work until all that it uses has grown, and then again: that must allocate nothing.
+/// Runs `work` until everything that it uses has grown, and then again: these runs must not allocate.
 #[track_caller]
 fn allocates_nothing_once_grown(mut work: impl FnMut()) {
     (0..3).for_each(|_| work());
@@ -89,17 +88,17 @@ fn the_counter_counts() {
     );
 }
 
-/// Wakers of many tasks, made before anything is counted.
+/// Wakers of many tasks, created before the counting.
 fn tasks(count: usize) -> Vec<Waker> {
     (0..count).map(|_| Wakes::new().1).collect()
 }
 
-/// How many members: some in the root of the set of ready members, some two words below it.
+/// The number of members. Some are in the root of the set of ready members, and some two words below it.
 const MEMBERS: usize = 1_100;
 
 // The engine.
 
-/// Pipes that have grown.
+/// Pipes whose buffers have grown.
 fn pipes() -> (Vec<Feed<usize>>, Vec<Pipe<usize>>) {
     let grown = |_| {
         let (feed, mut pipe) = pipe();
@@ -221,7 +220,7 @@ fn channels<St: Stream + Unpin, Si>() -> (Multiplexer<St, Si>, [ChannelReceiver<
     (multiplexer, receivers)
 }
 
-/// Channels whose first has members that wait; their feeds, their ids.
+/// Channels with waiting members in the first one; their feeds and ids.
 struct Waiting {
     multiplexer: Multiplexer<Pipe<usize>>,
     receivers: [ChannelReceiver<Pipe<usize>, ()>; 2],
@@ -276,8 +275,8 @@ fn recv_many_into_a_buffer_with_room() {
     });
 }
 
-/// A hundred channels of five priorities: each wakes, is received from and sleeps; then all are ready at a time, with
-/// relief rounds and yields.
+/// A hundred channels of five priorities. Each channel wakes, is received from and sleeps. After that, all are ready at the
+/// same time, with relief rounds and yields.
 #[test]
 fn waking_waiting_and_items_of_a_select() {
     let multiplexer = Multiplexer::<_, Drain>::new();
@@ -421,7 +420,7 @@ fn receiving_together_with_waits_by_recv_many() {
     });
 }
 
-/// There and back, received from in both, and woken by a move.
+/// Back and forth, with receivers of both channels, which the moves wake.
 #[test]
 fn moves_between_channels() {
     let Waiting { multiplexer, receivers: [mut one, mut other], feeds, ids } = waiting();
@@ -479,7 +478,7 @@ fn moves_of_all_members_at_once() {
 
 // Adding.
 
-/// Once its channel and the multiplexer have grown: as the documentation says.
+/// After the channel and the multiplexer have grown, as the documentation states.
 #[test]
 fn adding_a_stream_allocates_once_and_a_pair_three_times() {
     let (multiplexer, [mut receiver, _]) = channels();
@@ -546,7 +545,7 @@ impl Sink<usize> for Turnstile {
 
 type Sending<Si> = Multiplexer<stream::Pending<()>, Si>;
 
-/// A multiplexer of pairs that have nothing to say.
+/// A multiplexer of pairs whose streams yield nothing.
 fn sinks<Si>(sinks: impl IntoIterator<Item = Si>) -> (Sending<Si>, Vec<StreamId>) {
     let (multiplexer, _) = channels();
     let add = |sink| multiplexer.add_stream_pair(sink, stream::pending(), CHANNEL);
@@ -567,7 +566,7 @@ fn single_sends() {
     assert_eq!(allocations(sending), 0, "not even the first");
 }
 
-/// The tasks change from poll to poll, too.
+/// The task also changes from poll to poll.
 #[test]
 fn single_sends_to_a_sink_that_is_not_ready() {
     let (turnstile, multiplexer, id) = turnstile();
@@ -599,7 +598,7 @@ fn single_sends_that_wait_together_or_are_dropped() {
     });
 }
 
-/// A sink in whose poll another sends to it, and misses it.
+/// A sink in whose poll another task tries to send to it, and finds it busy.
 #[derive(Default)]
 struct Pestered(Rc<RefCell<Option<Pest>>>);
 
@@ -671,7 +670,7 @@ fn items_through_a_stream_sender_to_a_sink_that_is_not_ready() {
     });
 }
 
-/// When another sends between `poll_ready` and `start_send`.
+/// If another task sends between `poll_ready` and `start_send`.
 #[test]
 fn an_item_that_a_stream_sender_keeps() {
     let (turnstile, multiplexer, id) = turnstile();
@@ -690,16 +689,16 @@ fn an_item_that_a_stream_sender_keeps() {
     });
 }
 
-/// The returned `Vec`, and nothing else.
+/// Only the returned `Vec` is allocated.
 #[test]
-fn a_send_to_many_ready_slowallocates_once() {
+fn a_send_to_many_ready_sinks_allocates_once() {
     let (multiplexer, ids) = sinks([Drain; MEMBERS]);
     for count in [1, 2, 31, 32, 33, 64, 65, MEMBERS] {
         let mut sent = None;
         let sending = || {
             let mut sending = multiplexer.send(&ids[..count], 5);
             while sent.is_none() {
-                // It yields every so many sinks.
+                // The send yields after a number of sinks.
                 if let Poll::Ready(all) = poll_future(&mut sending, Waker::noop()) {
                     sent = Some(all);
                 }
@@ -711,7 +710,7 @@ fn a_send_to_many_ready_slowallocates_once() {
     }
 }
 
-/// One of them is unknown: that costs nothing either.
+/// One stream is unknown, which does not allocate either.
 #[test]
 fn a_send_to_unknown_streams_allocates_once() {
     let (multiplexer, ids) = sinks([Drain; 3]);
@@ -723,7 +722,7 @@ fn a_send_to_unknown_streams_allocates_once() {
     assert_eq!(results, [Ok(ids[0]), Err(SendError::UnknownStream(ids[1])), Ok(ids[2])]);
 }
 
-/// As `send_one`, and the returned `Vec`.
+/// As with `send_one`, plus the returned `Vec`.
 #[test]
 fn a_send_to_one_sink_that_is_not_ready_allocates_once() {
     let (turnstile, multiplexer, id) = turnstile();
@@ -740,9 +739,9 @@ fn a_send_to_one_sink_that_is_not_ready_allocates_once() {
     assert_eq!(allocations(send), 1);
 }
 
-// Sending without waiting, and what it leaves unflushed.
+// Sending without waiting, and unflushed sinks.
 
-/// A sink that takes all, and flushes when its waker was called.
+/// A sink that takes all items, and flushes after its waker was called.
 #[derive(Clone, Default)]
 struct Lazy(Rc<RefCell<LazyState>>);
 
@@ -832,7 +831,7 @@ fn what_is_left_unflushed_and_driven() {
     });
 }
 
-/// The list of all sinks, and for each that is slow a place with a waker.
+/// The list of all sinks, and a place with a waker for each slow sink.
 #[test]
 fn a_shutdown_that_begins_allocates_once_and_once_for_each_slow_sink() {
     let begin = |pairs: usize| {
@@ -847,7 +846,7 @@ fn a_shutdown_that_begins_allocates_once_and_once_for_each_slow_sink() {
             }
         })
     };
-    // Beyond that the slots double, and the set of wakes grows by a word for each 64.
+    // Beyond this, the slots double, and the set of wakes grows by a word for each 64 members.
     let counts = [1_000, 2_000].map(begin);
     assert!((1_000..1_040).contains(&counts[0]) && (2_000..2_060).contains(&counts[1]), "{counts:?}");
 }
@@ -863,7 +862,7 @@ fn wakes_of_a_shutdown() {
     allocates_nothing_once_grown(|| {
         turn += 1;
         assert!(poll_future(&mut shutdown, &tasks[turn % 7]).is_pending());
-        // In vain.
+        // A wake in vain.
         let waker = slow[turn % MEMBERS].0.borrow_mut().waker.take();
         waker.into_iter().for_each(Waker::wake);
     });

@@ -1,11 +1,11 @@
-//! The pages of the repository name files that are there.
+//! The pages of the repository name only files that exist.
 
 use std::fs;
 use std::path::Path;
 
 const PAGES: [&str; 4] = ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md", "SECURITY.md"];
 
-/// What a page has between backticks or as the target of a link, if that is the path of a file or a folder.
+/// The paths of files and folders between backticks, or in the targets of links.
 fn paths(text: &str) -> Vec<&str> {
     let in_code = text.split('`').skip(1).step_by(2);
     let in_links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
@@ -43,7 +43,7 @@ fn show_the_example_quickstart() {
     assert!(docs.contains(program));
 }
 
-/// Each public item has an example, or says where there is one.
+/// Each public item has an example, or refers to one.
 #[test]
 fn each_public_item_has_an_example() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -1,5 +1,5 @@
-//! Panics in what is not ours: in a stream's poll, a sink's poll, a drop, a task's waker. Each reaches the
-//! caller and costs that member alone, whose departure is still told; everything else goes on.
+//! Panics in foreign code: in a stream's poll, a sink's poll, a drop, or a task's waker. Each panic propagates to the caller
+//! and removes only the member that caused it, whose departure is reported. Everything else continues.
 
 mod support;
 
@@ -24,7 +24,7 @@ const B: ChannelId = 2;
 
 type Pairs = Multiplexer<Hooked<Pipe<u32>>, Hooked<Gate<u32>>>;
 
-/// What a test holds of a pair.
+/// The test's access to a pair.
 struct Peer {
     id: StreamId,
     feed: Feed<u32>,
@@ -60,7 +60,7 @@ fn multiplexer() -> Pairs {
     multiplexer
 }
 
-/// What a future is ready with at once.
+/// The output of a future that is ready immediately.
 fn now<F: Future>(future: F) -> F::Output {
     future.now_or_never().expect("it is ready")
 }
@@ -73,7 +73,7 @@ fn bang<R>(run: impl FnOnce() -> R) {
     }
 }
 
-/// What a channel has to tell now.
+/// Returns all events of a channel that are available now.
 fn events(multiplexer: &Pairs, channel: ChannelId) -> Vec<(StreamId, StreamEvent<u32>)> {
     let mut receiver = multiplexer.receiver(channel).unwrap();
     let mut events = Vec::new();
@@ -83,7 +83,7 @@ fn events(multiplexer: &Pairs, channel: ChannelId) -> Vec<(StreamId, StreamEvent
     events
 }
 
-/// Everything else goes on: streams are received from and sent to, come, move and go.
+/// Checks that streams can still be received from, sent to, added, moved and removed.
 fn assert_goes_on(multiplexer: &Pairs, other: &Peer) {
     events(multiplexer, A);
     other.feed.push(7);
@@ -110,7 +110,7 @@ fn assert_gone(multiplexer: &Pairs, peer: &Peer) {
 mod streams {
     use super::*;
 
-    /// One that will panic, and another with an item, which comes after it.
+    /// A pair that will panic, and another pair with an item, which comes next.
     fn scene() -> (Pairs, Peer, Peer) {
         let multiplexer = multiplexer();
         let [peer, other] = [Peer::new(&multiplexer, A), Peer::new(&multiplexer, A)];
@@ -152,7 +152,7 @@ mod streams {
         });
     }
 
-    /// The receiver itself goes on.
+    /// The receiver itself continues.
     #[test]
     fn do_not_end_the_receiver() {
         let (multiplexer, peer, other) = scene();
@@ -183,7 +183,7 @@ mod streams {
         assert_eq!(buffer[1], (peer.id, Removed));
     }
 
-    /// Another receiver fell asleep while the member was polled.
+    /// Another receiver fell asleep during the poll of the member.
     #[test]
     fn wake_the_others_to_tell_the_departure() {
         let multiplexer = multiplexer();
@@ -218,7 +218,7 @@ mod streams {
         assert!(peer.is_dropped());
     }
 
-    /// It did not end, so there is no peer that waits for an answer.
+    /// The stream did not end, so that no peer waits for an answer.
     #[test]
     fn do_not_keep_the_sink_where_channels_half_close() {
         let multiplexer = multiplexer();
@@ -265,7 +265,7 @@ mod streams {
         let receiving = multiplexer.clone();
         let receiver = thread::spawn(move || receiving.try_recv(B));
         in_poll.recv_timeout(Duration::from_secs(60)).unwrap();
-        // It comes into the channel, and the one that panics is next to it.
+        // Moves the stream into the channel, next to the one that panics.
         multiplexer.change_stream_channel(first.id, A).unwrap();
         bang(|| multiplexer.try_recv(A));
         go_on.send(()).unwrap();
@@ -278,7 +278,7 @@ mod streams {
     }
 }
 
-/// What was done to the stream in the poll that panics.
+/// Operations on the stream in the poll that panics.
 mod streams_that_left_in_the_poll {
     use super::*;
 
@@ -369,7 +369,7 @@ mod streams_that_left_in_the_poll {
 mod sinks {
     use super::*;
 
-    /// `use_sink` comes to the moment at which the sink of `peer` panics.
+    /// `use_sink` reaches the moment at which the sink of `peer` panics.
     fn assert_costs_that_pair_alone<R>(moment: Moment, use_sink: impl FnOnce(&Pairs, StreamId) -> R) {
         let multiplexer = multiplexer();
         let [peer, other] = [Peer::new(&multiplexer, A), Peer::new(&multiplexer, A)];
@@ -430,7 +430,7 @@ mod sinks {
         assert_eq!(poll_future(&mut waiting, &waker), Poll::Ready(Err(unknown)));
     }
 
-    /// The pair is gone, and the sink is there for the sends in flight only.
+    /// The pair is gone, and the sink exists only for the sends in flight.
     #[test]
     fn wake_who_waits_for_them_though_the_stream_ended() {
         let multiplexer = multiplexer();
@@ -479,7 +479,7 @@ mod sinks {
         assert_eq!(peers[2].keeper.take_items().last(), Some(&2));
     }
 
-    /// A broadcast that waits for several goes on when it is polled again.
+    /// A broadcast that waits for several sinks continues when it is polled again.
     #[test]
     fn that_panic_later_leave_the_broadcast_to_the_others() {
         let multiplexer = multiplexer();
@@ -527,7 +527,7 @@ mod drops {
         assert_goes_on(&multiplexer, &other);
     }
 
-    /// The last one of a closed channel: its end is told before the channel's.
+    /// The last stream of a closed channel: its end is reported before the end of the channel.
     #[test]
     fn of_the_last_stream() {
         let multiplexer = multiplexer();
@@ -565,7 +565,7 @@ mod drops {
             peer.stream.on(Moment::Poll, move || drop(handle.remove_stream(id)));
             peer.stream.panic_on(Moment::Drop);
             if item.is_some() {
-                // That goes first.
+                // The item is received first.
                 assert_eq!(multiplexer.try_recv(A), Ok((peer.id, item)));
             }
             bang(|| multiplexer.try_recv(A));
@@ -587,7 +587,7 @@ mod drops {
         assert!(peers.iter().all(Peer::is_dropped));
     }
 
-    /// Who fell asleep while the end was found is told of it.
+    /// A receiver that fell asleep while the end was found receives the end.
     #[test]
     fn of_a_stream_that_ended_while_another_fell_asleep() {
         let multiplexer = multiplexer();
@@ -668,7 +668,7 @@ mod drops {
         assert_goes_on(&multiplexer, &other);
     }
 
-    /// Of the handles and receivers that are left, all are as before.
+    /// The remaining handles and receivers are not affected.
     #[test]
     fn of_a_task_that_waited() {
         struct Task;
@@ -705,8 +705,8 @@ mod drops {
     }
 }
 
-/// A task's waker that panics when it is woken. Whoever wakes hears of it; all other tasks are woken all
-/// the same, and what was to be done is done.
+/// The waker of a task panics. The panic propagates to the code that woke; all other tasks are woken, and the operation is
+/// completed.
 mod wakers {
     use super::*;
 
@@ -722,7 +722,7 @@ mod wakers {
         Waker::from(Arc::new(Task))
     }
 
-    /// `happens` wakes who waits at these channels, though the waker of another one at `A` panics.
+    /// `happens` wakes the tasks that wait at these channels, although the waker of another task at `A` panics.
     fn assert_wakes_the_others(at: &[ChannelId], happens: impl FnOnce(&Pairs, &Peer)) {
         let multiplexer = multiplexer();
         let peer = Peer::new(&multiplexer, A);
@@ -786,7 +786,7 @@ mod wakers {
         assert_eq!((poll(&mut panics), poll(&mut sleeper)), (Poll::Ready(None), Poll::Ready(None)));
     }
 
-    /// A send that waits for the sink of a pair that is removed does not wait for ever.
+    /// A send that waits for the sink of a removed pair does not wait forever.
     #[test]
     fn when_a_pair_is_removed_its_senders_are_told() {
         for remove in [
@@ -808,8 +808,7 @@ mod wakers {
         }
     }
 
-    /// In the poll of the stream, something happens first, and then a receiver falls asleep whose waker
-    /// panics.
+    /// In the poll of the stream, an action runs first. After that, a receiver falls asleep whose waker panics.
     fn fall_asleep_in_its_poll(
         multiplexer: &Pairs,
         peer: &Peer,
@@ -820,12 +819,12 @@ mod wakers {
         peer.stream.on(Moment::Poll, move || {
             first(&handle, id);
             assert_eq!(poll_with(&mut panics, &panicking()), Poll::Pending);
-            // Or it would not be there to be woken.
+            // A dropped receiver would not be woken.
             std::mem::forget(panics);
         });
     }
 
-    /// The stream arrives where it was moved to.
+    /// The stream arrives in the channel to which it was moved.
     #[test]
     fn when_a_stream_was_moved_in_its_poll() {
         let multiplexer = multiplexer();
@@ -840,7 +839,7 @@ mod wakers {
         assert_eq!(events(&multiplexer, B), [(peer.id, Item(1))]);
     }
 
-    /// Nobody sleeps where it was moved to.
+    /// No task sleeps in the channel to which it was moved.
     #[test]
     fn when_a_stream_ended_where_it_was_moved_in_that_poll() {
         let multiplexer = multiplexer();
@@ -858,7 +857,7 @@ mod wakers {
         assert_gone(&multiplexer, &peer);
     }
 
-    /// The end that was found is told.
+    /// The end that was found is reported.
     #[test]
     fn when_the_last_stream_of_a_closed_channel_ended() {
         let multiplexer = multiplexer();
@@ -908,7 +907,7 @@ mod wakers {
         assert_gone(&multiplexer, &peer);
     }
 
-    /// The item goes first.
+    /// The item is received first.
     #[test]
     fn when_there_is_more() {
         let multiplexer = multiplexer();
@@ -921,8 +920,8 @@ mod wakers {
         assert_eq!(multiplexer.try_recv(A), Ok((peer.id, Some(2))));
     }
 
-    /// Two sleep in a closed channel. The first is polled in its waker: it gets an item, removes the stream, and gets
-    /// its departure, with which the channel ends. That wakes the second, whose waker panics.
+    /// Two tasks sleep in a closed channel. The first is polled in its waker: it receives an item, removes the stream,
+    /// and receives the departure, which ends the channel. The end wakes the second task, whose waker panics.
     #[test]
     fn when_the_last_departure_is_received() {
         type Receiver = ChannelReceiver<Hooked<Pipe<u32>>, Hooked<Gate<u32>>>;
@@ -960,8 +959,8 @@ mod wakers {
         assert_eq!(poll(&mut second), Poll::Ready(None));
     }
 
-    /// A panic that was not received yet goes with the channel. If its payload panics when it is dropped, that ends
-    /// there: the pairs are handed back all the same.
+    /// A panic that was not received is dropped with the channel. If the drop of its payload panics, that panic is
+    /// suppressed, and the pairs are returned.
     #[test]
     fn with_what_panics_when_it_is_dropped_unreceived() {
         struct Payload;
@@ -1009,8 +1008,8 @@ mod wakers {
     }
 }
 
-/// Wakers of those who send. A panic in one of them costs no pair: whoever is polled again goes on, and tells
-/// truthfully what became of its item.
+/// Wakers of tasks that send. A panic in a waker removes no pair. A send that is polled again continues, and reports
+/// correctly what happened to its item.
 mod wakers_of_senders {
     use super::*;
 
@@ -1018,7 +1017,7 @@ mod wakers_of_senders {
     enum By {
         SendOne,
         Send,
-        /// To another one, too.
+        /// To a second stream, too.
         SendToMany,
         Sender,
         Close,
@@ -1035,7 +1034,7 @@ mod wakers_of_senders {
         other: Peer,
     }
 
-    /// A pair whose sink has no room, and does not close, and another one.
+    /// A pair whose sink has no room and does not close, and another pair.
     fn in_each_way(test: impl Fn(&Scene)) {
         for by in WAYS {
             println!("by {by:?}");
@@ -1057,7 +1056,7 @@ mod wakers_of_senders {
                 By::Sender => {
                     let mut sender = multiplexer.sender(id).unwrap();
                     let mut is_fed = false;
-                    // Not an `async` block, for that cannot be polled after a panic.
+                    // Not an `async` block, which cannot be polled after a panic.
                     let send = move |cx: &mut Context<'_>| {
                         if !is_fed {
                             ready!(sender.poll_ready_unpin(cx))?;
@@ -1072,7 +1071,7 @@ mod wakers_of_senders {
             }
         }
 
-        /// From now on it may be done.
+        /// From now on the operation can complete.
         fn go_on(&self) {
             self.peer.keeper.make_room(1);
             self.peer.keeper.set_closes(true);
@@ -1084,7 +1083,7 @@ mod wakers_of_senders {
             assert!(!self.peer.is_dropped());
         }
 
-        /// It is done, once.
+        /// The operation completes, and happened once.
         fn assert_done(&self, mut sending: Sending) {
             assert_eq!(poll_future(&mut sending, Waker::noop()), Poll::Ready(Ok(())));
             if self.by == By::Close {
@@ -1113,7 +1112,7 @@ mod wakers_of_senders {
         });
     }
 
-    /// The one that is replaced.
+    /// The drop of a replaced waker.
     #[test]
     fn that_panic_when_they_are_dropped() {
         in_each_way(|scene| {
@@ -1130,7 +1129,7 @@ mod wakers_of_senders {
         });
     }
 
-    /// And the sink is dropped with the rest when the multiplexer has let go of it.
+    /// The sink is dropped with the rest when the multiplexer has released it.
     #[test]
     fn that_panic_when_the_sender_is_dropped() {
         in_each_way(|scene| {
@@ -1147,7 +1146,7 @@ mod wakers_of_senders {
         });
     }
 
-    /// Another one has missed the sink, which woke it when it was back.
+    /// Another task found the sink busy, and was woken when the poll of the sink returned.
     #[test]
     fn that_panic_when_the_sink_is_back() {
         in_each_way(|scene| {
@@ -1171,7 +1170,7 @@ mod wakers_of_senders {
         });
     }
 
-    /// The same while it waits among many: a panic does not cost it its place.
+    /// The same if the task waits among others: it keeps its place after the panic.
     #[test]
     fn that_panic_when_the_sink_is_back_after_a_wait() {
         in_each_way(|scene| {
@@ -1191,7 +1190,7 @@ mod wakers_of_senders {
         });
     }
 
-    /// Those who wait are told that it is being closed.
+    /// Waiting tasks are woken when the closing begins.
     #[test]
     fn that_panic_when_a_stream_is_closed() {
         in_each_way(|scene| {
@@ -1212,7 +1211,7 @@ mod wakers_of_senders {
     }
 }
 
-/// The others behind it get the item all the same, whether the sinks are ready or not.
+/// The sinks behind it receive the item, whether they are ready or not.
 #[test]
 fn a_broadcast_reaches_those_behind_a_sink_that_panics() {
     for room in [1, 0] {
@@ -1240,7 +1239,7 @@ fn a_broadcast_reaches_those_behind_a_sink_that_panics() {
     }
 }
 
-/// Also those whose turn would have come in a later poll, for a task that panicked is not polled again.
+/// Also sinks whose turn would have come in a later poll, because a task that panicked is not polled again.
 #[test]
 fn a_broadcast_that_is_not_polled_again_reaches_those_behind_a_sink_that_panics() {
     let multiplexer = multiplexer();
@@ -1252,7 +1251,7 @@ fn a_broadcast_that_is_not_polled_again_reaches_those_behind_a_sink_that_panics(
     assert_eq!(without, [3, 63, 150]);
 }
 
-/// Nobody takes it, for the stream is unknown. What came of the others is told all the same.
+/// No sink takes the item, because the stream is unknown. The results of the other sinks are still reported.
 #[test]
 fn a_broadcast_whose_item_panics_when_it_is_dropped() {
     #[derive(Clone)]
@@ -1278,7 +1277,7 @@ fn a_broadcast_whose_item_panics_when_it_is_dropped() {
     assert_eq!(sent, Poll::Ready(vec![Ok(id), Err(SendError::UnknownStream(gone))]));
 }
 
-/// An item that panics when it is cloned for one sink is not sent to that, and to all others.
+/// If a clone of the item panics for one sink, the item is sent to all other sinks.
 #[test]
 fn a_broadcast_reaches_those_for_whom_the_item_could_be_cloned() {
     struct Parcel(Arc<Mutex<usize>>, usize);
@@ -1296,7 +1295,7 @@ fn a_broadcast_reaches_those_for_whom_the_item_could_be_cloned() {
         }
     }
 
-    // Where a round of lookups, or of polls, begins or ends, and in the midst.
+    // At the beginning and the end of a batch of lookups or polls, and in the middle.
     for panics_at in [0, 7, 31, 32, 63, 64, 95] {
         let multiplexer = Multiplexer::<Pipe<()>, Gate<Parcel>>::new();
         multiplexer.add_channel(A).unwrap();

@@ -1,4 +1,4 @@
-//! Pausing: who is not polled, who is not woken, and that nothing is lost by it.
+//! Pausing: paused streams and channels are not polled, and no wake is lost.
 
 mod support;
 
@@ -32,7 +32,7 @@ fn add(multiplexer: &Streams, channel: ChannelId) -> (StreamId, Feed<u32>) {
     (multiplexer.add_stream(pipe, channel).unwrap(), feed)
 }
 
-/// A stream of channel `A` that was polled in vain, and is paused.
+/// A paused stream of channel `A` that was polled in vain.
 fn paused() -> (Streams, StreamId, Feed<u32>) {
     let multiplexer = channels();
     let (id, feed) = add(&multiplexer, A);
@@ -82,7 +82,7 @@ mod of_a_stream {
         assert_eq!(multiplexer.try_recv(A), Ok((id, Some(1))));
     }
 
-    /// As when its wake was taken by a look at it that came too early.
+    /// Its wake was absorbed while it was paused.
     #[test]
     fn it_has_a_turn_when_it_is_resumed_though_its_wake_is_gone() {
         let (multiplexer, id, feed) = paused();
@@ -90,7 +90,7 @@ mod of_a_stream {
         let mut receiver = multiplexer.receiver(A).unwrap();
         assert_eq!(poll_with(&mut receiver, &waker), Poll::Pending);
         feed.push(1);
-        // The wake is absorbed here.
+        // This poll absorbs the wake.
         assert_eq!(poll_with(&mut receiver, &waker), Poll::Pending);
         wakes.take();
         multiplexer.resume_stream(id).unwrap();
@@ -148,7 +148,7 @@ mod of_a_stream {
         assert_eq!(multiplexer.try_recv(A), Ok((id, Some(1))));
     }
 
-    /// Then its arrival waits in the queue of departures. In every order of that and of resuming.
+    /// Its arrival waits in the queue of departures. In every order of the arrival and the resumption.
     #[test]
     fn one_that_comes_back_before_its_departure_was_received() {
         for resumed_first in [false, true] {
@@ -184,7 +184,7 @@ mod of_a_stream {
         let mut stream = multiplexer.remove_stream(id).unwrap().stream.unwrap();
         assert_eq!(multiplexer.try_recv(A), Ok((id, None)));
         assert_eq!(poll(&mut stream), Poll::Ready(Some(1)));
-        // Its slot is another's now.
+        // Another stream takes its slot.
         let (id, feed) = add(&multiplexer, A);
         assert_eq!(multiplexer.is_paused(id), Some(false));
         feed.push(2);
@@ -268,7 +268,7 @@ mod of_a_stream {
         assert_eq!(multiplexer.try_recv(A), Ok((*id, Some(1))));
     }
 
-    /// Others have the turns that it does not take.
+    /// Other streams have the turns that it does not take.
     #[test]
     fn the_others_go_on() {
         let multiplexer = channels();
@@ -288,7 +288,7 @@ mod of_a_stream {
     }
 }
 
-/// What a stream does in its own poll, before it looks whether it has something.
+/// Actions of a stream in its own poll, before it checks for an item.
 mod in_its_own_poll {
     use super::*;
 
@@ -314,7 +314,7 @@ mod in_its_own_poll {
             scene
         }
 
-        /// Does that in the next poll.
+        /// Runs the action in the next poll.
         fn act(&self, action: fn(&Hookeds, StreamId)) {
             let (multiplexer, id) = (self.multiplexer.clone(), self.id);
             self.hooks.on(Moment::Poll, move || action(&multiplexer, id));
@@ -359,7 +359,7 @@ mod in_its_own_poll {
         assert_eq!(poll(&mut receiver), Poll::Ready(Some((id, StreamEvent::Removed))));
     }
 
-    /// A wake in that poll, before or after, is not lost.
+    /// A wake during that poll, before or after the action, is not lost.
     #[test]
     fn it_is_paused_and_resumed_and_has_another_turn() {
         let Scene { multiplexer, id, feed, .. } = Scene::new(|multiplexer, id| {
@@ -459,7 +459,7 @@ mod in_its_own_poll {
         multiplexer.resume_channel(A).unwrap();
         assert_eq!(poll(&mut receiver), item(*id, 2));
 
-        // And its departure comes after that.
+        // The departure is received after the item.
         scene.act(|multiplexer, id| {
             multiplexer.change_stream_channel(id, B).unwrap();
             multiplexer.pause_channel(A).unwrap();
@@ -510,7 +510,7 @@ mod of_a_channel {
         assert_eq!(poll(&mut receiver), Poll::Ready(Some((gone, StreamEvent::Removed))));
     }
 
-    /// Also by those that were parked before; and only one of its wakes is in vain.
+    /// Also receivers that were parked before. Only one of the wakes is in vain.
     #[test]
     fn its_receivers_are_woken_when_it_is_resumed() {
         for parked_before in [false, true] {
@@ -604,7 +604,7 @@ mod of_a_channel {
         let unknown = MultiplexerError::UnknownChannel(A);
         assert_eq!(poll_future(&mut recv, &waker), Poll::Ready(Err(unknown)));
         assert_eq!((multiplexer.resume_channel(A), multiplexer.is_channel_paused(A)), (Err(unknown), None));
-        // The next one of that name is not paused.
+        // A new channel with the same id is not paused.
         multiplexer.add_channel(A).unwrap();
         assert_eq!(multiplexer.is_channel_paused(A), Some(false));
     }
@@ -622,7 +622,7 @@ mod of_a_channel {
         assert_eq!(multiplexer.try_recv(A), Err(TryRecvError::Closed));
     }
 
-    /// Then what is in it is received when it is resumed; and it may be paused when it is closed, as well.
+    /// Its contents are received after it is resumed. A closed channel can also be paused.
     #[test]
     fn it_is_closed_and_something_is_in_it() {
         for closed_first in [false, true] {
@@ -654,7 +654,7 @@ mod of_a_channel {
         }
     }
 
-    /// Its last stream is removed; nothing says so to its receivers but its end.
+    /// Its last stream is removed. The receivers only receive the end of the channel.
     #[test]
     fn it_is_closed_and_emptied() {
         for reports_departures in [false, true] {
@@ -679,7 +679,7 @@ mod of_a_channel {
     }
 }
 
-/// Or a receiver would wait for ever.
+/// Otherwise a receiver would wait forever.
 #[test]
 fn what_is_paused_goes_on_when_all_handles_are_gone() {
     let multiplexer = channels();
@@ -712,7 +712,7 @@ fn what_is_paused_goes_on_when_all_handles_are_gone() {
 mod at_a_time {
     use super::*;
 
-    /// A stream that waits in its poll until the test lets it go on.
+    /// A stream that blocks in its poll until the test lets it continue.
     struct Held {
         multiplexer: Multiplexer<Hooked<Pipe<u32>>>,
         id: StreamId,
@@ -777,7 +777,7 @@ mod at_a_time {
         }
     }
 
-    /// One thread feeds, one receives, one pauses and resumes: all arrives, in its order.
+    /// One thread feeds, one receives, and one pauses and resumes: all items arrive in order.
     fn nothing_is_lost(pause: fn(&Streams, StreamId), resume: fn(&Streams, StreamId)) {
         const ITEMS: u32 = 5_000;
         finishes(move || {

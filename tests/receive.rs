@@ -1,5 +1,5 @@
-//! Receiving: an empty channel waits, whatever gives it something to tell wakes all who receive from it,
-//! each event goes to one of them, and they end with their channel.
+//! Receiving: an empty channel waits, every new event wakes all waiting receivers, each event is received by one of
+//! them, and receivers end with their channel.
 
 mod support;
 
@@ -32,7 +32,7 @@ fn multiplexer<St, Si>() -> Multiplexer<St, Si> {
     multiplexer
 }
 
-/// What a future is ready with at once.
+/// The output of a future that is ready immediately.
 fn now<F: Future>(future: F) -> F::Output {
     future.now_or_never().expect("it is ready")
 }
@@ -45,7 +45,7 @@ fn add(multiplexer: &Streams, channel: usize) -> (StreamId, Feed<u32>) {
 mod waiting {
     use super::*;
 
-    /// A task that polls in place, when it is woken.
+    /// A task that is polled in its waker.
     struct InPlace(Mutex<Receiver>, AtomicUsize);
 
     impl Wake for InPlace {
@@ -94,7 +94,7 @@ mod waiting {
         assert_eq!(wakes.take(), 0);
     }
 
-    /// One idle member in the channel that is waited for, and one with an item in the other.
+    /// One idle member in the channel that tasks wait for, and one member with an item in the other channel.
     struct Scene {
         multiplexer: Streams,
         member: StreamId,
@@ -112,7 +112,7 @@ mod waiting {
         }
     }
 
-    /// What happens in another thread wakes those who wait, once, and they find something.
+    /// Checks that an event in another thread wakes the waiting tasks once, and that they find an event.
     fn assert_wakes(happens: impl FnOnce(&Scene) + Send) {
         let scene = Scene::new();
         let mut receiver = scene.multiplexer.receiver(CHANNEL).unwrap();
@@ -176,7 +176,7 @@ mod waiting {
         assert_eq!(poll(&mut receiver), Poll::Ready(None));
     }
 
-    /// Of a channel so large that its ready set has several levels.
+    /// In a channel so large that its ready set has several levels.
     #[test]
     fn each_of_many_members_wakes() {
         let multiplexer = multiplexer();
@@ -311,7 +311,7 @@ mod sharing {
         });
     }
 
-    /// All that wait hear of an event, so none needs another to poll.
+    /// An event wakes all waiting tasks, so that no task depends on another one to poll.
     #[test]
     fn who_never_polls_again_holds_up_nobody() {
         let multiplexer = multiplexer();
@@ -352,7 +352,7 @@ mod sharing {
         assert_eq!(poll_future(&mut other, &waker), Poll::Ready(Ok((id, Some(1)))));
     }
 
-    /// Someone who only looks does not take another's wake.
+    /// A task that polls without waiting does not take the wake of another task.
     #[test]
     fn who_does_not_wait_takes_no_wake_from_who_does() {
         let multiplexer = multiplexer();
@@ -369,13 +369,13 @@ mod sharing {
     }
 }
 
-/// What no receiver may miss while another has taken the member out to poll it.
+/// Events that receivers must not miss while another receiver polls the member.
 mod members_that_are_being_polled {
     use super::*;
 
     type Action = Box<dyn FnOnce() + Send>;
 
-    /// A stream whose next poll does something before or after it looked for an item.
+    /// A stream whose next poll runs an action before or after it checks for an item.
     struct Hooked {
         pipe: Pipe<u32>,
         hook: Hook,
@@ -422,7 +422,7 @@ mod members_that_are_being_polled {
         (multiplexer.add_stream(stream, CHANNEL).unwrap(), feed, hook)
     }
 
-    /// A receiver, and a waker for it that counts.
+    /// A receiver, and a counting waker for it.
     struct Sleeper {
         receiver: Arc<Mutex<ChannelReceiver<Hooked, ()>>>,
         wakes: Arc<Wakes>,
@@ -473,7 +473,7 @@ mod members_that_are_being_polled {
         assert_eq!(sleeper.poll(), Poll::Ready(Some((id, StreamEvent::Removed))));
     }
 
-    /// The wake comes when the member has looked for an item, and another receiver takes notice of it.
+    /// The wake comes after the member has checked for an item, and another receiver absorbs it.
     #[test]
     fn a_wake_that_another_receiver_took_notice_of_is_not_lost() {
         let multiplexer = multiplexer();
@@ -486,7 +486,7 @@ mod members_that_are_being_polled {
         assert_eq!(multiplexer.try_recv(CHANNEL), Ok((id, Some(1))));
     }
 
-    /// The same, and who polled the member does not poll it again.
+    /// The same, and the receiver that polled the member does not poll it again.
     #[test]
     fn a_wake_during_a_poll_reaches_who_fell_asleep_meanwhile() {
         let multiplexer = multiplexer();
@@ -524,8 +524,8 @@ mod members_that_are_being_polled {
     }
 }
 
-/// Whatever adds, moves, removes, feeds, polls and drops in whatever order: nobody sleeps while there is
-/// something to receive, and each event is received once.
+/// Random sequences of additions, moves, removals, wakes, polls and drops: no task sleeps while there is an event to
+/// receive, and each event is received once.
 mod in_any_order {
     use super::*;
 
@@ -534,7 +534,7 @@ mod in_any_order {
         Add,
         Push(usize),
         End(usize),
-        /// For nothing.
+        /// Without an item.
         Wake(usize),
         Move(usize),
         Remove(usize),
@@ -583,7 +583,7 @@ mod in_any_order {
         asleep: bool,
     }
 
-    /// What the channel owes of one stream.
+    /// The events of one stream that are still to be received.
     struct Owed {
         id: StreamId,
         feed: Feed<u32>,
@@ -790,7 +790,7 @@ mod ends {
         assert_eq!(poll_future(&mut recv, &waker), Poll::Ready(Err(unknown)));
     }
 
-    /// Those of the old channel do not receive from the new one.
+    /// Receivers of the old channel do not receive from the new one.
     #[test]
     fn a_receiver_ends_when_its_channel_is_removed_and_another_gets_its_name() {
         let multiplexer = multiplexer();
@@ -827,7 +827,7 @@ mod ends {
         assert!(multiplexer.has_channel(CHANNEL));
     }
 
-    /// So a task that selects on it, and stops when it `is_terminated`, misses nothing.
+    /// A task that selects on a receiver, and stops when it `is_terminated`, misses no event.
     #[test]
     fn a_receiver_that_has_ended_has_ended_for_good() {
         let multiplexer = multiplexer();
@@ -841,7 +841,7 @@ mod ends {
         assert!(receiver.is_terminated());
     }
 
-    /// By whatever departure the channel becomes empty, and whoever receives that.
+    /// In every way in which the channel can become empty, and whichever receiver receives the departure.
     #[test]
     fn all_receivers_of_a_closed_channel_learn_that_it_became_empty() {
         for how in ["ended", "moved", "removed"] {
@@ -859,7 +859,7 @@ mod ends {
                 _ => drop(multiplexer.remove_stream(id)),
             }
             assert_eq!(wakes.take(), 2, "{how}");
-            // Another takes the departure, and they go back to sleep before or after that.
+            // Another receiver takes the departure, and these receivers go back to sleep before or after that.
             let mut awake = multiplexer.receiver(CHANNEL).unwrap();
             assert!(matches!(poll(&mut awake), Poll::Ready(Some(_))), "{how}");
             assert_eq!(poll(&mut asleep), Poll::Ready(None), "{how}");
@@ -868,7 +868,7 @@ mod ends {
         }
     }
 
-    /// They sleep while the last member is polled for its end.
+    /// The receivers sleep while the last member is polled for its end.
     #[test]
     fn the_last_end_wakes_who_fell_asleep_while_it_was_found() {
         let multiplexer: Multiplexer<Pin<Box<dyn Stream<Item = u32>>>> = multiplexer();
@@ -977,7 +977,7 @@ mod one_at_a_time {
         assert_eq!(multiplexer.receiver(OTHER).unwrap().channel_id(), OTHER);
     }
 
-    /// So that `select!` over channels can be written as with any other fused stream.
+    /// `select!` over channels works as with any other fused stream.
     #[test]
     fn a_receiver_works_with_the_combinators_of_streams() {
         let multiplexer = multiplexer();
@@ -991,7 +991,7 @@ mod one_at_a_time {
     }
 }
 
-/// `recv_many`, by the conventions of `tokio::sync::mpsc`.
+/// `recv_many`, with the conventions of `tokio::sync::mpsc`.
 mod many_at_once {
     use super::*;
 
@@ -1054,7 +1054,7 @@ mod many_at_once {
         assert_eq!(poll_many(&mut receiver, Waker::noop(), &mut buffer, 1), Poll::Ready(1));
         multiplexer.remove_channel(CHANNEL);
         assert_eq!(poll_many(&mut receiver, Waker::noop(), &mut buffer, 0), Poll::Ready(0));
-        // Nothing was asked, so nothing was told.
+        // The call asked for no event and received none.
         assert!(!receiver.is_terminated());
     }
 
@@ -1091,7 +1091,7 @@ mod many_at_once {
     }
 }
 
-/// A stream that is idle for ever, or one that is driven by hand.
+/// A stream that is always idle, or one that the test drives by hand.
 enum Crowd {
     Idle,
     Busy(Pipe<u32>),
@@ -1108,7 +1108,7 @@ impl Stream for Crowd {
     }
 }
 
-/// In one channel, from which one task receives that sleeps when there is nothing.
+/// In one channel, from which one task receives, which sleeps when there is no event.
 #[test]
 fn a_million_idle_streams_and_a_thousand_busy_ones() {
     const IDLE: usize = 1_000_000;
@@ -1129,7 +1129,7 @@ fn a_million_idle_streams_and_a_thousand_busy_ones() {
     assert_eq!((feeds.len(), multiplexer.channel_len(CHANNEL)), (BUSY, Some(IDLE + BUSY)));
     let mut receiver = multiplexer.receiver(CHANNEL).unwrap();
     let (wakes, waker) = Wakes::new();
-    // It yields every now and then; each stream is polled once.
+    // The receiver yields from time to time. Each stream is polled once.
     while poll_with(&mut receiver, &waker).is_pending() && wakes.take() > 0 {}
     for item in 0..ITEMS {
         feeds.iter().for_each(|feed| feed.push(item));

@@ -1,8 +1,8 @@
-//! From within: a stream's poll, a sink's poll, a task's waker, and the drop of anything may call any
-//! method of the same multiplexer. Nothing deadlocks.
+//! Reentrancy: a stream's poll, a sink's poll, a task's waker, and the drop of any value may call any method of the same
+//! multiplexer. Nothing deadlocks.
 //!
-//! Each test is one place in which foreign code runs; in each, every method is called, and the stream
-//! concerned is moved, removed, discarded, borrowed, closed, loses its channel or sees that or the multiplexer closed.
+//! Each test is one place in which foreign code runs. In each place every method is called, and the stream concerned is
+//! moved, removed, discarded, borrowed or closed, its channel is removed or closed, or the multiplexer is closed.
 
 mod support;
 
@@ -71,7 +71,7 @@ fn task(moment: Moment, action: Action) -> Waker {
     Waker::from(Arc::new(Task(hooks)))
 }
 
-/// What a test holds of a pair.
+/// The test's access to a pair.
 struct Peer {
     id: StreamId,
     feed: Feed<Parcel>,
@@ -81,7 +81,7 @@ struct Peer {
 }
 
 impl Peer {
-    /// Unless the multiplexer admits none.
+    /// Adds a pair. Returns `None` if the multiplexer admits none.
     fn add(multiplexer: &Pairs, channel: ChannelId, room: usize) -> Option<Self> {
         let (feed, pipe) = pipe();
         let (keeper, gate) = gate(room);
@@ -112,12 +112,12 @@ impl Scene {
         Self { multiplexer, peer, neighbour }
     }
 
-    /// Receives whatever there is in channel `A`.
+    /// Receives all events of channel `A` that are available now.
     fn receive(&self) {
         while self.multiplexer.try_recv(A).is_ok() {}
     }
 
-    /// Waits in channel `A` as a task.
+    /// Waits in channel `A` with this task's waker.
     fn wait_as(&self, task: &Waker, then: impl FnOnce(&Self)) {
         self.receive();
         let mut receiver = self.multiplexer.receiver(A).unwrap();
@@ -132,17 +132,17 @@ impl Scene {
         select
     }
 
-    /// The same, and it waits as a task.
+    /// A select of channel `A`, which waits with this task's waker.
     fn select_as(&self, task: &Waker) -> ChannelSelect<Hooked<Pipe<Parcel>>, Hooked<Gate<Parcel>>> {
         self.receive();
         let mut select = self.select();
-        // What it took out is waited for at the second poll.
+        // The select waits for the sink that it took out in its second poll.
         while poll(&mut select).is_ready() {}
         assert!(poll_with(&mut select, task).is_pending());
         select
     }
 
-    /// A sender that keeps an item, for another came between; with a sink that had room for one.
+    /// A sender that keeps an item, because another send came in between. Its sink had room for one item.
     fn sender_that_keeps(&self, parcel: Parcel) -> Sender {
         let mut sender = self.multiplexer.sender(self.peer.id).unwrap();
         let mut cx = Context::from_waker(Waker::noop());
@@ -152,17 +152,17 @@ impl Scene {
         sender
     }
 
-    /// Waits in channel `A` as a task, from the next poll of the stream on.
+    /// Waits in channel `A` with this task's waker, from the next poll of the stream on.
     fn fall_asleep_in_its_poll(&self, task: Waker) {
         let mut receiver = self.multiplexer.receiver(A).unwrap();
         self.peer.stream.on(Moment::Poll, move || {
             assert!(poll_with(&mut receiver, &task).is_pending());
-            // Or it would not be there to be woken.
+            // A dropped receiver would not be woken.
             std::mem::forget(receiver);
         });
     }
 
-    /// Waits as a task for the last stream of channel `A`, which is closed.
+    /// Waits with this task's waker for the last stream of channel `A`, which is closed.
     fn wait_for_the_last_as(&self, task: &Waker, then: impl FnOnce(&Self)) {
         drop(self.multiplexer.remove_stream(self.neighbour.id));
         self.multiplexer.close_channel(A).unwrap();
@@ -171,7 +171,7 @@ impl Scene {
         then(self);
     }
 
-    /// Waits for the sink as a task.
+    /// Waits for the sink with this task's waker.
     fn wait_for_sink_as(&self, task: &Waker, then: impl FnOnce(&Self)) {
         let mut send = self.multiplexer.send_one(self.peer.id, Parcel::default());
         assert!(poll_future(&mut send, task).is_pending());
@@ -179,7 +179,7 @@ impl Scene {
     }
 }
 
-/// What is done from within. The multiplexer may be in any state.
+/// The calls that foreign code makes. The multiplexer may be in any state.
 type Use = fn(&Pairs, StreamId);
 
 const USES: [(&str, Use); 14] = [
@@ -254,7 +254,7 @@ fn ask(multiplexer: &Pairs, id: StreamId) {
     let _ = (asked, closed, streams, multiplexer.stats(A), format!("{multiplexer:?}"));
 }
 
-/// Sets limits, by one of which a stream and a move are refused.
+/// Sets limits, one of which refuses a stream and a move.
 fn limit(multiplexer: &Pairs, id: StreamId, channel: ChannelId) {
     let _ = (multiplexer.set_max_streams(channel, Some(0)), multiplexer.max_streams(channel));
     assert!(Peer::add(multiplexer, channel, 1).is_none());
@@ -270,7 +270,7 @@ fn pause(multiplexer: &Pairs, id: StreamId) {
     let _ = (multiplexer.resume_stream(id), multiplexer.resume_channel(A), asked());
 }
 
-/// Removes streams in every way, and the channel that they are in.
+/// Removes streams in every way, and their channel.
 fn remove(multiplexer: &Pairs, channel: ChannelId) {
     let remove: [fn(&Pairs, StreamId, ChannelId) -> bool; 4] = [
         |multiplexer, id, _| multiplexer.remove_stream(id).is_some(),
@@ -288,7 +288,7 @@ fn remove(multiplexer: &Pairs, channel: ChannelId) {
     multiplexer.discard_channel(channel);
 }
 
-/// Waits for the end of channels, of which one is closed and empty.
+/// Waits for the end of channels. One channel is closed and empty.
 fn wait(multiplexer: &Pairs, closed: ChannelId) {
     let _ = multiplexer.close_channel(closed);
     for channel in [A, B, closed] {
@@ -336,7 +336,7 @@ fn send(multiplexer: &Pairs, ids: [StreamId; 2]) {
     }
 }
 
-/// Every method of the handle is called in `use_every_method` or in what stands below it.
+/// Every method of the handle is called in `use_every_method` or in the functions that it calls.
 #[test]
 fn no_method_is_left_out() {
     const METHODS: [&str; 6] = [
@@ -351,7 +351,7 @@ fn no_method_is_left_out() {
     for line in METHODS.iter().flat_map(|file| file.lines()) {
         let Some(rest) = line.trim_start().strip_prefix("pub fn ") else { continue };
         let name = rest.split(['(', '<']).next().unwrap();
-        // Two make one, `Peer::add` adds, and `close` and `shutdown` are uses of their own.
+        // `new` and `without_sinks` construct, `Peer::add` adds, and `close` and `shutdown` have their own tests.
         if !["new", "without_sinks", "add_stream_pair", "close", "shutdown"].contains(&name) {
             let uses = include_str!("reentrancy.rs").split_once("fn use_every_method").unwrap().1;
             let uses = uses.split_once("fn no_method").unwrap().0;
@@ -363,8 +363,8 @@ fn no_method_is_left_out() {
     assert!(count > 30, "{count}");
 }
 
-/// Goes to a place where foreign code runs, and uses the multiplexer from within; in every way. The sink
-/// has room for `room` items.
+/// Brings foreign code to run in a place, in which it uses the multiplexer, in every way. The sink has room for `room`
+/// items.
 fn from_within(room: usize, place: fn(&Scene, Action)) {
     for (what, use_it) in USES {
         finishes(what, move || {
@@ -385,7 +385,7 @@ fn from_within(room: usize, place: fn(&Scene, Action)) {
 const ROOM: usize = 100;
 const FULL: usize = 0;
 
-/// Runs a test in a thread of its own, and fails if it hangs.
+/// Runs a test in another thread, and fails if the test hangs.
 fn finishes(what: &str, test: impl FnOnce() + Send + 'static) {
     let (done, finished) = mpsc::channel();
     let running = thread::spawn(move || {
@@ -482,7 +482,7 @@ mod in_the_poll_of_a_stream {
     }
 }
 
-/// What runs with a stream that is taken out as for a poll.
+/// Code that runs with a stream that was taken out as for a poll.
 mod in_with_stream {
     use super::*;
 
@@ -567,7 +567,7 @@ mod in_the_poll_of_a_sink {
             scene.peer.sink.on(Moment::Ready, action);
             let other = Peer::add(&scene.multiplexer, B, FULL).unwrap();
             let mut send = scene.multiplexer.send([other.id, scene.peer.id], Parcel::default());
-            // Unless the other was closed meanwhile.
+            // Unless the other pair was closed in the meantime.
             let waits = poll_future(&mut send, Waker::noop()).is_pending();
             other.keeper.make_room(1);
             assert!(!waits || poll_future(&mut send, Waker::noop()).is_ready());
@@ -703,7 +703,7 @@ mod in_the_waker_of_a_receiver {
     #[test]
     fn when_the_multiplexer_is_closed() {
         from_within(ROOM, |scene, action| {
-            // In an empty channel: it ends with that.
+            // In an empty channel. The select ends with this channel.
             scene.multiplexer.add_channel(EMPTY).unwrap();
             let mut receiver = scene.multiplexer.receiver(EMPTY).unwrap();
             assert!(poll_with(&mut receiver, &task(Moment::Wake, action)).is_pending());
@@ -739,7 +739,7 @@ mod in_the_waker_of_a_receiver {
         });
     }
 
-    /// It has a turn afterwards.
+    /// The stream has a turn afterwards.
     #[test]
     fn when_the_stream_was_borrowed() {
         from_within(ROOM, |scene, action| {
@@ -749,7 +749,7 @@ mod in_the_waker_of_a_receiver {
         });
     }
 
-    /// It fell asleep in the poll, and the stream has more when that returns.
+    /// The task fell asleep during the poll, and the stream has more items when the poll returns.
     #[test]
     fn when_a_poll_returns() {
         from_within(ROOM, |scene, action| {
@@ -760,7 +760,7 @@ mod in_the_waker_of_a_receiver {
         });
     }
 
-    /// Its poll yields: too many streams had nothing.
+    /// The poll yields, because too many streams had no item.
     #[test]
     fn when_its_poll_yields() {
         from_within(ROOM, |scene, action| {
@@ -773,8 +773,7 @@ mod in_the_waker_of_a_receiver {
         });
     }
 
-    /// Of the receivers of a closed channel, one finds that the last stream has ended, and the other is to
-    /// end.
+    /// One receiver of a closed channel finds that the last stream has ended; the other receiver is woken to end.
     #[test]
     fn when_the_channel_has_ended() {
         from_within(ROOM, |scene, action| {
@@ -848,7 +847,7 @@ mod in_the_waker_of_who_waits_for_the_last_stream {
         });
     }
 
-    /// There is none, and its channel is closed.
+    /// The channel has no stream, and is closed.
     #[test]
     fn when_none_can_come() {
         from_within(ROOM, |scene, action| {
@@ -917,7 +916,7 @@ mod in_the_waker_of_a_sender {
         });
     }
 
-    /// It came while another polled the sink, and is told when the sink is back.
+    /// The task came while another task polled the sink, and is woken when that poll returns.
     #[test]
     fn when_the_sink_is_back() {
         from_within(ROOM, |scene, action| {
@@ -926,7 +925,7 @@ mod in_the_waker_of_a_sender {
             scene.peer.sink.on(Moment::Flush, move || {
                 let mut sender = multiplexer.sender(id).unwrap();
                 assert!(poll_future(&mut sender.send(Parcel::default()), &task).is_pending());
-                // Or it would not be there to be woken.
+                // A dropped sender would not be woken.
                 std::mem::forget(sender);
             });
             let _ = block_on(scene.multiplexer.send_one(id, Parcel::default()));
@@ -1010,7 +1009,7 @@ mod in_the_drop_of_a_stream {
         });
     }
 
-    /// It ended and stayed for its sink.
+    /// The stream ended, and the pair stayed for its sink.
     #[test]
     fn that_ended_before() {
         from_within(ROOM, |scene, action| {
@@ -1102,7 +1101,7 @@ mod in_the_drop_of_a_sink {
         });
     }
 
-    /// And it is used by one who had something on its way.
+    /// And a task with an item in flight uses the sink.
     #[test]
     fn that_was_removed_in_its_poll_and_is_waited_for() {
         from_within(1, |scene, action| {

@@ -1,4 +1,4 @@
-//! Several channels at a time: priority, weights, yields, wakes, ends, and what is flushed meanwhile.
+//! Selects: priority, weights, yields, wakes, ends, and flushing.
 
 mod support;
 
@@ -29,7 +29,7 @@ fn every(events: u32) -> Option<NonZeroU32> {
     NonZeroU32::new(events)
 }
 
-/// Channels 0, 1, ... with a stream each.
+/// Channels 0, 1, ... with one stream each.
 fn pairs(channels: usize) -> (Pairs, Vec<(StreamId, Feed<u32>)>) {
     let multiplexer = Multiplexer::new();
     let streams = (0..channels).map(|channel| {
@@ -47,7 +47,7 @@ fn add_pair(multiplexer: &Pairs, channel: ChannelId) -> (StreamId, Feed<u32>, Ga
     (multiplexer.add_stream_pair(sink, stream, channel).unwrap(), feed, keeper)
 }
 
-/// A select that never yields, over all channels, each with the priority that is its name.
+/// A select that never yields, over all channels. The id of each channel is its priority.
 fn select(multiplexer: &Pairs) -> Select {
     let mut select = multiplexer.select();
     select.yield_every(NEVER);
@@ -63,7 +63,7 @@ fn settle(select: &mut Select, waker: &Waker) {
     assert_eq!(poll_with(select, waker), Pending);
 }
 
-/// The channel and the item.
+/// Returns the channel and the item.
 fn item(polled: Poll<Option<(ChannelId, StreamId, StreamEvent<u32>)>>) -> (ChannelId, u32) {
     match polled {
         Ready(Some((channel, _, StreamEvent::Item(item)))) => (channel, item),
@@ -71,7 +71,7 @@ fn item(polled: Poll<Option<(ChannelId, StreamId, StreamEvent<u32>)>>) -> (Chann
     }
 }
 
-/// A stream that always has an item, or never: then its poll is in vain and wakes itself.
+/// A stream that always has an item, or never has one. In the latter case, its poll is in vain and wakes itself.
 struct Tap {
     flows: Rc<Cell<bool>>,
 }
@@ -91,7 +91,7 @@ impl Stream for Tap {
 mod priority {
     use super::*;
 
-    /// Who has the next turns when all channels are always ready; written down as the documentation says it.
+    /// The order of turns when all channels are always ready, as documented.
     fn reference(channels: usize, bound: Option<u32>, events: usize) -> Vec<ChannelId> {
         let mut turns = Vec::new();
         while turns.len() < events {
@@ -107,10 +107,10 @@ mod priority {
         turns
     }
 
-    /// The most turns of others between two of this channel, or before its first one.
+    /// The most turns of other channels between two turns of this channel, or before its first one.
     fn longest_wait(turns: &[ChannelId], channel: ChannelId) -> usize {
         let waits = turns.split(|turn| *turn == channel);
-        // The last one goes on.
+        // The last wait is not over.
         let count = waits.clone().count();
         waits.take(count - 1).map(<[_]>::len).max().expect("it had a turn")
     }
@@ -168,13 +168,13 @@ mod priority {
         assert_eq!(turns(&mut select, 1_000), reference(3, None, 1_000));
     }
 
-    /// What happens between two events: items for some channels.
+    /// Items that are pushed between two events, as pairs of a channel and a number of items.
     type Pushes = Vec<(usize, usize)>;
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Whoever has an item and waits, waits no longer than the bound says, whoever else comes and goes.
+        /// A channel with an item never waits longer than the bound, whichever channels become ready.
         #[test]
         fn the_bound_holds_whoever_comes_and_goes(
             channels in 1..7_usize,
@@ -189,7 +189,7 @@ mod priority {
         let (multiplexer, streams) = pairs(channels);
         let mut select = select(&multiplexer);
         select.starvation_bound(every(bound));
-        // Who has how many items, and for how many events it has waited.
+        // For each channel, the number of its items, and for how many events it has waited.
         let (mut left, mut waited) = (vec![0; channels], vec![0; channels]);
         for step in steps.iter().map(Some).chain([None; 2_000]) {
             for (channel, items) in step.into_iter().flatten() {
@@ -218,8 +218,8 @@ mod priority {
         Ok(())
     }
 
-    /// If they had their turns in this round, and in the next one before channel 2 again, that would wait for them
-    /// twice.
+    /// With turns in this round, and in the next round before channel 2, these channels would be served twice while
+    /// channel 2 waits.
     #[test]
     fn who_becomes_ready_in_a_round_is_not_served_twice_while_another_waits() {
         let (multiplexer, streams) = pairs(5);
@@ -239,7 +239,7 @@ mod priority {
         assert_eq!(turns, [3, 0, 0, 0, 2, 1, 4], "who waits longest first");
     }
 
-    /// Those of the highest priority that wait among them are passed over.
+    /// Waiting channels of the highest priority are passed over in the round.
     #[test]
     fn all_lower_ones_have_a_turn_in_a_round() {
         let (multiplexer, streams) = pairs(4);
@@ -267,27 +267,27 @@ mod priority {
         assert_eq!(item(poll(&mut select)), (1, 1));
     }
 
-    /// What counts are events in a row that were taken ahead of a lower one.
+    /// The bound counts consecutive events that were taken ahead of a lower channel.
     #[test]
     fn a_round_begins_no_earlier_than_it_says() {
         let (multiplexer, streams) = pairs(2);
         let mut select = select(&multiplexer);
         select.starvation_bound(every(4));
         streams.iter().for_each(|(_, feed)| (0..99).for_each(|_| feed.push(0)));
-        // There is no lower one in between.
+        // No lower channel waits.
         assert_eq!(turns(&mut select, 3), [0, 0, 0]);
         assert!(select.remove(1));
         assert_eq!(turns(&mut select, 1), [0]);
         select.add(1, Share::new().priority(1)).unwrap();
         assert_eq!(turns(&mut select, 5 + 3), [0, 0, 0, 0, 1, 0, 0, 0]);
-        // It is no lower one in between, and waits longest.
+        // The channel is not lower any more, and waits longest.
         assert!(select.set_share(1, Share::new()));
         assert_eq!(turns(&mut select, 1), [1]);
         assert!(select.set_share(1, Share::new().priority(1)));
         assert_eq!(turns(&mut select, 5), [0, 0, 0, 0, 1]);
     }
 
-    /// Calls that bring nothing count, in priority as in weight.
+    /// Calls that yield no event count, for priorities and for weights.
     #[test]
     fn a_channel_whose_streams_only_wake_themselves_starves_nobody() {
         for priority in [0, 1] {
@@ -332,7 +332,7 @@ mod priority {
 mod weights {
     use super::*;
 
-    /// Each of them is the only one that is ready, in turn.
+    /// Each of the streams is the only ready one, in turn.
     #[test]
     fn are_charged_to_whose_turn_it_was() {
         let (multiplexer, streams) = pairs(3);
@@ -347,7 +347,7 @@ mod weights {
         assert_eq!(turns.collect::<Vec<_>>(), [(4, 4), (2, 2), (2, 2)]);
     }
 
-    /// A stream that always has an item: its cost, of a list that comes again and again.
+    /// A stream that always has an item, with costs from a repeating list.
     struct Costs(std::iter::Cycle<std::vec::IntoIter<u64>>);
 
     impl Stream for Costs {
@@ -370,11 +370,11 @@ mod weights {
         (multiplexer, select)
     }
 
-    /// What each channel got, by cost / weight, in each prefix of these events: the naive way.
+    /// The service of each channel, as cost / weight, after each of the events, computed naively.
     struct Reference {
         weights: Vec<u32>,
         got: Vec<f64>,
-        /// For each two: the least and the greatest difference so far.
+        /// For each two channels: the smallest and the greatest difference so far.
         lags: Vec<[f64; 2]>,
         largest: Vec<u64>,
     }
@@ -403,7 +403,7 @@ mod weights {
             }
         }
 
-        /// Over any span the lag of one behind another is the difference of two of these differences.
+        /// The lag of one channel behind another over any span is the difference of two of these differences.
         fn check(&self) -> Result<(), TestCaseError> {
             let channels = self.got.len();
             for one in 0..channels {
@@ -446,7 +446,7 @@ mod weights {
             reference.check()?;
         }
 
-        /// From one change to the next.
+        /// Between two changes.
         #[test]
         fn nor_after_a_change(
             channels in prop::collection::vec((1..9_u32, prop::collection::vec(1..50_u64, 1..5)), 2..6),
@@ -462,14 +462,14 @@ mod weights {
                         prop_assert!(select.remove(channel));
                         select.add(channel, share).unwrap();
                     }
-                    // To another priority and back.
+                    // To another priority, and back.
                     1 => prop_assert!(select.set_share(channel, share.priority(1))),
                     _ => {}
                 }
                 prop_assert!(select.set_share(channel, share));
                 weights[channel] = weight;
                 let mut reference = Reference::new(weights.clone());
-                // What a channel is ahead by is of a turn before.
+                // A channel may be ahead because of an earlier turn.
                 reference.largest = channels.iter().map(|(_, costs)| *costs.iter().max().unwrap()).collect();
                 for _ in 0..50 {
                     let (channel, cost) = next(&mut select);
@@ -511,7 +511,7 @@ mod weights {
         }
     }
 
-    /// As if it had been there all the time and had wanted nothing.
+    /// As if it had been in the select all the time and had had no item.
     #[test]
     fn who_sleeps_saves_up_nothing() {
         let (multiplexer, streams) = pairs(2);
@@ -542,7 +542,7 @@ mod weights {
         assert!((98..=100).contains(&before), "{before}");
     }
 
-    /// What it had for nothing, in cost, it has to wait for; by its new weight.
+    /// It waits for the cost that it received in advance, by its new weight.
     #[test]
     fn a_new_share_is_no_way_out_of_debt() {
         for weight in [1, 2, 5] {
@@ -597,7 +597,7 @@ mod wakes {
         assert_eq!(polls, 70 + 3 * 70 * 2, "nobody else is polled");
     }
 
-    /// Each of them would take it; none sleeps while it is there.
+    /// Each of them would take the item. No task sleeps while the item is there.
     #[test]
     fn all_who_receive_from_a_channel_are_woken() {
         let (multiplexer, streams) = pairs(1);
@@ -724,7 +724,7 @@ mod its_channels {
         assert_eq!(poll(&mut select), Pending);
         streams[2].1.push(2);
         assert_eq!(item(poll(&mut select)), (2, 2));
-        // Nothing is lost: it waits in the channel.
+        // No item is lost: it waits in the channel.
         assert_eq!(multiplexer.try_recv(1), Ok((streams[1].0, Some(1))));
         assert_eq!(format!("{select:?}"), "ChannelSelect { channels: 1, terminated: false, .. }");
     }
@@ -757,7 +757,7 @@ mod its_channels {
         assert_eq!(poll_with(&mut select, &waker), Pending);
     }
 
-    /// The one that was removed is not in the way of another with its name.
+    /// The removed channel does not affect a new channel with its id.
     #[test]
     fn may_have_the_name_of_one_that_was_removed() {
         let (multiplexer, _streams) = pairs(2);
@@ -789,7 +789,7 @@ mod its_channels {
         assert_eq!(item(poll_with(&mut select, &waker)), (1, 8));
     }
 
-    /// As with receivers: what is in a channel goes when nobody can reach it any more.
+    /// As with receivers: a channel's streams are dropped when the channel is unreachable.
     #[test]
     fn are_kept_alive_by_it() {
         let (multiplexer, streams) = pairs(2);
@@ -833,7 +833,7 @@ mod its_channels {
         let (wakes, waker) = Wakes::new();
         settle(&mut select, &waker);
         wakes.take();
-        // Woken, and not absorbed yet.
+        // Woken, but not absorbed yet.
         streams[1].1.push(1);
         assert_eq!(wakes.take(), 1);
         assert!(select.remove(1));
@@ -864,7 +864,7 @@ mod yields {
                     select.yield_every(every(events));
                     events
                 }
-                // At first.
+                // The default.
                 None => 4,
             };
             let (wakes, waker) = Wakes::new();
@@ -877,13 +877,13 @@ mod yields {
                 assert_eq!(select.stats().yields, round);
             }
             assert_eq!(select.stats().events, u64::from(10 * length));
-            // When it slept in between, it begins anew.
+            // After a sleep, the count restarts.
             select.yield_every(NEVER);
             settle(&mut select, &waker);
         }
     }
 
-    /// Also of streams that are in several channels.
+    /// Also with streams in several channels.
     #[test]
     fn come_after_64_polls_in_vain() {
         let (multiplexer, streams) = pairs(10);
@@ -969,7 +969,7 @@ mod recv_many {
         assert_eq!(select.recv_many(&mut buffer, 9).now_or_never(), None);
         (0..3).for_each(|number| streams[1].1.push(number));
         (0..2).for_each(|number| streams[0].1.push(number));
-        // It was dropped, and has taken nothing.
+        // The future was dropped, and took no event.
         assert_eq!(select.recv_many(&mut buffer, 4).now_or_never(), Some(4));
         assert_eq!(select.recv_many(&mut buffer, 4).now_or_never(), Some(1));
         let items: Vec<_> =
@@ -981,7 +981,7 @@ mod recv_many {
         assert!(select.is_terminated() && buffer.is_empty());
     }
 
-    /// Though the batch began as one of a channel that was alone.
+    /// Although the batch began while its channel was the only ready one.
     #[test]
     fn takes_what_wakes_in_the_middle_before_what_is_lower() {
         let multiplexer = Multiplexer::without_sinks();
@@ -1045,7 +1045,7 @@ mod panics {
         assert_eq!(item(poll_with(&mut select, &waker)), (1, 1));
     }
 
-    /// So a channel of many streams that panic has no more than its share.
+    /// A channel of many streams that panic therefore gets only its share.
     #[test]
     fn of_a_stream_are_charged_as_an_event() {
         let (multiplexer, streams) = pairs(2);
@@ -1061,8 +1061,7 @@ mod panics {
         assert_eq!(select.stats().events, 2);
     }
 
-    /// The event comes first, so it is not lost; it is charged 1.
-    /// In a relief round as before one.
+    /// The event is yielded first and not lost; the panic is charged 1. In a relief round and outside of one.
     #[test]
     fn count_as_events() {
         let (multiplexer, streams) = pairs(3);
@@ -1072,7 +1071,7 @@ mod panics {
         others.iter().for_each(|(_, feed, _)| feed.panic());
         streams.iter().for_each(|(_, feed)| (0..9).for_each(|_| feed.push(0)));
         let mut panics = 0;
-        // Two of the first channel, and one of each other.
+        // Two turns of the first channel, and one of each other channel.
         for channel in [0, 0, 1, 2].into_iter().cycle().take(24) {
             match catch_unwind(AssertUnwindSafe(|| poll(&mut select))) {
                 Ok(event) => assert!(matches!(event, Ready(Some((of, ..))) if of == channel), "{event:?}"),
@@ -1097,7 +1096,7 @@ mod panics {
         assert_eq!((stats.events, stats.channels[0].turns, stats.channels[0].cost), (3, 3, 11));
     }
 
-    /// It is called with no lock held.
+    /// The cost function is called with no lock held.
     #[test]
     fn are_not_needed_to_use_the_multiplexer_in_the_cost() {
         let multiplexer = Arc::new(Multiplexer::without_sinks());
@@ -1182,14 +1181,14 @@ mod unflushed_sinks {
         assert_eq!(keeper.flushed(), 1);
     }
 
-    /// Before each event at most one.
+    /// Before each event, at most one sink is flushed.
     #[test]
     fn do_not_hold_up_events() {
         let (multiplexer, streams) = pairs(1);
         let mut select = select(&multiplexer);
         let keepers: Vec<_> = (0..50).map(|_| unflushed(&multiplexer, 0)).collect();
         for (_, _, keeper) in &keepers {
-            // What `try_send` asked is not counted.
+            // The polls of `try_send` do not count.
             keeper.take_polls();
             keeper.set_flushes(true);
         }
@@ -1229,7 +1228,7 @@ mod unflushed_sinks {
         }
     }
 
-    /// As with streams that do so, it yields after two in a row.
+    /// As with streams that wake themselves, the select yields after two in a row.
     #[test]
     fn that_only_wake_themselves_make_it_yield() {
         let multiplexer = Multiplexer::<Pipe<u32>, Restless>::new();
@@ -1249,7 +1248,7 @@ mod unflushed_sinks {
         assert!(matches!(poll_with(&mut select, &waker), Ready(Some((0, _, StreamEvent::Item(7))))));
     }
 
-    /// They are events.
+    /// Failures are events.
     #[test]
     fn that_fail_count_when_it_yields() {
         let (multiplexer, _streams) = pairs(1);
@@ -1262,7 +1261,7 @@ mod unflushed_sinks {
         assert_eq!(polled, expected);
     }
 
-    /// A turn that brings nothing and yields is no event, but it is a turn.
+    /// A turn that yields no event is a turn.
     #[test]
     fn are_flushed_beside_streams_that_only_wake_themselves() {
         let multiplexer = Multiplexer::<Tap, Gate<u32>>::new();
@@ -1293,7 +1292,7 @@ mod unflushed_sinks {
         wakes.take();
         keeper.fail();
         assert_eq!(wakes.take(), 1);
-        // Its channel is not in here.
+        // The select does not contain its channel.
         assert_eq!(poll_with(&mut select, &waker), Ready(Some((1, id, StreamEvent::SinkFailed))));
         assert_eq!(StreamEvent::<u32>::SinkFailed.item(), None);
         settle(&mut select, &waker);
@@ -1307,7 +1306,7 @@ mod unflushed_sinks {
         assert_eq!(streams.len(), 2);
     }
 
-    /// However many fail, one comes between two events.
+    /// However many sinks fail, at most one failure is yielded between two events.
     #[test]
     fn that_fail_do_not_hold_up_events() {
         let (multiplexer, streams) = pairs(1);
@@ -1327,7 +1326,7 @@ mod unflushed_sinks {
         assert_eq!(failed, failing.iter().map(|(id, _, _)| *id).collect::<Vec<_>>());
     }
 
-    /// Those go with a pair that is removed before the failure is reported: nothing comes after `Removed`.
+    /// Failures are dropped with a pair that is removed before they are reported: no event follows `Removed`.
     #[test]
     fn that_are_gone_are_not_reported() {
         let (multiplexer, _streams) = pairs(1);
@@ -1352,7 +1351,7 @@ mod unflushed_sinks {
         assert_eq!(poll(&mut select), Pending);
     }
 
-    /// It is not known how to flush them until something is sent to one.
+    /// The select cannot flush the sinks before the first send, which determines the item type.
     #[test]
     fn that_nobody_sent_to_are_flushed_when_it_is_known_how() {
         let (multiplexer, streams) = pairs(1);
@@ -1370,7 +1369,7 @@ mod unflushed_sinks {
         assert_ne!(wakes.take(), 0);
         settle(&mut select, &waker);
         assert_eq!((keeper.take_polls(), other.flushed()), (1, 0));
-        // A flusher knows, too.
+        // A flusher also determines the item type.
         let (multiplexer, streams) = pairs(1);
         let mut select = super::select(&multiplexer);
         multiplexer.with_sink(streams[0].0, |_| {}).unwrap();
@@ -1380,7 +1379,7 @@ mod unflushed_sinks {
         assert_ne!(wakes.take(), 0);
     }
 
-    /// Of what a sender left, which had promised to flush it.
+    /// Items that a dropped sender had promised to flush.
     #[test]
     fn that_a_sender_left_are_flushed() {
         let (multiplexer, streams) = pairs(1);
@@ -1416,7 +1415,7 @@ mod unflushed_sinks {
         assert_eq!(keeper.flushed(), 1);
     }
 
-    /// A client that stops reading is sent a mebibyte, reads on, and has the last byte without another send.
+    /// A client that stops reading is sent a mebibyte, resumes reading, and receives the last byte without another send.
     #[test]
     fn of_a_client_that_reads_on_are_flushed() {
         finishes(|| {
@@ -1434,7 +1433,7 @@ mod unflushed_sinks {
             let id = multiplexer.add_stream_pair(sink, stream, 0).unwrap();
             let mut select = multiplexer.select();
             select.add(0, Share::new()).unwrap();
-            // So much does not go through the socket's buffers while nobody reads.
+            // The socket's buffers hold less than this while the client does not read.
             let mut sent = 0;
             while let Ok(()) = multiplexer.try_send(id, tokio_util::bytes::Bytes::from(vec![7; SIZE])) {
                 sent += SIZE;
@@ -1446,7 +1445,7 @@ mod unflushed_sinks {
                 assert!(bytes.iter().all(|byte| *byte == 7));
                 client.write_all(b"all").unwrap();
             });
-            // It answers when it has the last byte; nothing else wakes this.
+            // The client answers when it has the last byte. Nothing else wakes this select.
             let (channel, from, event) = block_on(select.next()).unwrap();
             assert_eq!((channel, from), (0, id));
             assert_eq!(&event.item().unwrap().unwrap()[..], b"all");

@@ -1,5 +1,5 @@
-//! Sending: each sink gets the item at most once and whole and makes only its own senders wait, a wake
-//! costs what it is for, and a send that was dropped did what its documentation says.
+//! Sending: each sink receives the item at most once and whole, and delays only its own senders. A wake polls only the sends
+//! that it concerns. A dropped send did what its documentation states.
 
 mod support;
 
@@ -23,7 +23,7 @@ const CHANNEL: usize = 1;
 type Pairs<Si = Gate<u32>> = Multiplexer<Pipe<u32>, Si>;
 type Told<E = Broken> = Result<StreamId, SendError<E>>;
 
-/// What a test holds of a pair.
+/// The test's access to a pair.
 struct Peer {
     id: StreamId,
     feed: Feed<u32>,
@@ -62,7 +62,7 @@ fn add<Si>(multiplexer: &Pairs<Si>, sink: Si) -> (StreamId, Feed<u32>) {
     (multiplexer.add_stream_pair(sink, pipe, CHANNEL).unwrap(), feed)
 }
 
-/// Pairs whose sinks have room for so many items each.
+/// Pairs whose sinks have room for these numbers of items.
 fn peers<const N: usize>(rooms: [usize; N]) -> (Pairs, [Peer; N]) {
     let multiplexer = multiplexer();
     let peers = rooms.map(|room| Peer::new(&multiplexer, room));
@@ -73,7 +73,7 @@ fn ids(peers: &[Peer]) -> Vec<StreamId> {
     peers.iter().map(|peer| peer.id).collect()
 }
 
-/// Ends the stream, and has its channel find out.
+/// Ends the stream, and lets its channel notice.
 fn end(multiplexer: &Pairs, peer: &Peer) {
     peer.feed.end();
     while multiplexer.try_recv(CHANNEL).is_ok() {}
@@ -85,7 +85,7 @@ fn end(multiplexer: &Pairs, peer: &Peer) {
 enum By {
     SendOne,
     Send,
-    /// `send` to it and to another one, which is ready.
+    /// `send` to this stream and to another one, which is ready.
     SendToMany,
     Sender,
 }
@@ -112,7 +112,7 @@ fn send<Si: Sink<u32> + Unpin>(
     }
 }
 
-/// Sends an item in each of the ways to a peer whose sink has room for `room`.
+/// Sends an item, in each way, to a peer whose sink has room for `room` items.
 fn in_each_way(room: usize, test: impl Fn(&Pairs, &Peer, Sending<'_>)) {
     for by in WAYS {
         println!("by {by:?}");
@@ -122,7 +122,7 @@ fn in_each_way(room: usize, test: impl Fn(&Pairs, &Peer, Sending<'_>)) {
     }
 }
 
-/// One of the ways to send to a peer.
+/// One way to send to a peer.
 #[derive(Clone, Copy)]
 struct Sending<'a> {
     by: By,
@@ -136,7 +136,7 @@ impl<'a> Sending<'a> {
     }
 }
 
-/// Each id's sink gets the item at most once, whole; the others are neither delayed nor failed by it.
+/// Each sink receives the item at most once and whole. It neither delays other sinks nor makes them fail.
 mod each_sink {
     use super::*;
 
@@ -160,7 +160,7 @@ mod each_sink {
         }
     }
 
-    /// And nobody else keeps a clone.
+    /// No other clone is kept.
     #[test]
     fn gets_a_clone_of_its_own() {
         let multiplexer: Pairs<Gate<Arc<str>>> = multiplexer();
@@ -230,7 +230,7 @@ mod each_sink {
         );
     }
 
-    /// What a failing sink got before it failed.
+    /// The items that a failing sink received before it failed.
     #[derive(Clone, Copy, Debug, PartialEq)]
     enum Fails {
         Never,
@@ -265,7 +265,7 @@ mod each_sink {
         }
     }
 
-    /// Wherever they fail, each says so in its place, and once; and their pairs stay.
+    /// Wherever sinks fail, each failure is reported once, in its place, and the pairs stay.
     #[test]
     fn is_not_failed_by_those_that_fail() {
         let multiplexer = multiplexer();
@@ -322,11 +322,11 @@ mod each_sink {
     }
 }
 
-/// They are in the order of the ids, and what is unknown is told in its place.
+/// The results are in the order of the ids, and unknown streams are reported in their place.
 mod results {
     use super::*;
 
-    /// More than are looked up at a time, with unknown ones wherever a batch begins or ends.
+    /// With more ids than one lookup takes, and with unknown ids at the borders of the batches.
     #[test]
     fn are_in_the_order_of_the_ids() {
         const COUNT: usize = 200;
@@ -394,7 +394,7 @@ mod results {
         });
     }
 
-    /// An old id is not taken for that of the pair that has its place now.
+    /// An old id is not taken for the pair that has its place now.
     #[test]
     fn of_an_old_id_are_unknown_though_its_place_is_taken() {
         in_each_way(1, |multiplexer, peer, sending| {
@@ -406,7 +406,7 @@ mod results {
     }
 }
 
-/// What one caller sends to one stream arrives in that order.
+/// The items of one caller arrive at one stream in the order of the calls.
 mod order {
     use super::*;
 
@@ -425,7 +425,7 @@ mod order {
         });
     }
 
-    /// Whichever way is used for which item, while another thread makes room now and then.
+    /// In any combination of ways, while another thread makes room from time to time.
     #[test]
     fn of_one_caller_is_kept_in_all_ways_together() {
         const ITEMS: u32 = 400;
@@ -448,7 +448,7 @@ mod order {
         });
     }
 
-    /// An item that its sender has handed over comes before what anybody sends later, flushed or not.
+    /// An item that was handed over arrives before items that are sent later, flushed or not.
     #[test]
     fn is_that_in_which_items_are_handed_over() {
         let (multiplexer, [peer]) = peers([3]);
@@ -465,7 +465,7 @@ mod order {
     }
 }
 
-/// A sink that is not ready makes only its own senders wait; nobody else holds them up.
+/// A sink that is not ready delays only its own senders; they do not delay each other.
 mod waiting {
     use super::*;
 
@@ -516,7 +516,7 @@ mod waiting {
         });
     }
 
-    /// With room for one at a time each of them has its turn in the end.
+    /// With room for one item at a time, each sender has its turn in the end.
     #[test]
     fn goes_on_for_those_who_find_no_room() {
         in_each_way(0, |_, peer, sending| {
@@ -609,7 +609,7 @@ mod waiting {
         });
     }
 
-    /// Who waits longest is woken first, also beside tasks that send again and again.
+    /// The task that waits longest is woken first, even among tasks that send repeatedly.
     #[test]
     fn ends_for_all_in_turn() {
         for by in WAYS {
@@ -650,7 +650,7 @@ mod waiting {
         });
     }
 
-    /// Nothing is kept for a sink that is not ready but the item that its sender holds.
+    /// For a sink that is not ready, the crate keeps nothing except the item that its sender holds.
     #[test]
     fn buffers_nothing() {
         let multiplexer: Pairs<Gate<Arc<str>>> = multiplexer();
@@ -667,7 +667,7 @@ mod waiting {
     }
 }
 
-/// Whatever iterates over ids, or references to them, names the streams.
+/// Any iterator over ids, or over references to ids, works.
 #[test]
 fn ids_come_by_value_or_by_reference() {
     let (multiplexer, [peer, other]) = peers([100, 100]);
@@ -693,7 +693,7 @@ fn ids_come_by_value_or_by_reference() {
     assert_eq!(peer.gate.take_items().len(), 12);
 }
 
-/// A glob import hides nothing of the prelude.
+/// A glob import of the crate hides nothing of the prelude.
 mod a_glob_import {
     #![allow(unused_imports, reason = "that nothing else is needed is the point")]
     use stream_multiplexer::*;
@@ -748,7 +748,7 @@ mod what_came_of_it {
     }
 }
 
-/// When they have told what came of it, they are over.
+/// Futures that have returned their result are terminated.
 mod futures_that_are_over {
     use super::*;
     use futures::future::FusedFuture;
@@ -784,7 +784,7 @@ mod futures_that_are_over {
         assert_over(&mut multiplexer.close_stream::<u32>(other.id));
     }
 
-    /// They need no `fuse()` there, and are not polled when they are over.
+    /// They need no `fuse()` in a `select!`, and are not polled after they have completed.
     #[test]
     fn are_passed_over_by_select() {
         let (multiplexer, [peer, other]) = peers([1, 1]);
@@ -811,7 +811,7 @@ mod futures_that_are_over {
 
 type Action = Box<dyn FnOnce() + Send>;
 
-/// A sink whose next poll does something first.
+/// A sink whose next poll first runs an action.
 struct Hooked {
     sink: Gate<u32>,
     hook: Arc<Mutex<Option<Action>>>,
@@ -847,13 +847,12 @@ impl Sink<u32> for Hooked {
     }
 }
 
-/// A sink that is being polled at that moment is waited for, and told of when it is back.
+/// A send waits for a sink that is being polled at that moment, and is woken when that poll returns.
 mod a_sink_that_another_thread_polls {
     use super::*;
 
-    /// Runs `meanwhile` while another thread sends 1 and its sink is in the midst of being polled; and
-    /// `after` when that thread has returned. Between them goes a send of 2 by each of the ways, which has
-    /// been polled in vain.
+    /// Runs `meanwhile` while another thread sends 1 and is in the middle of polling the sink, and `after` when that
+    /// thread has returned. Before `after`, a send of 2 in each way was polled in vain.
     fn in_each_way(
         room: usize,
         after: impl Fn(&Gatekeeper<u32>, &mut LocalBoxFuture<'_, Result<(), SendError<Broken>>>, &Wakes, &Waker)
@@ -914,7 +913,7 @@ mod a_sink_that_another_thread_polls {
         });
     }
 
-    /// Whoever misses it has one waker with it, however often it asks; and none when it is dropped.
+    /// A sender that finds the sink busy has one waker there, however often it is polled, and none after it was dropped.
     #[test]
     fn keeps_one_waker_of_each_who_missed_it() {
         for (by, is_dropped) in WAYS.into_iter().flat_map(|by| [(by, false), (by, true)]) {
@@ -927,7 +926,7 @@ mod a_sink_that_another_thread_polls {
             let [(entered, enters), (goes_on, go_on)] = [(); 2].map(|()| mpsc::channel());
             *hook.lock().unwrap() = Some(Box::new(move || {
                 entered.send(()).unwrap();
-                // Fails when the test has.
+                // Fails if the test has failed.
                 let _ = go_on.recv();
             }));
             let (wakes, waker) = Wakes::new();
@@ -952,8 +951,8 @@ mod a_sink_that_another_thread_polls {
         }
     }
 
-    /// Who knows already that the sink is not ready sleeps on, and so does who polled it: only the one who
-    /// missed it is woken. (Else senders on several threads would keep each other awake.)
+    /// Senders that know that the sink is not ready keep sleeping, and so does the sender that polled it. Only a sender
+    /// that found the sink busy is woken. (Otherwise senders in several threads would keep waking each other.)
     #[test]
     fn does_not_wake_those_who_did_not_miss_it() {
         let multiplexer = multiplexer();
@@ -982,7 +981,7 @@ mod a_sink_that_another_thread_polls {
         assert_eq!(misses_wakes.take(), 0, "it sleeps");
     }
 
-    /// Who missed it learns at once that it will not come back.
+    /// Senders that found the sink busy are woken immediately when it is removed.
     #[test]
     fn tells_those_who_missed_it_when_it_is_removed() {
         let multiplexer: &'static Pairs<Hooked> = Box::leak(Box::new(multiplexer()));
@@ -1003,7 +1002,7 @@ mod a_sink_that_another_thread_polls {
         assert_eq!(poll_future(&mut *misses.lock().unwrap(), &waker), Poll::Ready(unknown));
     }
 
-    /// The stream has ended, so nobody but those in flight knows the sink.
+    /// The stream has ended, so that only sends in flight know the sink.
     #[test]
     fn tells_those_who_missed_it_when_it_is_closed() {
         let multiplexer: &'static Pairs<Hooked> = Box::leak(Box::new(multiplexer()));
@@ -1033,8 +1032,7 @@ mod a_sink_that_another_thread_polls {
         assert_eq!(poll_future(&mut *misses.lock().unwrap(), &waker), Poll::Ready(closed));
     }
 
-    /// A wake of the sink that comes in its very poll, before the sender is among those who wait, is not
-    /// lost.
+    /// A wake of the sink during its poll, before the sender is registered, is not lost.
     #[test]
     fn is_not_missed_when_it_wakes_before_its_poll_returns() {
         for by in WAYS {
@@ -1055,7 +1053,7 @@ mod a_sink_that_another_thread_polls {
         }
     }
 
-    /// A sink for which there is room just after it said that there is none.
+    /// A sink that has room just after it returned `Pending`.
     struct WakesLate {
         sink: Gate<u32>,
         gate: Gatekeeper<u32>,
@@ -1086,12 +1084,12 @@ mod a_sink_that_another_thread_polls {
     }
 }
 
-/// A sink that wakes itself in its own poll, as all do when tokio's cooperative budget is used up.
+/// A sink that wakes itself in its own poll, as all sinks do when tokio's cooperative budget is used up.
 mod a_restless_sink {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// Not ready as long as the budget is used up, and wakes itself in each poll.
+    /// Not ready while the budget is used up. Wakes itself in each poll.
     #[derive(Clone)]
     struct Restless {
         polls: Arc<AtomicUsize>,
@@ -1147,13 +1145,13 @@ mod a_restless_sink {
             for _ in 0..100 {
                 assert_eq!(poll_future(&mut sending, &waker), Poll::Pending);
                 assert_ne!(wakes.take(), 0, "it wants to be polled again");
-                // When it is asked first, and as often as a slab asks in a row.
+                // In its first turn, and as many times in a row as in a slab.
                 assert!(matches!(restless.take_polls(), 1..=3));
             }
         }
     }
 
-    /// Fifty of them are not all polled again at each wake.
+    /// Not all of fifty sinks are polled again at each wake.
     #[test]
     fn among_many_lets_others_run_between_their_polls() {
         const COUNT: usize = 50;
@@ -1184,7 +1182,7 @@ mod a_restless_sink {
     }
 }
 
-/// A broadcast polls the sinks that are ready, and not all of them at each wake.
+/// A broadcast polls the ready sinks, and not all sinks at each wake.
 mod a_broadcast {
     use super::*;
 
@@ -1205,12 +1203,12 @@ mod a_broadcast {
         peers.iter().map(|peer| peer.gate.take_polls()).sum()
     }
 
-    /// Each peer once, in an order that is neither up nor down.
+    /// Each peer once, in an order that is neither ascending nor descending.
     fn all_over(peers: &[Peer]) -> impl Iterator<Item = &Peer> {
         (0..peers.len()).map(|at| &peers[at * 389 % peers.len()])
     }
 
-    /// For readiness, and to flush.
+    /// For readiness, and for flushing.
     #[test]
     fn polls_ready_sinks_twice() {
         let (multiplexer, peers) = peers([1; COUNT]);
@@ -1219,7 +1217,7 @@ mod a_broadcast {
         assert_eq!((sent.len(), polls(&peers)), (COUNT, 2 * COUNT));
     }
 
-    /// So many sinks get the item in one poll.
+    /// The number of sinks that receive the item in one poll.
     const AT_ONCE: usize = 64;
 
     #[test]
@@ -1238,7 +1236,7 @@ mod a_broadcast {
         }
     }
 
-    /// Dropped in the midst, it has sent to those whose turn has come.
+    /// Dropped in the middle, it has sent to the sinks whose turn has come.
     #[test]
     fn sends_to_some_when_it_is_dropped_between_its_first_polls() {
         let (multiplexer, peers) = peers([1; COUNT]);
@@ -1348,7 +1346,7 @@ mod a_broadcast {
     }
 }
 
-/// What a send may have sent that was dropped.
+/// What a dropped send may have sent.
 mod cancelled {
     use super::*;
 
@@ -1361,7 +1359,7 @@ mod cancelled {
         });
     }
 
-    /// It waits for that first poll, too: what is gone by then is unknown.
+    /// The lookup also waits for the first poll: a stream that has left by then is unknown.
     #[test]
     fn before_its_first_poll_it_has_not_asked_for_the_stream() {
         let (multiplexer, [peer, other]) = peers([1, 1]);
@@ -1448,11 +1446,11 @@ mod cancelled {
     }
 }
 
-/// What becomes of a send whose pair goes before it is done.
+/// A send whose pair leaves before the send is complete.
 mod when_the_pair_goes {
     use super::*;
 
-    /// How it goes.
+    /// How the pair leaves.
     #[derive(Clone, Copy, Debug)]
     enum Going {
         Removed,
@@ -1503,7 +1501,7 @@ mod when_the_pair_goes {
         }
     }
 
-    /// A sender's `send` is in flight when its item was handed over, the others from their first poll on.
+    /// A sender's `send` is in flight after its item was handed over; other sends are from their first poll on.
     #[test]
     fn it_goes_on_if_the_stream_ended() {
         in_each_way(0, |multiplexer, peer, sending| {
@@ -1614,8 +1612,8 @@ mod when_the_pair_goes {
     }
 }
 
-/// Whatever happens to sinks and pairs while sends are under way: each sink gets each item at most once,
-/// each result is true, and who is polled when it is woken, and only then, comes to an end.
+/// Random sequences of events of sinks and pairs while sends are in progress: each sink receives each item at most
+/// once, each result is correct, and every send that is polled only when it is woken completes.
 mod whatever_happens {
     use super::*;
 
@@ -1657,7 +1655,7 @@ mod whatever_happens {
         prop_oneof![80 => frequent, 1 => Just(Step::Shutdown)]
     }
 
-    /// A send or a closing under way, polled as a task of its own.
+    /// A send or a closing in progress, polled as a separate task.
     struct Task<'a> {
         item: u32,
         to: Vec<usize>,
@@ -1680,7 +1678,7 @@ mod whatever_happens {
             }
         }
 
-        /// How often a sink may have got the item, at least and at most.
+        /// The minimum and the maximum number of times that a sink may have received the item.
         fn owes(&self, peer: usize) -> (usize, usize) {
             let at = |(at, to): (usize, &usize)| (*to == peer).then_some(at);
             let mut owed = (0, 0);
@@ -1695,7 +1693,7 @@ mod whatever_happens {
             owed
         }
 
-        /// How often it was told that a sink has got the item and is flushed.
+        /// The number of results that report that the sink has received and flushed the item.
         fn told_as_sent(&self, peer: usize) -> usize {
             let results = self.results.iter().flatten();
             self.to.iter().zip(results).filter(|(to, result)| **to == peer && result.is_ok()).count()
@@ -1709,7 +1707,7 @@ mod whatever_happens {
     }
 
     impl<'a> Scene<'a> {
-        /// The item is the task's number.
+        /// The item is the number of the task.
         fn start<F>(&mut self, to: Vec<usize>, future: impl FnOnce(&'a Pairs, Vec<StreamId>, u32) -> F)
         where
             F: Future<Output = Vec<Result<(), SendError<Broken>>>> + 'a,
@@ -1763,7 +1761,7 @@ mod whatever_happens {
             }
         }
 
-        /// Lets all sinks go on, and polls each task as often as it is woken.
+        /// Makes all sinks ready, and polls each task as often as it is woken.
         fn finish(&mut self) {
             for Peer { gate, .. } in self.peers {
                 gate.make_room(1_000);

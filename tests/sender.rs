@@ -1,5 +1,5 @@
-//! One stream's sink as a `Sink`: `StreamSender`, alone, among others for the same stream, and when its
-//! pair is gone.
+//! `StreamSender`: the sink of one stream as a `Sink`, alone, among other senders of the stream, and after its pair has
+//! left.
 
 mod support;
 
@@ -23,7 +23,7 @@ type Polled = Poll<Result<(), SendError<Broken>>>;
 
 const DONE: Polled = Poll::Ready(Ok(()));
 
-/// What a test holds of a pair.
+/// The test's access to a pair.
 struct Peer {
     id: StreamId,
     feed: Feed<u32>,
@@ -64,7 +64,7 @@ fn add(multiplexer: &Pairs, room: usize) -> Peer {
     Peer { id, feed, gate }
 }
 
-/// Ends the stream, and has its channel find out.
+/// Ends the stream, and lets its channel notice.
 fn end(multiplexer: &Pairs, peer: &Peer) {
     peer.feed.end();
     while multiplexer.try_recv(CHANNEL).is_ok() {}
@@ -95,10 +95,10 @@ fn close(sender: &mut Sender) -> Polled {
     close_with(sender, Waker::noop())
 }
 
-/// Each of the polls.
+/// The three kinds of polls.
 const POLLS: [fn(&mut Sender) -> Polled; 3] = [ready, flush, close];
 
-/// Has a sender keep an item: another one sent 0 between its `poll_ready` and its `start_send`.
+/// Makes a sender keep an item: another one sends 0 between its `poll_ready` and its `start_send`.
 fn steal_and_keep(multiplexer: &Pairs, peer: &Peer, sender: &mut Sender, item: u32) {
     peer.gate.make_room(1);
     assert_eq!(ready(sender), DONE);
@@ -107,7 +107,7 @@ fn steal_and_keep(multiplexer: &Pairs, peer: &Peer, sender: &mut Sender, item: u
     assert_eq!(peer.gate.take_items(), [0]);
 }
 
-/// It works with what futures offers for sinks.
+/// The sender works with the combinators of futures for sinks.
 mod as_a_sink {
     use super::*;
 
@@ -173,7 +173,7 @@ mod as_a_sink {
         assert_eq!(peer.gate.take_items(), [0, 1, 2, 3, 4]);
     }
 
-    /// With the pace that the sink sets.
+    /// At the pace of the sink.
     #[test]
     fn a_stream_is_forwarded_to_it() {
         let (_multiplexer, peer, sender) = scene(0);
@@ -238,7 +238,7 @@ mod as_a_sink {
     }
 }
 
-/// Closing it flushes it, and closes it alone.
+/// Closing the sender flushes it, and closes only the sender.
 mod closing {
     use super::*;
 
@@ -292,7 +292,7 @@ mod closing {
     }
 }
 
-/// Several senders for one stream, each of which may find that another was faster.
+/// Several senders for one stream. Each may find that another one was faster.
 mod among_others {
     use super::*;
 
@@ -345,7 +345,7 @@ mod among_others {
         }
     }
 
-    /// Two that are ready at the same time: the room is for one.
+    /// Two senders are ready at the same time, with room for one item.
     #[test]
     fn two_that_found_the_sink_ready_send_one_after_the_other() {
         let (_multiplexer, peer, mut first) = scene(1);
@@ -410,7 +410,7 @@ mod among_others {
         assert_eq!(ready(&mut sender.clone()), DONE, "a clone of a closed one is open");
     }
 
-    /// From several threads, into a sink with room for one item at a time.
+    /// In several threads, into a sink with room for one item at a time.
     #[test]
     fn each_sends_all_of_its_items_in_order() {
         const SENDERS: usize = 4;
@@ -439,7 +439,7 @@ mod among_others {
     }
 }
 
-/// An item that it kept when the sink was closed comes back.
+/// The item that it kept when the sink was closed is returned.
 #[test]
 fn what_it_keeps_comes_back_when_the_sink_is_closed() {
     let (multiplexer, peer, mut sender) = scene(0);
@@ -452,7 +452,7 @@ fn what_it_keeps_comes_back_when_the_sink_is_closed() {
     assert_eq!(sender.take_item(), None);
 }
 
-/// It waits for the end of the sink, whatever that is, and keeps nothing.
+/// `closed` waits for any end of the sink, and keeps nothing alive.
 #[test]
 fn it_waits_until_the_sink_is_closed() {
     let ends: [fn(&Pairs, &Peer); 5] = [
@@ -476,11 +476,11 @@ fn it_waits_until_the_sink_is_closed() {
     }
 }
 
-/// It keeps neither the pair nor the multiplexer, and is told when they go.
+/// The sender keeps neither the pair nor the multiplexer alive, and is woken when they are gone.
 mod when_the_pair_goes {
     use super::*;
 
-    /// How a pair goes.
+    /// How a pair leaves.
     type Going = fn(Pairs, &Peer) -> Option<Pairs>;
 
     const REMOVED: Going = |multiplexer, peer| {
@@ -547,7 +547,7 @@ mod when_the_pair_goes {
         }
     }
 
-    /// Also if another one's item is in flight, for which the sink goes on.
+    /// Also while an item of another sender is in flight, for which the sink is kept.
     #[test]
     fn it_is_told_though_another_is_in_flight() {
         for going in [ENDED, WITH_THE_MULTIPLEXER] {
@@ -570,7 +570,7 @@ mod when_the_pair_goes {
         }
     }
 
-    /// Not with the multiplexer itself: a closed one goes on.
+    /// A closed multiplexer still sends.
     #[test]
     fn closing_the_multiplexer_changes_nothing() {
         let (multiplexer, peer, mut sender) = scene(1);
@@ -694,7 +694,7 @@ mod when_the_pair_goes {
     }
 }
 
-/// What was sent by a `send` that was dropped, or a sender.
+/// What a dropped `send`, or a dropped sender, has sent.
 mod cancelled {
     use super::*;
 
@@ -739,7 +739,7 @@ mod cancelled {
         assert_eq!(peer.gate.take_items(), [1, 2]);
     }
 
-    /// And handed over by whatever polls it next.
+    /// The next poll of any kind hands it over.
     #[test]
     fn an_item_that_it_keeps_is_handed_over_by_the_next_poll() {
         for poll in POLLS {
@@ -775,7 +775,7 @@ mod cancelled {
         assert_eq!(Arc::strong_count(&wakes), 1);
     }
 
-    /// In flight, the sink is kept; and no longer.
+    /// While its item is in flight, the sink is kept, and no longer.
     #[test]
     fn a_sender_that_is_dropped_lets_go_of_the_sink() {
         let (multiplexer, peer, mut sender) = scene(1);
@@ -788,13 +788,13 @@ mod cancelled {
     }
 }
 
-/// A sender that looks whether the sink is open, and polls it when it is being closed: it does not happen,
-/// whatever falls between the two.
+/// A sender checks whether the sink is open, and must not poll it after its closing has begun, whatever happens between both
+/// steps.
 #[test]
 fn a_sink_that_is_being_closed_is_not_asked_whether_it_is_ready() {
     const ROUNDS: usize = 1_000;
 
-    /// Never ready, never closed.
+    /// Never becomes ready, and never closes.
     #[derive(Default)]
     struct Closing {
         closes: bool,
@@ -839,7 +839,7 @@ fn a_sink_that_is_being_closed_is_not_asked_whether_it_is_ready() {
             });
             together.wait();
             let mut closing = multiplexer.close_stream::<u32>(id);
-            // The sink may be away.
+            // The sink may be in another poll.
             for _ in 0..5 {
                 assert!(poll_future(&mut closing, Waker::noop()).is_pending());
             }
@@ -848,7 +848,7 @@ fn a_sink_that_is_being_closed_is_not_asked_whether_it_is_ready() {
     assert!(!asked.load(Ordering::Relaxed));
 }
 
-/// It waits for each item anew, behind those who wait already.
+/// It waits for each item again, behind the tasks that already wait.
 #[test]
 fn a_sender_that_feeds_and_never_flushes_has_no_more_turns_than_others() {
     const TURNS: usize = 10;

@@ -1,4 +1,4 @@
-//! Shutting down: no more admission, every sink flushed and closed at its own pace, and nobody who blocks holds up
+//! Shutdown: no more streams are admitted, every sink is flushed and closed at its own pace, and no slow sink delays
 //! another.
 
 mod support;
@@ -22,7 +22,7 @@ type Failures = Vec<SendError<Broken>>;
 
 const DONE: Poll<Failures> = Poll::Ready(Vec::new());
 
-/// What a test holds of a pair.
+/// The test's access to a pair.
 struct Peer {
     id: StreamId,
     feed: Feed<u32>,
@@ -66,7 +66,7 @@ fn scene(pairs: usize) -> (Pairs, Vec<Peer>) {
     (multiplexer, peers)
 }
 
-/// What the channel reports now.
+/// Returns all events of the channel that are available now.
 fn events<Si>(multiplexer: &Pairs<Si>) -> Vec<(StreamId, StreamEvent<u32>)> {
     let mut receiver = multiplexer.receiver(CHANNEL).unwrap();
     let mut events = Vec::new();
@@ -80,7 +80,7 @@ fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     poll_future(future, Waker::noop())
 }
 
-/// Polls until it has tried all sinks, and waits for others than the executor.
+/// Polls until the shutdown has polled all sinks, and waits for a sink instead of yielding.
 fn settle(shutdown: &mut Shutdown<'_, Pipe<u32>, Gate<u32>, u32>) {
     let (wakes, waker) = Wakes::new();
     loop {
@@ -164,7 +164,7 @@ mod all {
         assert!(peer.gate.is_closed() && peer.is_gone());
     }
 
-    /// Those are removed that were closed before, and whose streams were waited for.
+    /// Pairs are removed whose sinks were closed before, and which were kept for their streams.
     #[test]
     fn pairs_with_closed_and_failed_sinks_are_removed() {
         let (multiplexer, peers) = scene(2);
@@ -219,13 +219,13 @@ mod who_is_slow {
         drop(pairs);
         assert!(peers.iter().all(Peer::is_gone));
 
-        // They were not closed, and it says so.
+        // Their sinks were not closed, and the result shows that.
         let failures = run(&mut shutdown);
         assert_eq!((failures.len(), shutdown.closed()), (50, 100));
         assert!(failures.iter().all(|failure| matches!(failure, SendError::UnknownStream(_))));
     }
 
-    /// The deadline comes before it has come to all.
+    /// The deadline passes before the shutdown has polled all sinks.
     #[test]
     fn includes_those_whose_turn_has_not_come() {
         let (multiplexer, peers) = scene(200);
@@ -342,7 +342,7 @@ mod failures {
         assert_eq!(poll_future(&mut shutdown, &waker), Poll::Ready(unknown.to_vec()));
     }
 
-    /// In the poll in which its turn comes, and later.
+    /// In the poll of the sink's first turn, and later.
     #[test]
     fn by_a_panic_cost_that_pair_alone() {
         let (multiplexer, peers) = scene(100);
@@ -426,7 +426,7 @@ mod streams_that_are_kept {
     }
 }
 
-/// What is left by one that was dropped.
+/// What a dropped shutdown leaves.
 mod cancelled {
     use super::*;
 
@@ -458,7 +458,7 @@ mod cancelled {
     }
 }
 
-/// Others who use the sinks meanwhile.
+/// Other tasks use the sinks at the same time.
 mod beside {
     use super::*;
 
@@ -574,7 +574,7 @@ mod beside {
         assert_eq!(poll(&mut select), Poll::Ready(None));
     }
 
-    /// It is not handed back, for it is being closed.
+    /// A sink whose closing is in progress is not returned.
     #[test]
     fn streams_that_end_their_sinks_are_closed() {
         let multiplexer = multiplexer();
@@ -590,7 +590,7 @@ mod beside {
     }
 }
 
-/// From within a sink's poll, and from other threads.
+/// From inside a sink's poll, and from other threads.
 mod at_once {
     use super::*;
 
@@ -624,7 +624,7 @@ mod at_once {
             let (multiplexer, hooks, id) = hooked();
             let within = multiplexer.clone();
             hooks.on(Moment::Close, move || assert!(within.discard_stream(id)));
-            // It was closed all the same.
+            // The sink was closed nevertheless.
             assert_eq!(run(multiplexer.shutdown::<u32>()), []);
             assert_eq!(multiplexer.channel_len(CHANNEL), Some(0));
         });
@@ -655,7 +655,7 @@ mod at_once {
         });
     }
 
-    /// A receiver whose task panics when it is woken by a removal.
+    /// A receiver whose waker panics when a removal wakes it.
     #[test]
     fn a_task_that_panics_when_it_is_told_costs_nothing() {
         let (multiplexer, peers) = scene(3);
@@ -695,7 +695,7 @@ mod at_once {
     }
 }
 
-/// With real sockets.
+/// Over real sockets.
 mod over_tcp {
     use super::*;
     use futures::StreamExt;
@@ -707,7 +707,7 @@ mod over_tcp {
     use tokio_util::codec::{BytesCodec, FramedRead, FramedWrite};
 
     const READERS: usize = 100;
-    /// More than the kernel's buffers take, so it lies in the sink.
+    /// More than the kernel's buffers hold, so that a part stays in the sink.
     const MUCH: usize = 32 << 20;
 
     #[tokio::test]
@@ -736,7 +736,7 @@ mod over_tcp {
             }));
         }
         let mut shutdown = multiplexer.shutdown::<Bytes>();
-        // The readers' end is the deadline of the one that never reads.
+        // The end of the readers is the deadline for the peer that never reads.
         let all_read = async {
             for reader in readers {
                 assert_eq!(reader.await.unwrap(), b"good-bye");
@@ -754,7 +754,7 @@ mod over_tcp {
         assert_eq!(multiplexer.channel_len(CHANNEL), Some(0));
     }
 
-    /// Nothing that was sent is lost by a reset, although the peer talks on until it sees our end.
+    /// No sent data is lost by a reset, although the peer keeps sending until it sees the end of the connection.
     #[tokio::test]
     async fn a_peer_that_talks_on_is_heard_out_when_its_stream_is_kept() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

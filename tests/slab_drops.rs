@@ -1,5 +1,6 @@
-//! What a [`StreamSlab`] owns is dropped, whatever panics. The first panic goes on when that is done, others are
-//! swallowed; while the thread unwinds already, all are. Where one is not, the process aborts, and these tests with it.
+//! A [`StreamSlab`] drops all that it owns, whatever panics. After that the first panic continues, and the others are
+//! suppressed. While the thread is already unwinding, all are suppressed; otherwise the process would abort, with these
+//! tests.
 
 mod support;
 
@@ -13,10 +14,10 @@ use std::task::{Context, Poll, Wake, Waker};
 use stream_multiplexer::StreamSlab;
 use support::{poll, poll_with};
 
-/// Whose drop has run, in order.
+/// The numbers whose drop has run, in order.
 type Dropped = Rc<RefCell<Vec<usize>>>;
 
-/// A stream that has nothing. Its drop panics with its number, if that is odd.
+/// A stream that yields nothing. Its drop panics with its number, if the number is odd.
 #[derive(Debug)]
 struct Bomb {
     number: usize,
@@ -40,10 +41,10 @@ impl Drop for Bomb {
     }
 }
 
-/// What another panic than a bomb's carries.
+/// The payload of a panic that is not a bomb's.
 const FIRST: usize = 100;
 
-/// Bombs with these numbers, and the list of those that were dropped.
+/// Bombs with these numbers, and the list of dropped ones.
 fn bombs(numbers: impl IntoIterator<Item = usize>) -> (Dropped, impl Iterator<Item = Bomb>) {
     let dropped = Dropped::default();
     let theirs = Rc::clone(&dropped);
@@ -57,7 +58,7 @@ fn slab() -> (Dropped, StreamSlab<Bomb>) {
     (dropped, bombs.collect())
 }
 
-/// The number that a panic carries.
+/// Returns the payload of the panic, if any.
 fn panic_of<R>(work: impl FnOnce() -> R) -> Option<usize> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(_) => None,
@@ -65,7 +66,7 @@ fn panic_of<R>(work: impl FnOnce() -> R) -> Option<usize> {
     }
 }
 
-/// Does some work in a drop, while the thread unwinds.
+/// Runs `work` in a drop, while the thread unwinds.
 fn while_unwinding(work: impl FnOnce()) {
     struct InDrop<F: FnOnce()>(Option<F>);
 
@@ -82,7 +83,7 @@ fn while_unwinding(work: impl FnOnce()) {
     assert_eq!(panic_of(unwind), Some(FIRST), "the first panic goes on");
 }
 
-/// A task whose waker panics, and whose last drop does.
+/// A task whose waker panics, and whose last drop panics.
 struct BadTask;
 
 impl Wake for BadTask {
@@ -108,7 +109,7 @@ fn panics_when_dropped() -> Waker {
     Arc::new(Task).into()
 }
 
-/// Has `waker` wait for the slab.
+/// Registers `waker` with the slab.
 fn wait(slab: &mut StreamSlab<Bomb>, waker: Waker) {
     assert_eq!(poll_with(slab, &waker), Poll::Pending);
 }
@@ -191,7 +192,7 @@ fn an_iterator_by_value_that_is_dropped_while_unwinding_drops_all() {
     assert_eq!(*dropped.borrow(), [0, 1, 2, 3, 4, 5]);
 }
 
-/// The task is let go of when the iterator is made.
+/// Creating the iterator drops the task's waker.
 #[test]
 fn an_iterator_by_value_that_is_not_made_drops_all() {
     let (dropped, mut slab) = slab();
@@ -247,7 +248,7 @@ fn retain_wakes_the_task_when_none_is_left() {
     slab.retain(|_, _| unreachable!("there are none"));
 }
 
-/// The stream is in hand when the task is woken.
+/// The removed stream is not returned yet when the task is woken.
 #[test]
 fn remove_drops_the_stream_when_the_task_panics() {
     let (dropped, bombs) = bombs([1]);
@@ -275,7 +276,7 @@ fn extend_by_nothing_wakes_nobody() {
     slab.extend([]);
 }
 
-/// Those that came before are there, and the task is woken for them; its panic is not the first.
+/// The streams before the panic are inserted, and the task is woken for them. Its panic is not the first one.
 #[test]
 fn extend_by_an_iterator_that_panics_keeps_what_came() {
     let (_, mut bombs) = bombs([0, 2, 4]);
@@ -295,7 +296,7 @@ fn a_collected_slab_drops_all_when_the_iterator_panics() {
     assert_eq!(*dropped.borrow(), [1, 3]);
 }
 
-/// Its drop panics with another one of its kind, and so on.
+/// The drop panics with another value of this type, without end.
 struct Endless;
 
 impl Drop for Endless {

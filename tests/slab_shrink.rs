@@ -1,5 +1,5 @@
-//! [`StreamSlab::shrink_to_fit`]: present members go on as before, and the wakers of those that are gone do no harm,
-//! whatever stands in the place of what they mark. (What is given back is counted in `tests/memory.rs`.)
+//! [`StreamSlab::shrink_to_fit`]: present members are not affected, and wakers of removed members are harmless, whatever
+//! replaces the words that they mark. (`tests/memory.rs` counts the released memory.)
 
 #[path = "support/slab.rs"]
 mod slab;
@@ -11,8 +11,8 @@ use std::task::{Poll, Waker};
 use stream_multiplexer::StreamSlab;
 use support::{Feed, Pipe, Wakes, pipe, poll, poll_with};
 
-/// What a shrink may change is whole words of 64 members, and the words above them. Those of 1,664 members are in the
-/// root, of 59,008 at most two below it.
+/// A shrink changes whole words of 64 members, and the words above them. The words of 1,664 members are directly below the
+/// root; of 59,008 members, at most two below it.
 const SIZES: [(usize, usize); 12] = [
     (1, 0),
     (64, 63),
@@ -32,7 +32,7 @@ fn wakers(feeds: &[Feed<u32>]) -> Vec<Waker> {
     feeds.iter().map(|feed| feed.waker().expect("it was polled in vain")).collect()
 }
 
-/// A slab of which `left` members are left, idle, after it had `count`; and the wakers of the others.
+/// A slab that had `count` members, of which `left` are left, idle; and the wakers of the removed ones.
 fn shrunk(count: usize, left: usize) -> (Vec<Feed<u32>>, StreamSlab<Pipe<u32>>, Vec<Waker>) {
     let (mut feeds, mut slab) = idle_pipes(count);
     let stale = wakers(&feeds[left..]);
@@ -50,14 +50,14 @@ fn polls(feeds: &[Feed<u32>]) -> usize {
     feeds.iter().map(Feed::take_polls).sum()
 }
 
-/// Inserts so many, idle.
+/// Inserts `count` idle members.
 fn insert(slab: &mut StreamSlab<Pipe<u32>>, count: usize) -> Vec<Feed<u32>> {
     let (feeds, streams): (Vec<_>, Vec<_>) = (0..count).map(|_| pipe()).unzip();
     slab.extend(streams);
     feeds
 }
 
-/// Every member's wake arrives, together and alone.
+/// Checks that the wake of every member arrives, together and alone.
 fn check(feeds: &[Feed<u32>], slab: &mut StreamSlab<Pipe<u32>>) {
     assert_eq!(drain(slab), []);
     polls(feeds);
@@ -131,7 +131,7 @@ fn wakes_that_came_before_are_kept() {
     }
 }
 
-/// Members that are ready stay so, and it goes on with the next one.
+/// Ready members stay ready, and the next member in order has its turn.
 #[test]
 fn turns_go_on_in_their_order() {
     for (count, left) in SIZES.into_iter().filter(|(_, left)| *left > 3) {
@@ -163,7 +163,7 @@ fn stale_wakes_do_nothing() {
     }
 }
 
-/// Also when they came before, and are found only now.
+/// Also wakes that came before, and are absorbed only now.
 #[test]
 fn stale_wakes_from_before_do_nothing() {
     for (count, left) in SIZES {
@@ -182,7 +182,7 @@ fn stale_wakes_from_before_do_nothing() {
     }
 }
 
-/// The next tenants of the keys have branches of their own, and stale wakes mark the places of these.
+/// The next tenants of the keys have new branches. Stale wakes mark the bits of these branches in the words above.
 #[test]
 fn stale_wakes_in_the_place_of_present_members() {
     for (count, left) in SIZES {
@@ -209,7 +209,7 @@ fn stale_wakes_in_the_place_of_present_members() {
     }
 }
 
-/// One wake alone is no mark in the tree, but a key.
+/// A single wake is not a mark in the tree, but a key in the root.
 #[test]
 fn a_stale_wake_alone_of_a_key_that_is_gone() {
     let (feeds, mut slab, stale) = shrunk(200, 2);
@@ -217,14 +217,14 @@ fn a_stale_wake_alone_of_a_key_that_is_gone() {
     for _ in 0..2 {
         last.wake_by_ref();
         assert_eq!(drain(&mut slab), []);
-        // It is the only one that is ready, and then another one is inserted, which is ready as well.
+        // The stale wake is the only one. Then another member is inserted, which is also ready.
         last.wake_by_ref();
         let (feed, stream) = pipe();
         feed.push(5);
         let key = slab.insert(stream);
         assert_eq!(drain(&mut slab), [(key, Some(5))]);
         slab.remove(key);
-        // Beside the only one that is ready.
+        // Next to a single ready member.
         (0..3).for_each(|item| feeds[1].push(item));
         assert_eq!(poll(&mut slab), Poll::Ready(Some((1, Some(0)))));
         last.wake_by_ref();
@@ -234,7 +234,7 @@ fn a_stale_wake_alone_of_a_key_that_is_gone() {
     }
 }
 
-/// A call looks at 64 slots in vain at most, wherever the wakes come from.
+/// A call visits at most 64 slots in vain, whatever made the wakes.
 #[test]
 fn stale_wakes_make_no_call_long() {
     let (feeds, mut slab, stale) = shrunk(6_000, 1_700);
@@ -254,7 +254,7 @@ fn stale_wakes_make_no_call_long() {
     assert_eq!(polls(&feeds), 0);
 }
 
-/// Wakes from other threads are not lost beside stale ones, while the slab shrinks and grows.
+/// Wakes from other threads are not lost next to stale ones, while the slab shrinks and grows.
 #[test]
 fn stale_wakes_from_other_threads() {
     let (_, mut slab, stale) = shrunk(3_000, 1);
@@ -308,7 +308,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
 
-    /// At sizes that need several levels: what is pushed comes, and nothing else.
+    /// At sizes that need several levels: all pushed items are received, and nothing else.
     #[test]
     fn random_schedules_with_stale_wakers(steps in prop::collection::vec(step(), 1..60)) {
         let mut slab = StreamSlab::new();

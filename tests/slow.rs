@@ -1,4 +1,4 @@
-//! Who is slow, and what became of what was sent to them.
+//! Slow peers: which ones they are, and what happened to the items for them.
 
 #[path = "support/pairs.rs"]
 mod pairs;

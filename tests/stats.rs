@@ -1,4 +1,4 @@
-//! What is in a channel, and what has happened there: each number, at each thing that changes it.
+//! Statistics: each number, at each event that changes it.
 
 mod support;
 
@@ -36,19 +36,19 @@ fn stats(multiplexer: &Pairs) -> ChannelStats {
     multiplexer.stats(A).unwrap()
 }
 
-/// The present numbers: members, half closed, paused, unread departures.
+/// The present numbers: members, half-closed pairs, paused streams, unread departures.
 fn present(multiplexer: &Pairs) -> [usize; 4] {
     let stats = stats(multiplexer);
     [stats.members, stats.half_closed, stats.paused, stats.unread_departures]
 }
 
-/// What was received and polled: events, items, polls, polls in vain.
+/// Counters of receiving: events, items, polls, polls in vain.
 fn received(multiplexer: &Pairs) -> [u64; 4] {
     let stats = stats(multiplexer);
     [stats.events, stats.items, stats.polls, stats.polls_in_vain]
 }
 
-/// How stays ended: by the end, by moves, by removals.
+/// Counters of ended stays: by ends, moves, removals.
 fn departed(multiplexer: &Pairs) -> [u64; 3] {
     let stats = stats(multiplexer);
     [stats.ended, stats.moved, stats.removed]
@@ -77,7 +77,7 @@ fn items_and_polls() {
     assert_eq!(received(&multiplexer), [2, 2, 3, 1]);
     assert_eq!(multiplexer.try_recv(A), Err(TryRecvError::Empty));
     assert_eq!(received(&multiplexer), [2, 2, 4, 2]);
-    // A look at nothing is no poll, nor is a use in place.
+    // A call that finds no event is no poll; nor is an access in place.
     assert_eq!(multiplexer.try_recv(A), Err(TryRecvError::Empty));
     multiplexer.with_stream(id, |_| ()).unwrap();
     assert_eq!(received(&multiplexer), [2, 2, 4, 2]);
@@ -100,7 +100,7 @@ fn an_end() {
         assert_eq!(multiplexer.try_recv(A), Ok((id, None)));
         assert_eq!(present(&multiplexer), [0, usize::from(half_close), 0, 0]);
         assert_eq!((received(&multiplexer), departed(&multiplexer)), ([1, 0, 1, 0], [1, 0, 0]));
-        // What stays after its end does not depart again.
+        // A pair that stayed after its end does not depart again.
         assert_eq!(multiplexer.remove_stream(id).is_some(), half_close);
         assert_eq!((present(&multiplexer), departed(&multiplexer)), ([0; 4], [1, 0, 0]));
     }
@@ -161,7 +161,7 @@ fn refusals() {
     assert_eq!(stats(&multiplexer).refused, 2, "closed is not full");
 }
 
-/// It is not a poll that returned; and what it costs is a removal.
+/// The panicked poll does not count as a poll; the stay ends with a removal.
 #[test]
 fn a_panic() {
     let multiplexer = channels(ChannelOptions::new());
@@ -174,7 +174,7 @@ fn a_panic() {
     assert_eq!(received(&multiplexer), [1, 0, 0, 0]);
 }
 
-/// A stream whose drop panics is not reported at the place of an item, but afterwards; and once.
+/// The end of a stream whose drop panics is not reported in place of an item, but afterwards, and once.
 #[test]
 fn an_end_with_a_panic() {
     let multiplexer: Multiplexer<Hooked<Pipe<u32>>> = Multiplexer::new();
@@ -193,7 +193,7 @@ fn an_end_with_a_panic() {
     assert_eq!((after.events, after.polls, after.ended, after.unread_departures), (1, 1, 1, 0));
 }
 
-/// In its own poll: the stay that it has, and those that follow, and what is held back until the poll returns.
+/// In its own poll: the current stay, the following stays, and departures that are held until the poll returns.
 #[test]
 fn moves_in_its_own_poll() {
     let multiplexer: Multiplexer<Hooked<Pipe<u32>>> = Multiplexer::new();
@@ -214,7 +214,7 @@ fn moves_in_its_own_poll() {
         assert_eq!((here.polls, here.items), (0, 0), "it has not returned");
     });
     feed.end();
-    // It ends here, and its stay in the other channel with it.
+    // The stream ends here, and its stay in the other channel with it.
     assert_eq!(multiplexer.try_recv(A), Ok((id, None)));
     let [here, there] = [A, B].map(|channel| multiplexer.stats(channel).unwrap());
     assert_eq!((here.polls, here.ended, here.moved, here.unread_departures), (1, 0, 2, 1));
@@ -222,7 +222,7 @@ fn moves_in_its_own_poll() {
     assert_eq!((there.members, there.paused), (0, 0));
 }
 
-/// The end of a wait, at which a waker panics, takes nothing from the numbers.
+/// A panic of a waker at the end of a wait does not change the numbers.
 #[test]
 fn a_waker_that_panics() {
     let multiplexer = channels(ChannelOptions::new());
@@ -238,7 +238,7 @@ fn a_waker_that_panics() {
     assert_eq!(received(&multiplexer), [0, 0, 1, 1]);
 }
 
-/// Two threads receive, one adds, ends, moves and removes, one looks: at each moment the numbers fit together.
+/// Two threads receive, one adds, ends, moves and removes, and one reads: the numbers are consistent at each moment.
 #[test]
 fn they_fit_together_at_any_moment() {
     finishes(|| {

@@ -1,4 +1,4 @@
-//! [`StreamMap`]: streams under keys of the user's choice.
+//! [`StreamMap`]: streams with the user's keys.
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::executor::block_on;
@@ -20,7 +20,7 @@ fn now<S: Stream + Unpin>(stream: &mut S) -> Option<Option<S::Item>> {
 #[test]
 fn it_has_the_shape_of_tokio_streams() {
     use tokio_stream::StreamMap as Theirs;
-    // The same lines for both, but for the ends.
+    // The same code for both maps, except for the ends.
     macro_rules! items {
         ($map:ty) => {{
             let mut map = <$map>::new();
@@ -95,7 +95,7 @@ fn a_stream_that_panics_ends() {
     assert!(map.is_empty());
 }
 
-/// Panics when it is dropped, which is when it has ended.
+/// Panics when it is dropped, which happens when it has ended.
 struct DropPanics;
 
 impl Stream for DropPanics {
@@ -117,14 +117,14 @@ fn the_name_of_a_stream_whose_drop_panicked_is_not_left_behind() {
     let mut map = StreamMap::<_, BoxStream<'_, ()>>::new();
     map.insert("old", DropPanics.boxed());
     assert!(catch_unwind(AssertUnwindSafe(|| now(&mut map))).is_err());
-    // It takes the same slot, before the end of the old one was reported.
+    // The new stream takes the same slot, before the end of the old one was reported.
     map.insert("new", stream::pending().boxed());
     assert!(!map.contains_key("old"));
     assert_eq!((map.len(), now(&mut map)), (1, None));
     assert!(map.remove("new").is_some());
 }
 
-/// Its end was not reported when its drop panicked, and then somebody removed it.
+/// The drop of the stream panicked, its end was not reported yet, and then the stream was removed.
 #[test]
 fn nothing_is_yielded_for_a_stream_that_was_removed_after_its_drop_panicked() {
     for replaced in [false, true] {
@@ -139,7 +139,7 @@ fn nothing_is_yielded_for_a_stream_that_was_removed_after_its_drop_panicked() {
     }
 }
 
-/// A task that does not like to be woken.
+/// A task whose waker panics.
 struct Touchy;
 
 impl Wake for Touchy {
@@ -168,7 +168,7 @@ thread_local! {
     static FRAGILE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A key that panics when it is dropped, once, when it is to.
+/// A key whose drop panics once, when it is armed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Fragile(u8);
 
@@ -192,7 +192,7 @@ fn a_key_whose_drop_panics_leaves_no_stream_without_a_name() {
     }
 }
 
-/// What may be done to a map.
+/// An operation on a map.
 #[derive(Clone, Debug)]
 enum Step {
     Insert(u8),
@@ -218,7 +218,7 @@ proptest! {
     #[test]
     fn it_does_as_a_plain_map_would(steps in prop::collection::vec(step(), 0..200)) {
         let mut map = StreamMap::<u8, UnboundedReceiver<u8>>::new();
-        // Of each stream: how it is fed, and what it has to yield; then its end, if it is not fed any more.
+        // For each stream: its sender, and the items that it has still to yield; without a sender, its end as well.
         let mut model = BTreeMap::<u8, (Option<UnboundedSender<u8>>, std::collections::VecDeque<u8>)>::new();
         for step in steps {
             match step {

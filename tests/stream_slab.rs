@@ -1,4 +1,4 @@
-//! The engine: [`StreamSlab`], its keys, its wakes, when it yields, and what happens when others misbehave.
+//! The engine: [`StreamSlab`], its keys, wakes and yields, and misbehaving members and tasks.
 
 #[path = "support/slab.rs"]
 mod slab;
@@ -30,7 +30,7 @@ fn self_waking(polls: &Cell<usize>) -> AnyStream<'_> {
     }))
 }
 
-/// A stream that has nothing. Counts its polls.
+/// A stream that yields nothing. Counts its polls.
 fn idle(polls: &Cell<usize>) -> AnyStream<'_> {
     Box::new(stream::poll_fn(|_| {
         polls.set(polls.get() + 1);
@@ -38,7 +38,7 @@ fn idle(polls: &Cell<usize>) -> AnyStream<'_> {
     }))
 }
 
-/// A stream that has nothing, and can be told from others.
+/// A stream that yields nothing, and can be distinguished from others.
 #[derive(Debug, PartialEq)]
 struct Named<T>(T);
 
@@ -138,7 +138,7 @@ fn gives_its_members_up_by_value() {
     assert_eq!(poll(&mut members[1].1), Poll::Ready(Some(7)));
 }
 
-/// Where a reference to the streams is, they have to be safe to look at after a panic.
+/// A slab gives out references to its streams. It is `RefUnwindSafe` if they are.
 #[test]
 fn is_as_safe_to_look_at_after_a_panic_as_its_members() {
     fn safe<T: UnwindSafe>(_: &T) {}
@@ -242,8 +242,8 @@ fn an_empty_slab_yields_none_and_may_be_filled_again() {
     assert_eq!(poll(&mut slab), Poll::Ready(None));
 }
 
-/// `is_terminated` says whether polling is pointless: not before the first poll, which may tell that it is
-/// empty.
+/// `is_terminated` returns whether polling is pointless. Before the first poll it is not, because that poll may yield
+/// `None`.
 #[test]
 fn is_terminated_after_none_until_filled_again() {
     let mut slab = StreamSlab::new();
@@ -308,7 +308,7 @@ fn a_member_removed_while_it_was_ready_is_not_told() {
     assert_eq!((feeds[0].take_polls(), feeds[1].take_polls()), (1, 1));
 }
 
-/// They are no turns in vain: the call does not yield for them.
+/// These are no turns in vain: the call does not yield for them.
 #[test]
 fn many_members_removed_while_they_were_ready_cost_nothing() {
     let (feeds, mut slab) = pipes(200);
@@ -346,7 +346,7 @@ fn a_stale_waker_of_a_vacant_slot_does_nothing() {
     assert_eq!(poll(&mut slab), Poll::Ready(None));
 }
 
-/// Also in numbers: a call looks at no more than 64 vacant slots, and then lets others run.
+/// Also in large numbers: a call visits at most 64 vacant slots, and then yields.
 #[test]
 fn many_stale_wakers_of_vacant_slots_do_nothing() {
     let (feeds, mut slab) = idle_pipes(200);
@@ -363,7 +363,7 @@ fn many_stale_wakers_of_vacant_slots_do_nothing() {
     assert_eq!(feeds[0].take_polls(), 0, "it was not woken");
 }
 
-/// Nor is it a member between two that wake themselves.
+/// Nor does it count as a member between two members that wake themselves.
 #[test]
 fn a_stale_wake_of_a_vacant_slot_does_not_keep_a_call_from_yielding() {
     let polls = Cell::new(0);
@@ -385,8 +385,8 @@ fn a_stale_wake_of_a_vacant_slot_does_not_keep_a_call_from_yielding() {
     }
 }
 
-/// It costs the next tenant one poll in vain. The waker is the slot's own: that of the next tenant is the
-/// same.
+/// The stale wake causes one poll of the next tenant in vain. The waker belongs to the slot: the next tenant has the
+/// same one.
 #[test]
 fn a_stale_waker_polls_the_next_tenant_in_vain() {
     let (feeds, mut slab) = idle_pipes(1);
@@ -425,7 +425,7 @@ fn wakers_may_outlive_the_slab() {
     assert!(feeds.iter().all(Feed::is_dropped));
 }
 
-/// Members' wakers live on, but a slab that is gone keeps nothing of its task.
+/// The members' wakers may outlive the slab, but a dropped slab keeps nothing of its task.
 #[test]
 fn a_dropped_slab_lets_go_of_its_task() {
     let (feeds, mut slab) = idle_pipes(1);
@@ -572,7 +572,7 @@ fn members_woken_in_the_poll_of_another_have_their_turn_in_the_same_call() {
     }
 }
 
-/// Each thread feeds members of its own; the task sleeps whenever it has nothing.
+/// Each thread feeds its own members. The task sleeps whenever there is no item.
 #[test]
 fn wakes_from_other_threads_are_not_lost() {
     const THREADS: usize = 4;
@@ -597,7 +597,7 @@ fn wakes_from_other_threads_are_not_lost() {
     }
 }
 
-/// The task sleeps before each item, for every one is the answer to the one before.
+/// The task sleeps before each item, because each item is the answer to the previous one.
 #[test]
 fn every_wake_from_another_thread_ends_a_sleep() {
     let (asked, mut questions) = futures::channel::mpsc::unbounded();
@@ -638,7 +638,7 @@ fn a_dropped_next_loses_nothing() {
 
 type Event<T> = (usize, Option<T>);
 
-/// What `poll_recv_many` appends, with a waker that nobody hears.
+/// Calls `poll_recv_many` with a waker that does nothing, and returns the events.
 fn recv_many<St: Stream + Unpin>(
     slab: &mut StreamSlab<St>,
     limit: usize,
@@ -705,7 +705,7 @@ fn recv_many_of_an_empty_slab_is_nothing() {
     assert!(slab.is_terminated());
 }
 
-/// Polls in vain are counted for the whole call; it does not yield if it has something to tell.
+/// Polls in vain count for the whole call, which does not yield if it has an event.
 #[test]
 fn recv_many_polls_64_members_in_vain_at_most() {
     for with_item in [0, 32, 64, 65] {
@@ -717,7 +717,7 @@ fn recv_many_polls_64_members_in_vain_at_most() {
         let at_once = with_item < 64;
         assert_eq!(received, if at_once { Poll::Ready(1) } else { Poll::Pending });
         assert_eq!(wakes.take(), usize::from(!at_once));
-        // The one with the item had a second poll, if that came before the 64th in vain.
+        // The member with the item had a second poll, if that came before the 64th poll in vain.
         let polls: usize = feeds.iter().map(Feed::take_polls).sum();
         assert_eq!(polls, 64 + usize::from(at_once));
         let rest: usize = events.len() + drain(&mut slab).len();
@@ -769,7 +769,7 @@ fn recv_many_in_a_select() {
 
 // Yielding.
 
-/// The rule of the documentation: 64 polls in vain, and then the task is woken and others run.
+/// As documented: after 64 polls in vain, the task is woken and the executor runs.
 #[test]
 fn yields_after_64_polls_in_vain() {
     let (feeds, mut slab) = pipes(200);
@@ -801,7 +801,7 @@ fn the_64th_poll_may_bring_an_item_and_the_65th_waits_for_the_next_call() {
     }
 }
 
-/// The budget is one call's: items begin it anew.
+/// The bound applies to one call: an item restarts the count.
 #[test]
 fn polls_in_vain_are_counted_for_each_call() {
     let (feeds, mut slab) = pipes(127);
@@ -814,7 +814,8 @@ fn polls_in_vain_are_counted_for_each_call() {
     assert_eq!((polls[63], polls.iter().sum()), (2, 128));
 }
 
-/// As all members do when a cooperative budget is used up. It goes on with the next one, so nobody starves.
+/// As all members do when a cooperative budget is used up. The next call continues with the next member, so that none
+/// starves.
 #[test]
 fn yields_after_two_members_in_a_row_that_wake_themselves() {
     for before in [0, 40] {
@@ -844,7 +845,7 @@ fn one_member_that_wakes_itself_does_not_make_it_yield() {
     assert_eq!(polls.each_ref().map(Cell::get), [1, 1, 1]);
 }
 
-/// Never spinning: the executor runs others between any two polls of it and the next two.
+/// The slab never spins: the executor runs other tasks between two polls of the member and the next two.
 #[test]
 fn a_member_that_always_wakes_itself_does_not_make_it_spin() {
     for members in 1..=3 {
@@ -989,7 +990,7 @@ fn a_panicking_task_waker_does_not_disturb_a_yield() {
     assert!(feeds.iter().all(|feed| feed.take_polls() == 1));
 }
 
-/// A task that does something when it is dropped.
+/// A task whose drop runs an action.
 struct DroppedTask<F: Fn() + Send + Sync>(F);
 
 impl<F: Fn() + Send + Sync> Wake for DroppedTask<F> {
@@ -1002,7 +1003,7 @@ impl<F: Fn() + Send + Sync> Drop for DroppedTask<F> {
     }
 }
 
-/// Dropping a waker may drop a whole task, which may wake whom it likes.
+/// The drop of a waker may drop a whole task, whose drop may wake members.
 #[test]
 fn a_task_waker_may_wake_members_when_it_is_dropped() {
     let (feeds, mut slab) = idle_pipes(2);
@@ -1029,8 +1030,8 @@ fn a_task_waker_that_panics_when_it_is_dropped_does_not_lose_the_next_task() {
     assert_eq!(poll_with(&mut slab, &waker), Poll::Ready(Some((0, Some(1)))));
 }
 
-// Size. Wakes are kept in a tree of words: those of 1,664 members are one word below the root, of 59,008 at most
-// two, of 321,152 at most three.
+// Size. Wakes are kept in a tree of words. The words of 1,664 members are directly below the root; of 59,008 members,
+// at most two words below it; of 321,152 members, at most three.
 
 const AROUND_THE_LEVELS: [usize; 9] = [1, 63, 64, 65, 1_663, 1_664, 1_665, 59_008, 59_009];
 
@@ -1085,8 +1086,8 @@ fn members_come_and_go_at_any_size() {
     }
 }
 
-/// A million and some more, so that the tree has five words one above the other, and keys that are too great for
-/// the wake of one alone.
+/// More than a million members: the tree has five words above each other, and some keys are too great for a single wake
+/// in the root.
 #[test]
 fn a_million_idle_members_and_a_thousand_busy_ones() {
     const IDLE: usize = 1_082_400;
@@ -1095,7 +1096,7 @@ fn a_million_idle_members_and_a_thousand_busy_ones() {
     let idle_polls = Cell::new(0);
     let mut slab = StreamSlab::with_capacity(IDLE + BUSY);
     slab.extend((0..IDLE).map(|_| Crowd::Idle { polls: &idle_polls }));
-    // Among them the last key that is not too great, and the first that is.
+    // Including the last key that fits into the root, and the first one that does not.
     let places = || (2..BUSY).map(|n| n * (IDLE / BUSY)).chain([1_048_574, 1_048_575]);
     places().for_each(|key| drop(slab.remove(key)));
     let (feeds, streams): (Vec<_>, Vec<_>) = (0..2 * BUSY).map(|_| pipe()).unzip();
@@ -1139,7 +1140,7 @@ impl Stream for Crowd<'_> {
     }
 }
 
-/// Ends at once; its drop panics if it is armed.
+/// Ends immediately. Its drop panics if it is armed.
 struct Bomb {
     is_armed: bool,
 }

@@ -1,5 +1,5 @@
-//! Many threads at once: each item is accounted for exactly once and in order, each stay has one departure,
-//! and each send did what it says.
+//! Many concurrent threads: each item is received exactly once and in order, each stay has one departure, and each send did
+//! what it reported.
 
 mod support;
 
@@ -15,7 +15,7 @@ use stream_multiplexer::StreamEvent::{self, Ended, Item, Moved, Removed};
 use stream_multiplexer::{ChannelId, Multiplexer, SendError, StreamId};
 use support::{Feed, Gate, Gatekeeper, Pipe, finishes, gate, pipe, poll, poll_future};
 
-/// Numbers that look random, and are the same in each run.
+/// Pseudo-random numbers, the same in each run.
 struct Dice(u64);
 
 impl Dice {
@@ -36,7 +36,7 @@ fn join_all<T>(threads: impl IntoIterator<Item = JoinHandle<T>>) -> Vec<T> {
     threads.into_iter().map(join).collect()
 }
 
-/// Producers that add streams, feed them from their threads and move them; movers; a remover; and receivers.
+/// Producers that add streams, feed them from their threads and move them; movers; a thread that removes; and receivers.
 mod receiving {
     use super::*;
 
@@ -49,12 +49,12 @@ mod receiving {
 
     type Streams = Multiplexer<Kept>;
     type Events = Vec<(StreamId, StreamEvent<u32>)>;
-    /// What each receiver received, and of which channel.
+    /// The events of each receiver, and its channel.
     type Received = Vec<(ChannelId, Events)>;
-    /// What each stream still had when it was dropped.
+    /// The items that each stream still had when it was dropped.
     type Left = HashMap<usize, Vec<u32>>;
 
-    /// A stream that leaves behind what it did not yield.
+    /// A stream that leaves the items that it did not yield.
     struct Kept {
         at: usize,
         pipe: Option<Pipe<u32>>,
@@ -76,7 +76,7 @@ mod receiving {
         }
     }
 
-    /// What is known of a stream that was added.
+    /// A stream that was added.
     #[derive(Clone, Copy)]
     struct Added {
         id: StreamId,
@@ -91,7 +91,7 @@ mod receiving {
         }
     }
 
-    /// All who take part.
+    /// The shared state of all threads.
     struct Scene {
         multiplexer: Streams,
         /// The streams that were added so far.
@@ -107,8 +107,8 @@ mod receiving {
             Arc::new(Self { multiplexer, added: Mutex::default() })
         }
 
-        /// Runs all, with these receivers, to the end, and returns what they received, and what the streams
-        /// left behind.
+        /// Runs all threads, with these receivers, to the end. Returns the received events, and the items that the
+        /// streams left.
         fn run(self: &Arc<Self>, receivers: Vec<JoinHandle<(ChannelId, Events)>>) -> (Received, Left) {
             let (left, leaves) = mpsc::channel();
             let producers: Vec<_> = (0..PRODUCERS)
@@ -129,8 +129,8 @@ mod receiving {
                 .collect();
             join_all(producers);
             join_all(others);
-            // A channel ends when it is empty, though a stream may still be moved there: so when that is
-            // over.
+            // A closed channel ends when it is empty, although a stream could still have been moved there: closes when
+            // all moves are done.
             self.multiplexer.close();
             let received = join_all(receivers);
 
@@ -147,7 +147,7 @@ mod receiving {
             (received, left)
         }
 
-        /// Adds its share of the streams, one after the other, and feeds those that are there in turn.
+        /// Adds its share of the streams, one after the other, and feeds the present ones in turn.
         fn produce(&self, producer: usize, left: &mpsc::Sender<(usize, Pipe<u32>)>) {
             let mut dice = Dice(producer as u64 + 1);
             let mut waiting: VecDeque<_> = (producer..STREAMS).step_by(PRODUCERS).collect();
@@ -231,7 +231,7 @@ mod receiving {
             })
         }
 
-        /// By receivers that are dropped again and again, asked or not.
+        /// With receivers that are dropped repeatedly, polled or not.
         fn receive_by_many(&self, channel: ChannelId) -> JoinHandle<(ChannelId, Events)> {
             let multiplexer = self.multiplexer.clone();
             thread::spawn(move || {
@@ -253,8 +253,7 @@ mod receiving {
         }
     }
 
-    /// With one receiver at a time for each channel what a stream says can be followed from channel to
-    /// channel.
+    /// With one receiver at a time for each channel, the items of a stream can be followed from channel to channel.
     #[test]
     fn what_each_stream_says_comes_once_and_in_order_where_it_is() {
         finishes(|| {
@@ -283,7 +282,7 @@ mod receiving {
         });
     }
 
-    /// What came of a stream, stay by stay, and how many stays there were.
+    /// Follows a stream, stay by stay, and returns the number of stays.
     fn follow(
         added: &Added,
         received: &mut HashMap<(ChannelId, StreamId), VecDeque<StreamEvent<u32>>>,
@@ -309,8 +308,7 @@ mod receiving {
         unreachable!("the loop has no end but by return")
     }
 
-    /// What a race of movers leads to now and then: a stream leaves, comes back and leaves for good while
-    /// it is polled once.
+    /// In a race of movers, a stream may leave, come back and leave for good during a single poll.
     #[test]
     fn the_departures_of_a_stream_come_in_the_order_of_its_stays() {
         let [here, there, elsewhere] = CHANNELS;
@@ -343,7 +341,7 @@ mod receiving {
         }
     }
 
-    /// With several the order is theirs; each event goes to one of them all the same.
+    /// Several receivers receive in any order, but each event is received by one of them.
     #[test]
     fn each_event_goes_to_one_of_several_receivers() {
         finishes(|| {
@@ -376,7 +374,7 @@ mod receiving {
         });
     }
 
-    /// A stream left each channel as often as it came there, and in the end it left for good.
+    /// A stream left each channel as often as it entered it, and finally left for good.
     fn check_departures(added: &Added, departures: &[Vec<StreamEvent<u32>>; 3]) {
         for (channel, told) in CHANNELS.into_iter().zip(departures) {
             let arrivals = departures.iter().flatten().filter(|event| **event == Moved(channel)).count();
@@ -388,7 +386,7 @@ mod receiving {
     }
 }
 
-/// Senders in all ways, some of which are dropped half way, to sinks with little room, some of which go.
+/// Senders in all ways, some of which are dropped in the middle, to sinks with little room, some of which are removed.
 mod sending {
     use super::*;
 
@@ -397,12 +395,12 @@ mod sending {
     const STREAMS: usize = 8;
     const ITEMS: usize = 1_500;
 
-    /// Who sent it, and its number.
+    /// The sender of an item, and its number.
     type Letter = (usize, usize);
     type Pairs = Multiplexer<Pipe<()>, Gate<Letter>>;
     type Broken = SendError<support::Broken>;
 
-    /// What a sender knows of an item that it sent to a stream.
+    /// What a sender knows about an item that it sent to a stream.
     #[derive(Clone, Copy, Debug)]
     enum Knows {
         Arrived,
@@ -420,7 +418,7 @@ mod sending {
         }
     }
 
-    /// An item, the stream that it was sent to, and what came of that.
+    /// An item, its stream, and its result.
     type Report = (Letter, usize, Knows);
 
     #[test]
@@ -468,8 +466,7 @@ mod sending {
         streams
     }
 
-    /// The peers read what was sent to them, and make room for as much; now and then they do not let it be
-    /// flushed.
+    /// The peers read, and make room for as many items. From time to time they do not let their sinks flush.
     fn read(gates: &[Gatekeeper<Letter>], senders_left: &AtomicBool) -> Vec<Vec<Letter>> {
         let mut dice = Dice(7);
         let mut received = vec![Vec::new(); gates.len()];
@@ -487,8 +484,7 @@ mod sending {
         received
     }
 
-    /// Half of the streams go while they are sent to: removed, closed, ended; one after each tenth of all
-    /// sends.
+    /// Half of the streams leave during the sends: removed, closed or ended, one after each tenth of all sends.
     fn end_some(multiplexer: &Pairs, ids: &[StreamId], feeds: &[Feed<()>], sends: &AtomicUsize) {
         for (at, id) in ids.iter().enumerate().take(STREAMS / 2) {
             while sends.load(Ordering::SeqCst) < (at + 1) * SENDERS * ITEMS / 10 {
@@ -548,7 +544,7 @@ mod sending {
         reports
     }
 
-    /// Of each sender in its order, and nothing twice.
+    /// The items of each sender are in order, and none comes twice.
     fn check_order(letters: &[Letter]) {
         for sender in 0..SENDERS {
             let items: Vec<_> =

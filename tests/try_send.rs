@@ -125,7 +125,7 @@ mod to_one {
 mod to_many {
     use super::*;
 
-    /// 100 peers, every third of which has no room.
+    /// 100 peers. Every third one has no room.
     fn peers(multiplexer: &Pairs) -> Vec<Peer> {
         (0..100).map(|nth| add(multiplexer, usize::from(nth % 3 != 0))).collect()
     }
@@ -245,7 +245,7 @@ mod to_many {
     }
 }
 
-/// Two threads send to one sink: each item is delivered once or handed back.
+/// Two threads send to one sink: each item is delivered once or returned.
 #[test]
 fn threads_that_send_to_one_stream() {
     const ITEMS: u32 = 200_000;
@@ -284,7 +284,8 @@ fn threads_that_send_to_one_stream() {
     });
 }
 
-/// The way on from `Busy`: a send that waits until the sink is back. Nothing is lost, and each thread's order is kept.
+/// What to do after `Busy`: a send that waits until the poll of the sink returns. No item is lost, and the items of
+/// each thread stay in order.
 #[test]
 fn who_finds_it_busy_may_wait() {
     const ITEMS: u32 = 20_000;
@@ -316,7 +317,7 @@ fn who_finds_it_busy_may_wait() {
     });
 }
 
-/// What one caller sends in several ways arrives in the order of its calls.
+/// The items that one caller sends in several ways arrive in the order of its calls.
 #[test]
 fn order() {
     let multiplexer = pairs();
@@ -338,7 +339,7 @@ fn order() {
     }
 }
 
-/// A sink that answers `Pending` every other time it is asked whether it is ready.
+/// A sink that returns `Pending` from every other `poll_ready`.
 #[derive(Default)]
 struct Alternating {
     asked: usize,

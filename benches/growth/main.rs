@@ -1,16 +1,17 @@
-//! What grows: the cost of single operations beside 1,000, 10,000, 100,000 and a million of whatever might make them
-//! dearer, and what is kept in memory when those have gone.
+//! Growth: the cost of single operations with 1,000, 10,000, 100,000 and a million members, channels, waiters or departures,
+//! and the memory that stays when they have gone.
 //!
 //! ```text
 //! cargo bench --bench growth
 //! cargo bench --bench growth -- --limit 20 waiting
 //! ```
 //!
-//! prints one table, in some minutes. What would take longer than the limit (three seconds, unless said) is left out;
-//! words choose the lines that contain them. Each figure is the least of some repetitions. The column before
-//! the last says what ten times as many cost: 1 is constant, 10 linear. (What is kept jumps with the powers of two.)
+//! The program prints one table, in a few minutes. It skips measurements that would take longer than the limit (three
+//! seconds by default). Words on the command line select the lines that contain them. Each figure is the minimum of
+//! several repetitions. The column before the last shows the cost of ten times as many: 1 is constant, 10 is linear.
+//! (Remaining memory jumps at powers of two.)
 //!
-//! Nothing is asserted about time. What can be counted is asserted in `tests/growth.rs`.
+//! The program asserts nothing about time. `tests/growth.rs` asserts everything that can be counted.
 
 #[path = "../../tests/growth/bytes.rs"]
 mod bytes;
@@ -35,9 +36,9 @@ fn main() {
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
-            // Cargo's own.
+            // Passed by cargo.
             "--bench" => {}
-            // Whether all works, as the other benchmarks understand it.
+            // Runs each case once, as other benchmarks do with this argument.
             "--test" => options.quick = true,
             "--limit" => {
                 let seconds = args.next().and_then(|seconds| seconds.parse().ok()).expect("--limit SECONDS");

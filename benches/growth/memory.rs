@@ -1,4 +1,4 @@
-//! What is kept when all have gone, in bytes for each.
+//! The memory that stays when all have gone, in bytes for each.
 
 use crate::bytes::held;
 use crate::parts::{
@@ -25,7 +25,7 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
-/// They were there together.
+/// All members were present together.
 fn pairs(n: usize) -> f64 {
     pairs_and(n, |_| {})
 }
@@ -48,7 +48,7 @@ fn pairs_and(n: usize, then: fn(&Mux)) -> f64 {
     })
 }
 
-/// One member at a time, and nobody receives.
+/// One member at a time, and no task receives.
 fn untold(n: usize) -> f64 {
     let multiplexer = multiplexer();
     kept(n, || {
@@ -58,7 +58,7 @@ fn untold(n: usize) -> f64 {
     })
 }
 
-/// One member at a time; all departures are read at the end.
+/// One member at a time. All departures are read at the end.
 fn told(n: usize) -> f64 {
     let multiplexer = multiplexer();
     let mut receiver = multiplexer.receiver(CHANNEL).unwrap();
@@ -91,7 +91,7 @@ fn waiters_and(n: usize, then: fn(&Mux)) -> f64 {
     })
 }
 
-/// One sender, polled n times while the sink is in another's poll.
+/// One sender, which is polled n times while another poll uses the sink.
 fn missed(n: usize) -> f64 {
     let multiplexer = multiplexer();
     let sink = Control::ready(0);
@@ -106,7 +106,7 @@ fn missed(n: usize) -> f64 {
     })
 }
 
-/// A stream is moved n times in its own poll, and all departures are read.
+/// A stream is moved n times in its own poll. All departures are read.
 fn moves(n: usize) -> f64 {
     let (multiplexer, mut receiver, members) = idle_members(1);
     let mut other = multiplexer.receiver(OTHER).unwrap();
@@ -138,7 +138,7 @@ fn slab_members_and(n: usize, then: fn(&mut StreamSlab<Member>)) -> f64 {
     })
 }
 
-/// Bytes for each of n that are there after `work`, and were not before.
+/// The bytes that `work` leaves allocated, divided by n.
 fn kept(n: usize, work: impl FnOnce()) -> f64 {
     let before = held();
     work();

@@ -1,4 +1,4 @@
-//! How long another thread waits, that sends to a stream in another channel meanwhile.
+//! How long another thread waits that sends to a stream of another channel at the same time.
 
 use crate::parts::{CHANNEL, Control, Mux, OTHER, add, idle_members, multiplexer};
 use crate::table::{Case, Unit};
@@ -24,7 +24,7 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
-/// What the machine itself makes a thread wait: the other figures are to be held against this.
+/// The waits that the machine itself causes. Compare the other figures with this one.
 fn beside_nothing(n: usize) -> f64 {
     let (multiplexer, ..) = idle_members(n.min(1_000));
     longest_wait(&multiplexer, || thread::sleep(Duration::from_millis(10)))
@@ -61,15 +61,15 @@ fn beside_shrinking(n: usize) -> f64 {
     longest_wait(&multiplexer, || multiplexer.shrink_to_fit())
 }
 
-// The phases of a measurement, in their order. The sender goes from each of the first ones to the next when it has
-// sent something, so that it is known to run when the work begins.
+// The phases of a measurement, in order. The sender advances from each of the first phases to the next after it has sent an
+// item. It is therefore known to run when the work begins.
 const BEGINS: u8 = 0;
 const READY: u8 = 3;
 const WORKS: u8 = 4;
 const OVER: u8 = 5;
 
-/// Nanoseconds of the longest `send_one` to a sink that is ready, of those that another thread makes while
-/// `work` goes on. Not a number if it made none, for the machine had other things to do.
+/// Returns the longest `send_one` to a ready sink, in nanoseconds, among those that another thread makes while `work` runs.
+/// Returns NaN if that thread made none, because the machine was busy.
 fn longest_wait<T>(multiplexer: &Mux, work: impl FnOnce() -> T) -> f64 {
     let sink = Control::ready(usize::MAX / 2);
     let id = add(multiplexer, &Control::ready(0), &sink, OTHER);

@@ -1,4 +1,4 @@
-//! Streams, sinks and tasks driven by hand.
+//! Streams, sinks and tasks that the benchmark drives by hand.
 
 use futures::{FutureExt, Sink, Stream};
 use std::convert::Infallible;
@@ -23,10 +23,10 @@ pub(crate) fn multiplexer() -> Mux {
     multiplexer
 }
 
-/// What happens in a poll, once.
+/// Called once, in a poll.
 pub(crate) type Act = Box<dyn FnOnce() + Send>;
 
-/// How often a stream or sink is ready, and whom it wakes.
+/// How often a stream or sink is ready, and which waker to wake.
 #[derive(Default)]
 pub(crate) struct Control {
     ready: AtomicUsize,
@@ -41,7 +41,7 @@ impl Control {
         Arc::new(control)
     }
 
-    /// Makes it ready once more, and wakes.
+    /// Makes the stream or sink ready once more, and wakes its task.
     pub(crate) fn push(&self) {
         self.ready.fetch_add(1, Ordering::Relaxed);
         self.wake();
@@ -58,7 +58,7 @@ impl Control {
         self.waker.lock().unwrap().clone()
     }
 
-    /// The next poll does this first.
+    /// The next poll calls `act` first.
     pub(crate) fn act(&self, act: impl FnOnce() + Send + 'static) {
         *self.act.lock().unwrap() = Some(Box::new(act));
     }
@@ -80,7 +80,7 @@ impl Control {
     }
 }
 
-/// A stream: yields an item each time it is ready.
+/// A stream that yields an item each time it is ready.
 pub(crate) struct Member(pub(crate) Arc<Control>);
 
 impl Stream for Member {
@@ -94,7 +94,7 @@ impl Stream for Member {
     }
 }
 
-/// A sink: takes an item each time it is ready, and closes when it is ready.
+/// A sink that takes an item each time it is ready, and closes when it is ready.
 pub(crate) struct Door(pub(crate) Arc<Control>);
 
 impl Sink<()> for Door {
@@ -135,7 +135,7 @@ pub(crate) fn add(
     multiplexer.add_stream_pair(sink, stream, channel).unwrap()
 }
 
-/// A receiver of `CHANNEL`, with so many idle members, each polled once.
+/// A receiver of `CHANNEL` with a number of idle members, each of which was polled once.
 pub(crate) fn idle_members(members: usize) -> (Mux, Receiver, Vec<(StreamId, Arc<Control>)>) {
     let multiplexer = multiplexer();
     let mut receiver = multiplexer.receiver(CHANNEL).unwrap();
@@ -144,7 +144,7 @@ pub(crate) fn idle_members(members: usize) -> (Mux, Receiver, Vec<(StreamId, Arc
     (multiplexer, receiver, added)
 }
 
-/// Polls until each has had its first poll.
+/// Polls until each member has had its first poll.
 pub(crate) fn settle(receiver: &mut Receiver, members: &[(StreamId, Arc<Control>)]) {
     while members.last().is_some_and(|(_, stream)| stream.waker().is_none()) {
         assert!(poll(receiver).is_pending());
@@ -159,7 +159,7 @@ pub(crate) fn poll_future<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> 
     future.poll_unpin(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Reads what there is to be told at once.
+/// Reads all events that are available immediately.
 pub(crate) fn drain(receiver: &mut Receiver) -> usize {
     let mut events = 0;
     while poll(receiver).is_ready() {
@@ -168,7 +168,7 @@ pub(crate) fn drain(receiver: &mut Receiver) -> usize {
     events
 }
 
-/// Some numbers in an order of which nothing is known, the same in each run.
+/// Numbers in a pseudo-random order that is the same in each run.
 pub(crate) fn shuffled(end: usize) -> Vec<usize> {
     let mut numbers: Vec<_> = (0..end).collect();
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;

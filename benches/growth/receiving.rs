@@ -1,4 +1,4 @@
-//! Receiving, and who is in a channel.
+//! Receiving, and membership of channels.
 
 use crate::parts::{
     CHANNEL, Control, Mux, OTHER, add, add_idle, drain, idle_members, multiplexer, poll, poll_future,
@@ -33,7 +33,7 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
-/// Should be bounded: each wake costs a turn in vain, and a poll takes 64 of these.
+/// Should be bounded: each wake costs a turn in vain, and a poll takes at most 64 of these turns.
 fn stale_wakes(n: usize) -> f64 {
     let (multiplexer, mut receiver, members) = idle_members(n);
     let wakers: Vec<_> = members.iter().map(|(_, stream)| stream.waker().unwrap()).collect();
@@ -45,14 +45,14 @@ fn stale_wakes(n: usize) -> f64 {
     time(|| assert!(poll(&mut receiver).is_pending()))
 }
 
-/// Takes the wakes of all, 64 at a time. Should be less, if that can be had.
+/// Takes the wakes of all members, 64 at a time. Could cost less.
 fn many_wakes(n: usize) -> f64 {
     let (_multiplexer, mut receiver, members) = idle_members(n);
     members.iter().for_each(|(_, stream)| stream.push());
     time(|| assert!(poll(&mut receiver).is_ready()))
 }
 
-/// Should be O(1): what is held back is of another stream.
+/// Should be O(1), because the held departures belong to other streams.
 fn remove_beside_moves(n: usize) -> f64 {
     let multiplexer = multiplexer();
     let mut receiver = multiplexer.receiver(CHANNEL).unwrap();
@@ -74,7 +74,7 @@ pub(crate) fn move_to_and_fro(multiplexer: &Mux, id: StreamId, times: usize) {
     }
 }
 
-/// Should be bounded, whatever limit the caller gives: the executor stands still meanwhile.
+/// Should be bounded, whatever limit the caller passes, because the executor cannot run during the call.
 fn many_departures(n: usize) -> f64 {
     let multiplexer = multiplexer();
     let mut receiver = multiplexer.receiver(CHANNEL).unwrap();
@@ -104,7 +104,7 @@ fn add_and_remove(n: usize) -> f64 {
     all / TIMES as f64
 }
 
-/// Should be O(1), and what the cache misses. Nobody receives.
+/// Should be O(1), plus cache misses. No task receives.
 fn replace_at_random(n: usize) -> f64 {
     const TIMES: usize = 10_000;
     let multiplexer = multiplexer();
@@ -136,7 +136,7 @@ fn move_there_and_back(n: usize) -> f64 {
     all / TIMES as f64
 }
 
-/// Should be O(present members), whatever was there before.
+/// Should be O(present members), independent of earlier members.
 fn list_after_burst(n: usize) -> f64 {
     let (multiplexer, mut receiver, members) = idle_members(n);
     for (id, _) in &members[3..] {
@@ -144,12 +144,12 @@ fn list_after_burst(n: usize) -> f64 {
     }
     drain(&mut receiver);
     let list = || assert_eq!(multiplexer.channel_streams(CHANNEL).unwrap().len(), 3);
-    // The first allocation after a burst has the allocator sort what the burst freed.
+    // In the first allocation after a burst, the allocator sorts the memory that the burst freed.
     list();
     time(|| (0..10).for_each(|_| list())) / 10.0
 }
 
-/// Should be O(1): today all who wait are woken for each item.
+/// Could be O(1): at present each item wakes all waiting tasks.
 fn receives_one_by_one(n: usize) -> f64 {
     let multiplexer = multiplexer();
     let (_, stream) = add_idle(&multiplexer, CHANNEL);

@@ -22,7 +22,7 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
-/// A pair whose sink is shut.
+/// A pair whose sink is not ready.
 fn shut() -> (Mux, StreamId, Arc<Control>) {
     let multiplexer = multiplexer();
     let sink = Control::ready(0);
@@ -41,7 +41,7 @@ fn drop_waiting(n: usize) -> f64 {
     time(|| order.into_iter().for_each(|at| drop(sends[at].take()))) / n as f64
 }
 
-/// Should be O(log n), the poll included.
+/// Should be O(log n), including the poll.
 fn wake_in_place(n: usize) -> f64 {
     let (multiplexer, id, sink) = shut();
     let mut tasks = Tasks::default();
@@ -55,7 +55,7 @@ fn wake_in_place(n: usize) -> f64 {
     woken / n as f64
 }
 
-/// Should be O(1): each is polled when its turn comes, when it waits and when it was woken.
+/// Should be O(1): each send is polled in its turn, when it begins to wait and when it was woken.
 fn shut_down(n: usize) -> f64 {
     let multiplexer = multiplexer();
     let sinks: Vec<_> = (0..n).map(|_| Control::ready(0)).collect();
@@ -64,7 +64,7 @@ fn shut_down(n: usize) -> f64 {
     }
     let mut shutdown = multiplexer.shutdown::<()>();
     let took = time(|| {
-        // At most 64 in one poll, when their turn comes and when they wait.
+        // At most 64 in one poll, in the first turns and in later ones.
         (0..n / 32 + 2).for_each(|_| assert!(poll_future(&mut shutdown).is_pending()));
         sinks.iter().for_each(|sink| sink.push());
         while poll_future(&mut shutdown).is_pending() {}
@@ -72,7 +72,7 @@ fn shut_down(n: usize) -> f64 {
     took / n as f64
 }
 
-/// Should be bounded, as every other poll: the executor stands still meanwhile.
+/// Should be bounded, as every other poll, because the executor cannot run during the poll.
 fn broadcast(n: usize) -> f64 {
     let multiplexer = multiplexer();
     let (stream, sink) = (Control::ready(0), Control::ready(usize::MAX / 2));
@@ -86,7 +86,7 @@ fn broadcast(n: usize) -> f64 {
     first
 }
 
-/// Should be O(1): today all who wait are woken for each item.
+/// Could be O(1): at present each item wakes all waiting tasks.
 fn sends_one_by_one(n: usize) -> f64 {
     let (multiplexer, id, sink) = shut();
     let mut tasks = Tasks::default();

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-/// One line.
+/// One line of the table.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) unit: Unit,
-    /// What the cost should be.
+    /// The expected growth.
     pub(crate) should: &'static str,
-    /// The cost, beside so many. Not a number if it could not be told.
+    /// Returns the cost for this number. NaN if it could not be measured.
     pub(crate) measure: fn(usize) -> f64,
 }
 
@@ -22,9 +22,9 @@ pub(crate) enum Unit {
 pub(crate) struct Options {
     /// How long one figure may take.
     pub(crate) limit: Duration,
-    /// Lines that contain one of these; all, if there are none.
+    /// Selects the lines that contain one of these words. Selects all lines if empty.
     pub(crate) words: Vec<String>,
-    /// Runs each case once, for few.
+    /// Runs each case once, with small numbers.
     pub(crate) quick: bool,
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn print(cases: &[Case], options: &Options) {
     }
 }
 
-/// As many as the limit allows.
+/// The largest number within the time limit.
 fn figures(measure: fn(usize) -> f64, options: &Options) -> Vec<f64> {
     if options.quick {
         return vec![measure(100)];
@@ -90,7 +90,7 @@ impl Unit {
     }
 }
 
-/// Nanoseconds that `work` takes.
+/// The time that `work` takes, in nanoseconds.
 pub(crate) fn time<T>(work: impl FnOnce() -> T) -> f64 {
     let start = Instant::now();
     let result = work();

@@ -1,4 +1,4 @@
-//! The members and the sinks of the benchmarks: as cheap as can be, so that what is measured is the crate.
+//! The members and sinks of the benchmarks. They are as cheap as possible, so that the benchmarks measure the crate.
 
 #![allow(dead_code, reason = "each benchmark uses its part")]
 
@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-/// What a member yields next, and whom it wakes. Shared by the member and the benchmark, in one thread.
+/// What a member yields next, and its waker. The member and the benchmark share it, in one thread.
 #[derive(Default)]
 pub(crate) struct Slot {
     items: Cell<u64>,
@@ -67,7 +67,7 @@ impl<const SIZE: usize> Stream for Member<SIZE> {
     }
 }
 
-/// A sink that counts. While it is shut it is not ready.
+/// A sink that counts. While it is shut, it is not ready.
 #[derive(Default)]
 pub(crate) struct Count {
     pub(crate) items: Cell<u64>,
@@ -112,7 +112,7 @@ impl Sink<u64> for Counting {
     }
 }
 
-/// Numbers below `end`, in an order that no cache foresees, the same in each run.
+/// The numbers below `end`, in an order that no cache predicts, the same in each run.
 pub(crate) struct Picks {
     state: u64,
     end: usize,

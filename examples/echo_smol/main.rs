@@ -4,7 +4,7 @@
 //! cargo run --example echo_smol
 //! ```
 //!
-//! Two clients check their echo, and then the program ends.
+//! Two clients check their echo. After that the program ends.
 
 use async_io::Async;
 use futures::{SinkExt, StreamExt};
@@ -21,16 +21,16 @@ type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
 fn main() -> Outcome {
     smol::block_on(async {
-        // A multiplexer, and the channels it knows.
+        // Create a multiplexer and its channels.
         let multiplexer = Multiplexer::new();
         multiplexer.add_channel(CHANNEL_ONE)?;
         multiplexer.add_channel(CHANNEL_TWO)?;
 
-        // Any free port of this machine.
+        // Bind any free port of this machine.
         let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0))?;
         let local_addr = listener.get_ref().local_addr()?;
 
-        // A task that adds incoming connections to channel one.
+        // This task adds incoming connections to channel one.
         let incoming_multiplexer = multiplexer.clone();
         let incoming = smol::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -43,7 +43,7 @@ fn main() -> Outcome {
             }
         });
 
-        // A task that passes on what could not be sent at once. It ends with the last connection.
+        // This task flushes output that could not be sent immediately. It ends with the last connection.
         let mut flusher = multiplexer.flusher::<String>();
         let flush = smol::spawn(async move {
             while let Some((stream_id, error)) = flusher.next().await {
@@ -51,13 +51,13 @@ fn main() -> Outcome {
             }
         });
 
-        // A task that echoes what it receives from channel one, and moves the stream to channel two.
+        // This task echoes lines from channel one, and moves their stream to channel two.
         let multiplexer_ch_1 = multiplexer.clone();
         let echo = smol::spawn(async move {
             while let Ok((stream_id, message)) = multiplexer_ch_1.recv(CHANNEL_ONE).await {
                 match message {
                     Some(Ok(data)) => {
-                        // It waits for no peer.
+                        // `try_send` never waits.
                         if let Err(error) = multiplexer_ch_1.try_send(stream_id, data) {
                             eprintln!("{error}");
                         }
@@ -74,7 +74,7 @@ fn main() -> Outcome {
         let client_1 = smol::spawn(client(local_addr, "hello, I am the first"));
         let client_2 = smol::spawn(client(local_addr, "hello, I am the second"));
 
-        // What they say after their echo comes in channel two. Then they leave.
+        // After its echo, each client sends a line, received in channel two, and leaves.
         let mut left = 0;
         while left < 2 {
             match multiplexer.recv(CHANNEL_TWO).await? {
@@ -88,7 +88,7 @@ fn main() -> Outcome {
         client_1.await?;
         client_2.await?;
 
-        // No more connections. The echo ends by itself: channel one is empty, and closed.
+        // Stop accepting and close. The echo task ends, because channel one is closed and empty.
         incoming.cancel().await;
         multiplexer.close();
         echo.await;
@@ -97,7 +97,7 @@ fn main() -> Outcome {
     })
 }
 
-/// Says something, checks its echo, and says so.
+/// Sends a line, checks its echo, and reports it.
 async fn client(server: SocketAddr, greeting: &str) -> Outcome {
     let stream = Async::<TcpStream>::connect(server).await?;
     let mut lines = Framed::new(stream.compat(), LinesCodec::new());

@@ -1,4 +1,4 @@
-//! Clients come, are answered, and go. Nobody waits for one: what may take its time has a task, and a deadline.
+//! Accepting, answering and closing clients. Everything that may take time runs in a task with a deadline.
 
 use crate::NEW;
 use crate::protocol::{Answer, Connections, Incoming, Outgoing, encode, framed};
@@ -13,30 +13,30 @@ use tokio_util::bytes::Bytes;
 
 /// How long a client may take to log in.
 const LOGIN: Duration = Duration::from_secs(3);
-/// How long a client may leave its answers unread when there are too many.
+/// How long a client may leave its answers unread when its sink is full.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a client that we close may take to read why.
+/// How long a client may take to read the reason before its connection is closed.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
 pub(crate) async fn accept(listener: TcpListener, connections: Connections) {
     loop {
         match listener.accept().await {
             Ok((socket, _)) => welcome(socket, connections.clone()),
-            // Too many open files, as a rule. It may pass.
+            // Usually too many open files. The error may pass.
             Err(_) => sleep(Duration::from_millis(100)).await,
         }
     }
 }
 
-/// Adds a client. It has to log in soon.
+/// Adds a client, and limits the time for its login.
 fn welcome(socket: TcpStream, connections: Connections) {
-    // An answer goes out when it is there.
+    // Sends answers without delay.
     let _ = socket.set_nodelay(true);
     let (outgoing, incoming) = framed(socket);
     match connections.add_stream_pair(outgoing, incoming, NEW) {
         Ok(id) => drop(tokio::spawn(async move {
             sleep(LOGIN).await;
-            // Nothing, if its login has moved it away.
+            // Does nothing if a login has moved the client.
             refuse(connections.remove_stream_from(id, NEW), "you have not logged in");
         })),
         Err(refused) => dismiss(refused.into_parts(), "there are too many clients"),
@@ -46,7 +46,7 @@ fn welcome(socket: TcpStream, connections: Connections) {
 pub(crate) fn send(connections: &Connections, id: StreamId, answer: &Answer) {
     match connections.try_send(id, encode(answer)) {
         Ok(()) => {}
-        // It does not read. Nothing more is received from it until it does, so one answer waits here and no more.
+        // The client does not read. Pause it until it does, so that at most one answer waits here.
         Err(TrySendError::Full(answer)) => {
             let _ = connections.pause_stream(id);
             tokio::spawn(send_slowly(connections.clone(), id, answer));
@@ -62,7 +62,7 @@ async fn send_slowly(connections: Connections, id: StreamId, answer: Bytes) {
     }
 }
 
-/// Closes a connection whose client says no more, but may still read.
+/// Closes a connection whose client has shut down its writing side, but may still read.
 pub(crate) async fn close(connections: Connections, id: StreamId) {
     if !matches!(timeout(PATIENCE, connections.close_stream::<Bytes>(id)).await, Ok(Ok(()))) {
         connections.remove_stream(id);
@@ -75,10 +75,10 @@ pub(crate) fn refuse(client: Option<StreamPair<Incoming, Outgoing>>, why: &'stat
     }
 }
 
-/// Says why a client has to go, and hears it out: a connection that is dropped with unread input is reset, and then the
-/// client may not learn why. Nobody waits for it.
+/// Sends the reason to a client in a task, and reads until the client closes. (A connection that is dropped with unread
+/// input is reset, and the client may lose the reason.)
 fn dismiss((mut outgoing, mut incoming): (Outgoing, Incoming), why: &'static str) {
-    // When so many are being heard out already, the next one goes without a word.
+    // If there are too many such tasks, the client is dropped without a reason.
     static PLACES: Semaphore = Semaphore::const_new(100);
     let Ok(place) = PLACES.try_acquire() else { return };
     let farewell = async move {

@@ -13,14 +13,14 @@
 //! END
 //! ```
 //!
-//! A client's first frame is its login: `{"login": KEY}`. From then on each `{"job": NUMBER}` is answered by
-//! `{"done": NUMBER}`. While there are more jobs than can be done, the paying clients together have four done for each
-//! one of the free clients, and in each class all have their turn. An admin sends `"stats"`, and `{"pause": true}` to let
-//! the free clients wait until `{"pause": false}`.
+//! A client's first frame is its login: `{"login": KEY}`. After that, the server answers each `{"job": NUMBER}` with
+//! `{"done": NUMBER}`. When there are more jobs than the server can do, it does four jobs of the paying class for each job
+//! of the free class, and within each class the clients take turns. An admin can send `"stats"`, and `{"pause": true}` to
+//! pause the free clients until `{"pause": false}`.
 //!
-//! One loop does it all and waits for no client. A client that does not read its answers has no more jobs done until it
-//! does, and is disconnected after ten seconds. A client that finds no place, has no key, or sends a frame that is too long
-//! gets an `{"error": REASON}` and is closed. Ctrl-C sends an error to all clients and closes them.
+//! One loop handles all clients and waits for none. If a client does not read its answers, the server stops doing its jobs
+//! until it does, and disconnects it after ten seconds. A client that finds no place, has no key, or sends a frame that is
+//! too long receives `{"error": REASON}` and is closed. On Ctrl-C the server sends an error to all clients and closes them.
 
 mod clients;
 mod protocol;
@@ -84,7 +84,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                     Err(why) => refuse(connections.remove_stream(id), why),
                 }
             }
-            // Bad frames. What follows cannot be understood.
+            // A bad frame. The rest of the input cannot be decoded.
             Item(Err(_)) => refuse(connections.remove_stream(id), "that is no frame, or it is too long"),
             Ended => drop(tokio::spawn(close(connections.clone(), id))),
             SinkFailed => drop(connections.remove_stream(id)),
@@ -108,7 +108,7 @@ fn log_in(connections: &Connections, id: StreamId, key: &str) -> Result<Answer, 
     moved.map(|()| Answer::Welcome(CLASSES[class])).map_err(|_| "there are too many clients of your class")
 }
 
-/// Some 20 µs of hashing, in place of the work. Work that takes much longer belongs in threads of its own.
+/// About 20 µs of hashing, in place of real work. Much longer work belongs in its own threads.
 fn work(job: u64) -> u64 {
     (0..1_000).fold(job, |number, _| {
         let mut hasher = DefaultHasher::new();
@@ -132,20 +132,20 @@ fn stats(connections: &Connections, requests: &ChannelSelect<Incoming, Outgoing>
     Answer::Stats(classes.collect())
 }
 
-/// During a pause the requests of free clients wait in their connections, and TCP slows the clients down. One that leaves
-/// keeps its place until the pause is over.
+/// During a pause, the requests of free clients wait in their connections, and TCP slows the clients down. A client that
+/// disconnects keeps its place until the pause is over.
 fn pause_free(connections: &Connections, pause: bool) -> Answer {
     let done = if pause { connections.pause_channel(FREE) } else { connections.resume_channel(FREE) };
     done.map_or(Answer::Error("there are no free clients"), |()| Answer::Paused(pause))
 }
 
-/// Says goodbye to all clients, and gives them the time to read it.
+/// Sends a farewell to all clients, and gives them time to read it.
 async fn shut_down(connections: &Connections, requests: ChannelSelect<Incoming, Outgoing>) {
     let farewell = encode(&Answer::Error("the server ends"));
     for class in [NEW, FREE, PAYING, ADMIN] {
         let _ = connections.try_send_to(class, farewell.clone(), |_, _| {});
     }
-    // What is paused would not end.
+    // A paused channel would not end.
     let _ = connections.resume_channel(FREE);
     let closing = connections.shutdown::<Bytes>().keep_streams();
     let _ = timeout(LINGER, join(closing, requests.for_each(async |_| {}))).await;

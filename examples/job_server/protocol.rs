@@ -1,4 +1,4 @@
-//! What clients and server say: JSON in frames, each behind its length in four bytes, the most significant one first.
+//! The protocol: JSON in frames. A length of four bytes, most significant byte first, precedes each frame.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -8,10 +8,10 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_util::bytes::Bytes;
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
-/// The longest frame, in bytes. A longer one is an error as soon as its length is read, and takes no memory.
+/// The longest frame, in bytes. A longer frame is an error as soon as its length is read, and takes no memory.
 const LONGEST: usize = 4 << 10;
 
-/// So many bytes of answers may wait for one client before its sink is full; beside what the kernel takes.
+/// How many bytes of answers may wait for one client before its sink is full, in addition to the kernel's buffers.
 const UNREAD: usize = 64 << 10;
 
 pub(crate) type Incoming = FramedRead<OwnedReadHalf, LengthDelimitedCodec>;
@@ -37,15 +37,15 @@ pub(crate) enum Answer {
     Error(&'static str),
 }
 
-/// What a class of clients has had.
+/// Statistics of a class of clients.
 #[derive(Serialize)]
 pub(crate) struct ClassStats {
     pub(crate) clients: usize,
-    /// Those of them that do not read their answers.
+    /// Clients that do not read their answers.
     pub(crate) slow: usize,
     pub(crate) requests: u64,
     pub(crate) refused: u64,
-    /// The most requests of others that one of this class has waited for.
+    /// The longest wait of a request of this class, in events of other classes.
     pub(crate) longest_wait: u64,
 }
 

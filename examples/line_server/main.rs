@@ -1,4 +1,4 @@
-//! A chat server for lines over TCP.
+//! A line-based chat server over TCP.
 //!
 //! ```sh
 //! cargo run --release --example line_server                   # 127.0.0.1:7878
@@ -6,33 +6,35 @@
 //! nc 127.0.0.1 7878                                           # and again, in other terminals
 //! ```
 //!
-//! A client says `LOGIN name` and is answered `OK`, or `ERR` and why not: a name belongs to one client at a time, and
-//! is free again when that leaves. From then on each of its lines goes to everyone who is logged in, as `name: line`,
-//! also to itself. Any other line of a newcomer is answered `ERR`. So is anyone's line that is longer than 8 KiB, is not
-//! UTF-8 or has control characters other than tabs; the client may go on with the next one. A client that shuts down its
-//! writing side (`nc -N`) leaves, and still gets what was said before; its last line needs no end.
+//! A client sends `LOGIN name`. The server answers `OK`, or `ERR` and the reason. A name belongs to one client at a time,
+//! and is free again when that client leaves. After the login, each line of the client is sent to all logged-in clients,
+//! including the client itself, as `name: line`. The server answers any other line of a newcomer with `ERR`. It also answers
+//! `ERR` to a line that is longer than 8 KiB, is not UTF-8, or has control characters other than tabs; the client may
+//! continue with the next line. A client that shuts down its writing side (`nc -N`) leaves, and still receives earlier
+//! lines; its last line needs no line end.
 //!
-//! Ctrl-C lets everyone have what was said and closes the connections. It waits five seconds for those who are slow to
-//! read it; a second one does not wait.
+//! On Ctrl-C, the server delivers all lines and closes the connections. It waits five seconds for slow readers. After a
+//! second Ctrl-C, it does not wait.
 //!
-//! # How it is built
+//! # Design
 //!
-//! Newcomers are in one channel of a [`Multiplexer`](stream_multiplexer::Multiplexer) and members in another; to log in
-//! is to be moved. One loop, the [`room`], receives from both, the members first. It owns everything, so nothing is
-//! locked. There is no task, queue or buffer of ours for a client: its sink keeps up to 1,024 lines for it (a line that
-//! waits for many is there once), and the loop's `select` writes them when the client's socket takes them.
+//! A [`Multiplexer`](stream_multiplexer::Multiplexer) has one channel for newcomers and one for members; a login moves a
+//! client. One loop, the [`room`], receives from both channels, members first. The loop owns all state and needs no lock.
+//! The program has no task, queue or buffer of its own for a client: the client's sink holds up to 1,024 lines (clients
+//! share the memory of a line), and the loop's `select` writes the lines when the client's socket accepts them.
 //!
 //! # Slow readers
 //!
 //! - A client that is 1,024 lines behind is disconnected.
-//! - After every 256 lines the room waits until all members have them, and hears nobody meanwhile. What they say waits in
-//!   their sockets, and TCP slows them down to what all can read: that is the backpressure of a channel, not to ask it.
-//!   So nobody who reads at a fair speed is disconnected because others talk faster.
-//! - When nobody has caught up for half a second the room goes on without those who are left. So a few who never read
-//!   cost the others two seconds, and then they are disconnected.
+//! - After every 256 lines, the room waits until all members have received the lines, and does not receive in the meantime.
+//!   The members' input waits in their sockets, and TCP slows the members down to a pace that all can read. Not receiving
+//!   is the backpressure of a channel. A client that reads at a fair speed is therefore not disconnected because others
+//!   send faster.
+//! - If no member catches up for half a second, the room continues without the members that are behind. A few clients that
+//!   never read delay the others by two seconds in all, and are then disconnected.
 //!
-//! (After each line, a member that takes it just before a deadline would slow down everybody to one line for each
-//! deadline.)
+//! (If the room waited after each line, a member that takes a line just before each deadline would slow all members down to
+//! one line per deadline.)
 
 mod protocol;
 mod room;
@@ -44,8 +46,8 @@ use std::process::ExitCode;
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 const USAGE: &str = "usage: line_server [[ADDRESS] PORT | ADDRESS:PORT]   (without: 127.0.0.1 7878)";
-/// How many bytes the kernel keeps for a client that does not read. Left to itself it takes megabytes for each, and when
-/// a thousand of them have exhausted what it has for TCP, everyone's connection stalls.
+/// The size of the kernel's send buffer for one client. By default the kernel buffers megabytes for a client that does not
+/// read. A thousand such clients would use up the kernel's memory for TCP, and all connections would stall.
 const SEND_BUFFER: u32 = 64 * 1024;
 
 #[tokio::main]
@@ -65,14 +67,13 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Serves until Ctrl-C, or until it is told to terminate. The second time it does not wait for those who are slow to read
-/// their last lines.
+/// Serves until Ctrl-C, or until a termination signal. On a second signal, it does not wait for slow readers.
 async fn serve(address: &str) -> io::Result<()> {
     let listener = listen(address).await?;
     log(format_args!("listening on {}", listener.local_addr()?));
     let mut room = Room::new();
     let accepting = tokio::spawn(room::admit_all(listener, room.connections.clone()));
-    // The room yields by itself. With tokio's budget, only the first 128 sockets could be written to at a time.
+    // The room yields to the executor on its own. With tokio's budget, it could write to only 128 sockets at a time.
     tokio::task::unconstrained(room.run(told_to_stop())).await?;
     accepting.abort();
     tokio::select! {
@@ -103,13 +104,13 @@ async fn listen(address: &str) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
-    // The connections inherit it.
+    // Accepted connections inherit this setting.
     socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(address)?;
     socket.listen(1024)
 }
 
-/// Tells the operator, if there is one (`eprintln!` would panic).
+/// Prints a message for the operator, if standard error is open (`eprintln!` would panic otherwise).
 fn log(what: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{what}");
 }

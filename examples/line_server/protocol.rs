@@ -1,4 +1,4 @@
-//! What goes over a connection: lines of UTF-8.
+//! The protocol: lines of UTF-8.
 
 use futures::SinkExt;
 use futures::sink::Buffer;
@@ -9,13 +9,13 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_util::bytes::BytesMut;
 use tokio_util::codec::{Decoder, FramedRead, FramedWrite, LinesCodec, LinesCodecError};
 
-/// In bytes, without the end of the line.
+/// In bytes, without the line end.
 const LONGEST_LINE: usize = 8 * 1024;
 const TOO_LONG: &str = "a line has at most 8192 bytes";
-/// How many lines a client may be behind. What is in its socket's buffers comes on top.
+/// How many lines a client may be behind, in addition to the lines in the buffers of its socket.
 const FURTHEST_BEHIND: usize = 1024;
 
-/// A line on its way to any number of clients.
+/// A line that is sent to any number of clients.
 pub(crate) type Line = Arc<str>;
 pub(crate) type Incoming = FramedRead<OwnedReadHalf, Lines>;
 pub(crate) type Outgoing = Buffer<FramedWrite<OwnedWriteHalf, LinesCodec>, Line>;
@@ -23,16 +23,16 @@ pub(crate) type Connections = Multiplexer<Incoming, Outgoing>;
 
 pub(crate) fn frame(connection: TcpStream) -> (Incoming, Outgoing) {
     let (read, write) = connection.into_split();
-    // It counts the `\r` of a line that ends in one, which is looked at again when that is gone.
+    // The codec counts the `\r` of a line end. `check` tests the length again, without the `\r`.
     let lines = Lines(LinesCodec::new_with_max_length(LONGEST_LINE + 1));
     (FramedRead::new(read, lines), FramedWrite::new(write, LinesCodec::new()).buffer(FURTHEST_BEHIND))
 }
 
-/// Reads lines, and goes on after a bad one: here that is an item, for at an error [`FramedRead`] ends.
+/// Reads lines, and continues after a bad line. Here a bad line is an item, because [`FramedRead`] ends at an error.
 #[derive(Debug)]
 pub(crate) struct Lines(LinesCodec);
 
-/// A line, or why it is none.
+/// A line, or the reason why it is bad.
 pub(crate) type Read = Result<String, &'static str>;
 
 impl Decoder for Lines {
@@ -51,7 +51,7 @@ impl Decoder for Lines {
 fn why(error: LinesCodecError) -> Option<Read> {
     Some(Err(match error {
         LinesCodecError::MaxLineLengthExceeded => TOO_LONG,
-        // Decoding does no I/O.
+        // Decoding performs no I/O: this error means invalid UTF-8.
         LinesCodecError::Io(_) => "that was not UTF-8",
     }))
 }
@@ -60,14 +60,14 @@ fn check(line: String) -> Read {
     if line.len() > LONGEST_LINE {
         Err(TOO_LONG)
     } else if line.contains(|char: char| char.is_control() && char != '\t') {
-        // They would do to others' terminals what the client likes.
+        // They could control the terminals of other clients.
         Err("a line has no control characters")
     } else {
         Ok(line)
     }
 }
 
-/// The name that a newcomer wants, or what to answer.
+/// Returns the name in a login line, or the error to answer.
 pub(crate) fn parse_login(line: &str) -> Result<&str, String> {
     let name = match line.split_once(' ') {
         Some(("LOGIN", name)) => name.trim(),

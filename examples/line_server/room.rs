@@ -1,4 +1,4 @@
-//! Who is there, and what happens to what they say.
+//! The room: its members, and the handling of their lines.
 
 use crate::log;
 use crate::protocol::{Connections, Incoming, Line, Outgoing, Read, frame, parse_login};
@@ -18,32 +18,32 @@ use tokio_util::codec::LinesCodecError;
 const NEWCOMERS: usize = 1;
 const MEMBERS: usize = 2;
 
-/// After so many lines the room waits until all members have them.
+/// After this number of lines, the room waits until all members have received them.
 const IN_A_ROW: usize = 256;
-/// How long nobody may catch up meanwhile: if a few are behind, and if most are.
+/// The longest wait without progress: if a few members are behind (`GRACE`), and if most are (`PATIENCE`).
 const GRACE: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a client that leaves may take to read its last lines.
+/// How long a leaving client may take to read its last lines.
 const LINGER: Duration = Duration::from_secs(5);
-/// At the end: how long to read on what the members have said before, at most, and how long they may be silent.
+/// On shutdown: how long the room receives lines that members sent earlier, and after which silence it stops.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_millis(100);
 
 pub(crate) struct Room {
     pub(crate) connections: Connections,
     events: ChannelSelect<Incoming, Outgoing>,
-    /// Of the members.
+    /// The names of the members.
     names: BTreeMap<StreamId, String>,
-    /// How many lines were said since the room waited for all.
+    /// The number of lines since the room last waited for all members.
     in_a_row: usize,
 }
 
-/// Adds all who come to the newcomers.
+/// Adds all new connections to the newcomers.
 pub(crate) async fn admit_all(listener: TcpListener, connections: Connections) {
     loop {
         match listener.accept().await {
             Ok((connection, address)) => {
-                // Lines are short, and somebody waits for them.
+                // Lines are short, and other clients wait for them.
                 let _ = connection.set_nodelay(true);
                 let (incoming, outgoing) = frame(connection);
                 if let Ok(id) = connections.add_stream_pair(outgoing, incoming, NEWCOMERS) {
@@ -51,7 +51,7 @@ pub(crate) async fn admit_all(listener: TcpListener, connections: Connections) {
                 }
             }
             Err(error) => {
-                // Too many open files, as a rule. It may pass.
+                // Usually too many open files. The error may pass.
                 log(format_args!("cannot accept a connection: {error}"));
                 sleep(Duration::from_millis(100)).await;
             }
@@ -64,7 +64,7 @@ impl Room {
         let connections = Connections::new();
         let mut events = connections.select();
         for (channel, share) in [(MEMBERS, Share::new()), (NEWCOMERS, Share::new().priority(1))] {
-            // Who shuts down its writing side still gets its last lines.
+            // A client that shuts down its writing side still receives its last lines.
             let options = ChannelOptions::new().half_close(true);
             connections.add_channel_with(channel, options).expect("the multiplexer is new");
             events.add(channel, share).expect("the channel is there");
@@ -122,7 +122,8 @@ impl Room {
         }
     }
 
-    /// A sink that fails is let alone: its connection is lost, or the client leaves, and its stream says so.
+    /// Sends a line to all members. A failed sink needs no action: its connection is lost, or the client leaves, and its
+    /// stream reports that.
     async fn broadcast(&mut self, line: Line) {
         self.in_a_row = (self.in_a_row + 1) % IN_A_ROW;
         let mut too_slow = Vec::new();
@@ -135,7 +136,8 @@ impl Room {
         too_slow.into_iter().for_each(|id| self.disconnect(id, "reads too slowly"));
     }
 
-    /// Waits until all members have what was said, or nobody has caught up for a while. Returns who could not take it.
+    /// Waits until all members have received the line, or no member catches up for a while. Returns the members whose sink
+    /// could not take the line.
     async fn send_and_wait(&self, line: Line) -> Vec<StreamId> {
         let mut send = self.connections.send_to(MEMBERS, line).expect("the channel is there");
         let mut behind = send.pending().count();
@@ -154,7 +156,7 @@ impl Room {
         not_ready.map(SendError::stream_id).collect()
     }
 
-    /// Lets a client go at once.
+    /// Disconnects a client immediately.
     fn disconnect(&mut self, id: StreamId, why: &str) {
         self.part(id, why);
         self.connections.remove_stream(id);
@@ -165,7 +167,7 @@ impl Room {
         log(format_args!("client {id}: {name}{why}"));
     }
 
-    /// Says good-bye, lets everyone have what was said, and closes all connections.
+    /// Says good-bye, delivers all lines, and closes all connections.
     pub(crate) async fn close(mut self) {
         log(format_args!("closing: everyone gets what was said; Ctrl-C again to cut them off"));
         self.connections.close();
@@ -179,7 +181,7 @@ impl Room {
             let _ = self.connections.try_send_to(channel, "BYE the server closes".into(), |_, _| {});
         }
         let mut shutdown = self.connections.shutdown::<Line>().keep_streams();
-        // Reads on, for a connection that is closed with something unread is reset, and its last lines may be lost.
+        // Keeps reading: a connection that is closed with unread input is reset, and its last lines may be lost.
         let all_gone = async { tokio::join!(&mut shutdown, self.events.count()) };
         let _ = timeout(LINGER, all_gone).await;
         log(format_args!("closed; {} clients were cut off", shutdown.pending().count()));

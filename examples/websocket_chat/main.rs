@@ -1,18 +1,18 @@
 //! A chat over WebSocket.
 //!
 //! ```sh
-//! cargo run --release --example websocket_chat   # -- 0.0.0.0:9001, if it is not for this machine alone
+//! cargo run --release --example websocket_chat   # for other machines: -- 0.0.0.0:9001
 //! websocat ws://127.0.0.1:9001                   # and again, in other terminals
 //! ```
 //!
-//! A client's first message is its name. From then on each of its messages goes to everyone who has one. Who gives no
-//! name within three seconds is closed with 1008, and who sends more than 16 KiB in one message with 1009. Who is more
-//! than 256 KiB behind is disconnected, and the others notice nothing. Pings are answered, whatever the others do.
-//! Ctrl-C closes everyone with 1001.
+//! A client's first message is its name. After that, each of its messages is sent to all clients that have a name. The
+//! server closes a client with 1008 if it sends no name within three seconds, and with 1009 if it sends a message of more
+//! than 16 KiB. It disconnects a client that is more than 256 KiB behind, without an effect on the others. It always
+//! answers pings. On Ctrl-C it closes all clients with 1001.
 //!
-//! One loop does it all and waits for no client: a handshake has a task of its own, and what a socket cannot take
-//! immediately lies in its sink, which the loop's `select` flushes. So who talks faster than another can read costs that
-//! one its place. The example `line_server` shows how to slow down the talkers instead.
+//! One loop handles all clients and waits for none. Each handshake has its own task. Output that a socket cannot accept
+//! immediately waits in its sink, which the loop's `select` flushes. A client that cannot keep up with the others is
+//! therefore disconnected. The example `line_server` shows how to slow the senders down instead.
 
 use futures::stream::{SplitSink, SplitStream};
 use futures::{FutureExt, SinkExt, StreamExt, future::join};
@@ -29,7 +29,7 @@ use tokio_tungstenite::{WebSocketStream, accept_async_with_config};
 const NEWCOMERS: usize = 1;
 const MEMBERS: usize = 2;
 
-/// How long a client that we close may take to answer.
+/// How long a client may take to answer the server's closing frame.
 const LINGER: Duration = Duration::from_secs(2);
 
 type Incoming = SplitStream<WebSocketStream<TcpStream>>;
@@ -37,16 +37,16 @@ type Outgoing = SplitSink<WebSocketStream<TcpStream>, Message>;
 type Connections = Multiplexer<Incoming, Outgoing>;
 type Names = BTreeMap<StreamId, String>;
 
-/// What one client may cost, in bytes.
+/// The limits for one client, in bytes.
 fn limits() -> WebSocketConfig {
     let limits = WebSocketConfig::default().max_message_size(Some(16 << 10)).max_frame_size(Some(16 << 10));
-    // A sink that has more than this to write is not ready until all of that is written: `try_send` says `Full`.
+    // With more output than this, a sink is not ready until all of it is written: `try_send` returns `Full`.
     limits.write_buffer_size(256 << 10).read_buffer_size(4 << 10)
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // The select yields by itself. With tokio's budget, only the first 128 sockets could be written to at a time.
+    // The select yields to the executor on its own. With tokio's budget, the loop could write to only 128 sockets at a time.
     tokio::task::unconstrained(serve()).await
 }
 
@@ -77,12 +77,13 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
             (_, Item(Ok(Message::Text(text)))) => names.get(&id).map(|name| format!("{name}: {text}")),
             (_, Item(Err(error))) => refuse(&connections, id, &error),
             (_, Ended | Removed) => names.remove(&id).map(|name| format!("* {name} has left")),
-            // Tungstenite answers pings and closings when the stream is polled next. A sink fails when its connection is
-            // over, or is being closed: its stream ends.
+            // Tungstenite answers pings and closing frames in the next poll of the stream. A sink fails when its
+            // connection is closed or lost: its stream ends.
             (_, Item(Ok(_)) | Moved(_) | SinkFailed) => None,
         };
         let Some(news) = news else { continue };
-        // All members share its bytes. Who is too far behind is disconnected, which comes as `Removed`.
+        // All members share the bytes of the message. A member that is too far behind is removed, and the select yields
+        // `Removed`.
         connections.try_send_to(MEMBERS, news.into(), |id, error| {
             if error.is_full() {
                 connections.remove_stream(id);
@@ -90,7 +91,7 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
         })?;
     }
 
-    // Everyone gets a closing frame, and the time to answer it.
+    // Sends a closing frame to all clients, and gives them time to answer.
     accepting.abort();
     for channel in [NEWCOMERS, MEMBERS] {
         connections.try_send_to(channel, close_frame(CloseCode::Away, "the server ends"), |_, _| {})?;
@@ -104,26 +105,26 @@ async fn accept(listener: TcpListener, connections: Connections, login_time: Dur
     loop {
         match listener.accept().await {
             Ok((socket, _)) => drop(tokio::spawn(welcome(socket, connections.clone(), login_time))),
-            // Too many open files, as a rule. It may pass.
+            // Usually too many open files. The error may pass.
             Err(_) => sleep(Duration::from_millis(100)).await,
         }
     }
 }
 
-/// A client's first seconds. When they are over it has a name, or goes.
+/// The first seconds of a client. After that, the client has a name or is closed.
 async fn welcome(socket: TcpStream, connections: Connections, login_time: Duration) -> Option<()> {
     let deadline = Instant::now() + login_time;
     let handshake = accept_async_with_config(socket, Some(limits()));
     let (outgoing, incoming) = timeout_at(deadline, handshake).await.ok()?.ok()?.split();
     let id = connections.add_stream_pair(outgoing, incoming, NEWCOMERS).ok()?;
     sleep_until(deadline).await;
-    // Unless its login has moved it away.
+    // Does nothing if a login has moved the client.
     let pair = connections.remove_stream_from(id, NEWCOMERS)?;
     dismiss(pair, CloseCode::Policy, "you have no name").await
 }
 
-/// Says why a client has to go, and hears it out: a connection that is dropped with unread input is reset, and then the
-/// client may not learn why.
+/// Sends the reason to a client, and reads until the client closes. (A connection that is dropped with unread input is
+/// reset, and the client may lose the reason.)
 async fn dismiss(pair: StreamPair<Incoming, Outgoing>, code: CloseCode, reason: &'static str) -> Option<()> {
     let (incoming, mut outgoing) = (pair.stream?, pair.sink?);
     let farewell = async {
@@ -139,7 +140,7 @@ fn close_frame(code: CloseCode, reason: &'static str) -> Message {
     Message::Close(Some(CloseFrame { code, reason: reason.into() }))
 }
 
-/// Makes a newcomer a member. Returns what there is to say to all.
+/// Makes a newcomer a member. Returns the news for all members.
 fn log_in(connections: &Connections, names: &mut Names, id: StreamId, name: &str) -> Option<String> {
     let is_taken = names.values().any(|other| other == name);
     if is_taken || name.trim().is_empty() || name.len() > 32 || name.contains(char::is_control) {
@@ -151,7 +152,7 @@ fn log_in(connections: &Connections, names: &mut Names, id: StreamId, name: &str
     Some(format!("* {name} is here"))
 }
 
-/// What a client has sent was no message.
+/// Handles a client whose input is not a message.
 fn refuse(connections: &Connections, id: StreamId, error: &Error) -> Option<String> {
     let (code, reason) = match error {
         Error::Capacity(_) => (CloseCode::Size, "that was too long"),

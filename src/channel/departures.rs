@@ -1,21 +1,21 @@
-//! What a channel has to report besides items: departures and panics, in the order in which they came.
+//! The reports of a channel besides items: departures and panics, in the order in which they happened.
 //!
-//! They wait in one queue, and are reported batch by batch. A batch is due when the cursor of the turns has gone round
-//! once since the batch before, or when no member is ready. It is what was waiting when that round began, but at most as
-//! many as turns were taken since.
+//! The reports wait in one queue and are yielded in batches. A batch is due when the cursor of the turns has gone round once
+//! since the previous batch, or when no member is ready. The batch consists of the reports that were waiting when that round
+//! began, but of no more reports than turns were taken since.
 //!
-//! **Bound**: each member that is always ready had a turn in that round. So between two turns of such a member a
-//! receiver gets at most as many departures as were waiting when the first of these turns ended, and at most as many
-//! as there were turns: whoever goes on removing streams, members have every second event. And a departure before
-//! which q others wait is reported within two rounds and q turns, whatever the members have.
+//! **Bound**: each member that is always ready had a turn in that round. Between two turns of such a member, a receiver
+//! therefore yields at most as many departures as were waiting when the first of these turns ended, and at most as many as
+//! there were turns. However many streams are removed, members have every second event. If q departures wait before a
+//! departure, it is reported within two rounds and q turns, whatever the members yield.
 //!
-//! **Order of stays.** The end of a stream's stay is reported before anything of its next stay in the same channel.
-//! A stream that is moved in may have such an end in the queue. Then its arrival waits in the queue, too
-//! ([`Untold::Landed`]), and the stream has no turn before. A long queue is not looked through: whoever is moved in
-//! waits behind it.
+//! **Order of stays.** The departure of a stream is yielded before any event of the stream's next stay in the same channel.
+//! When a stream is moved in, such a departure may still be in the queue. The arrival of the stream then waits in the queue,
+//! too ([`Untold::Landed`]), and the stream has no turn before the arrival. A long queue is not searched: every stream that
+//! is moved in then waits behind the queue.
 //!
-//! The departure of a stream that is being polled is held back until that poll returns: the item that the poll
-//! brings comes first.
+//! The departure of a stream that is being polled is held back until that poll returns, because the item of that poll is
+//! yielded first.
 
 use crate::event::Departure;
 use crate::id::StreamId;
@@ -29,29 +29,30 @@ pub(super) type Panic = Box<dyn Any + Send>;
 
 pub(super) enum Untold {
     Departed(StreamId, Departure),
-    /// The stream in this slot may have turns from now on, if it still waits for this entry.
+    /// From now on, the stream in this slot may have turns, if it still waits for this entry.
     Landed {
         key: usize,
         entry: Entry,
     },
-    /// Foreign code panicked while an event was at hand. That went first, and this is next.
+    /// Foreign code panicked while there was an event to yield. The event was yielded first; the panic is next.
     Panicked(Panic),
 }
 
-/// As the documentation says.
+/// The documented size of an unread departure.
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<Untold>() == 32);
 
-/// Tells apart the arrivals that wait in one queue. Never 0.
+/// Distinguishes the arrivals that wait in one queue. Never 0.
 pub(super) type Entry = u32;
 
-/// Room that is not needed any more, to be dropped with no lock held.
+/// A queue that is no longer needed, to be dropped with no lock held.
 #[derive(Default)]
 #[must_use]
 pub(super) struct Spent(VecDeque<Untold>);
 
 impl Spent {
-    /// Drops what nobody will receive. A panic whose own drop panics ends there: it has nobody to go to.
+    /// Drops the reports that will not be received. If the drop of a panic payload panics, the new panic is suppressed,
+    /// because no caller could receive it.
     pub(super) fn drop_all(self) {
         for untold in self.0 {
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(untold))) {
@@ -61,36 +62,36 @@ impl Spent {
     }
 }
 
-/// Up to so many entries are looked through for a stream that is moved in.
+/// Up to this length, the queue is searched for an earlier departure of a stream that is moved in.
 const LOOKED_THROUGH: usize = 64;
 
-/// A queue that was emptied gives back its room if that is for more entries than this.
+/// An emptied queue releases its memory if its capacity exceeds this number of entries.
 const ROOM_KEPT: usize = 4096;
 
 pub(super) struct Departures {
     /// Whether moves and removals are reported.
     reported: bool,
     queue: VecDeque<Untold>,
-    /// The departures in the queue, and those that are held back and will be reported.
+    /// The number of departures in the queue, plus the held departures that will be reported.
     unread: usize,
-    /// How many are to be reported before any turn.
+    /// How many entries at the front of the queue are to be yielded before any turn.
     due: usize,
-    /// How many behind these are the next batch.
+    /// How many entries behind the due entries belong to the next batch.
     marked: usize,
-    /// Where the cursor was when that batch began: the round, and the position.
+    /// The round and the position of the cursor when that batch began.
     mark: (usize, usize),
     round: usize,
-    /// How many turns were taken since the last batch was due.
+    /// How many turns were taken since the last batch became due.
     turns: usize,
     arrivals: Entry,
     held: Vec<Held>,
 }
 
-/// The departures of a stream whose stay ended while it was polled.
+/// The departures of a stream whose stay ended during its poll.
 struct Held {
     id: StreamId,
     first: Departure,
-    /// Of later stays that began and ended during the same poll.
+    /// The departures of later stays that began and ended during the same poll.
     more: Vec<Departure>,
 }
 
@@ -115,7 +116,7 @@ impl Departures {
         self.queue.is_empty()
     }
 
-    /// How many departures happened and were not received.
+    /// How many departures were not received yet.
     pub(super) fn unread(&self) -> usize {
         self.unread
     }
@@ -127,21 +128,21 @@ impl Departures {
         }
     }
 
-    /// The end of a stream is always reported: it takes the place of an item.
+    /// The end of a stream is always reported, because it takes the place of an item.
     fn is_reported(&self, departure: Departure) -> bool {
         self.reported || departure == Departure::Ended
     }
 
-    /// A panic goes before all else.
+    /// Puts a panic before all other reports.
     pub(super) fn push_panic(&mut self, panic: Panic) {
         self.queue.push_front(Untold::Panicked(panic));
         self.due += 1;
     }
 
-    /// Lets a stream that was moved to slot `key` wait behind what is in the queue; `None` if it need not.
+    /// Lets a stream that was moved to slot `key` wait behind the queue. Returns `None` if the stream need not wait.
     pub(super) fn push_arrival(&mut self, id: StreamId, key: usize, cursor: usize) -> Option<Entry> {
-        // Where only ends are reported none is its own: a stream that has ended does not come back. So no arrivals pile up
-        // in such a channel, of streams that came and went.
+        // If only ends are reported, the queue has no departure of this stream, because a stream that has ended does
+        // not come back. Without this check, arrivals of streams that came and went would accumulate in such a channel.
         if !self.reported {
             return None;
         }
@@ -151,7 +152,7 @@ impl Departures {
                 return None;
             }
         }
-        // A number comes again after 2^32 arrivals. So many do not wait at a time.
+        // A number repeats after 2^32 arrivals. The queue never holds that many.
         self.arrivals = self.arrivals.wrapping_add(1).max(1);
         self.enqueue(Untold::Landed { key, entry: self.arrivals }, cursor);
         Some(self.arrivals)
@@ -164,20 +165,20 @@ impl Departures {
         }
     }
 
-    /// Makes a batch of all that are not due.
+    /// Makes a batch of all entries that are not due.
     #[inline]
     fn mark_batch(&mut self, cursor: usize) {
         self.marked = self.queue.len() - self.due;
         self.mark = (self.round, cursor);
     }
 
-    /// Whether the next batch is due before the turn of `key`, which would be next behind the cursor. To be called
-    /// before each turn while the queue is not empty.
+    /// Whether the next batch is due before the turn of `key`, the next turn behind the cursor. To be called before
+    /// each turn while the queue is not empty.
     pub(super) fn are_before(&mut self, key: usize, cursor: usize) -> bool {
         let round = self.round + usize::from(key < cursor);
         let (marked, position) = self.mark;
         if (round, key) >= (marked + 1, position) {
-            // One at least, though others may have taken the turns when nothing was here.
+            // At least one, although other receivers may have taken turns while the queue was empty.
             self.make_due(self.turns.max(1), cursor);
             return true;
         }
@@ -186,7 +187,7 @@ impl Departures {
         false
     }
 
-    /// No member is ready: the next batch is due as it is.
+    /// Makes the whole next batch due, because no member is ready.
     pub(super) fn make_all_due(&mut self, cursor: usize) {
         self.make_due(usize::MAX, cursor);
     }
@@ -199,13 +200,13 @@ impl Departures {
         self.mark_batch(cursor);
     }
 
-    /// Whether there are some that are to be reported before any turn.
+    /// Whether an entry is to be yielded before any turn.
     #[inline]
     pub(super) fn are_due(&self) -> bool {
         self.due > 0
     }
 
-    /// The next one that is due.
+    /// Takes the next due entry.
     #[inline]
     pub(super) fn pop(&mut self, spent: &mut Spent) -> Untold {
         self.due -= 1;
@@ -223,13 +224,13 @@ impl Departures {
         self.held.push(Held { id, first: departure, more: Vec::new() });
     }
 
-    /// Puts the departure of a stream that is not here behind those of its earlier stays that are held back. `false`
-    /// if there are none.
+    /// Puts the departure of an expected stream behind the held departures of its earlier stays. Returns `false` if
+    /// there are none.
     ///
-    /// Cost: a walk through the streams whose stay ended while they are polled, not through their departures.
+    /// Cost: a walk through the streams whose stay ended during a poll that has not returned, not through their departures.
     pub(super) fn hold_behind(&mut self, id: StreamId, departure: Departure) -> bool {
         let Some(at) = self.held.iter().position(|held| held.id == id) else { return false };
-        // Else they would pile up: no limit counts those that nobody will receive.
+        // Unreported departures would accumulate here, because no limit counts them.
         if self.is_reported(departure) {
             self.held[at].more.push(departure);
             self.unread += 1;
@@ -237,18 +238,18 @@ impl Departures {
         true
     }
 
-    /// The poll of a stream has returned: its departures are held back no more.
+    /// Moves the held departures of a stream whose poll has returned into the queue.
     pub(super) fn release(&mut self, id: StreamId, cursor: usize) {
         let Some(at) = self.held.iter().position(|held| held.id == id) else { return };
         let Held { first, more, .. } = self.held.remove(at);
         for departure in iter::once(first).chain(more) {
-            // It was counted when it was held.
+            // `hold` and `hold_behind` counted it; `push` counts it again.
             self.unread -= usize::from(self.is_reported(departure));
             self.push(id, departure, cursor);
         }
     }
 
-    /// The cursor is somewhere else now: the batch that waits begins its round anew.
+    /// Restarts the round of the waiting batch, because the cursor was moved.
     pub(super) fn restart(&mut self, cursor: usize) {
         self.mark_batch(cursor);
     }
@@ -258,7 +259,7 @@ impl Departures {
         self.held.shrink_to_fit();
     }
 
-    /// Gives back all, to be dropped with no lock held: nobody will receive it.
+    /// Returns all reports, to be dropped with no lock held, because they will not be received.
     pub(super) fn clear(&mut self) -> Spent {
         (self.due, self.marked, self.unread) = (0, 0, 0);
         self.held.clear();

@@ -1,4 +1,4 @@
-//! [`Drained`]: until no stream is in a channel, and none will come.
+//! [`Drained`]: waits until a channel is closed and has no stream.
 
 use crate::channel::Channel;
 use crate::error::MultiplexerError;
@@ -12,13 +12,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// A future that completes when a channel is closed and no stream is in it. Returned by
+/// A future that completes when a channel is closed and has no stream. Returned by
 /// [`Multiplexer::drained`](crate::Multiplexer::drained), which has an example.
 #[must_use = "futures do nothing unless awaited"]
 pub struct Drained<'a, St, Si> {
     registry: &'a Registry<St, Si>,
     id: ChannelId,
-    /// Found when it is first polled.
+    /// Looked up in the first poll.
     channel: Option<Arc<Channel<St>>>,
     waiter: Waiter,
     is_done: bool,
@@ -43,7 +43,7 @@ impl<St, Si> Future for Drained<'_, St, Si> {
 
     /// # Panics
     ///
-    /// When polled again after it has completed.
+    /// If it is polled again after it has completed.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         assert!(!this.is_done, "polled after completion");

@@ -8,11 +8,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 pin_project! {
-    /// A stream in a channel. It is boxed, so that taking it out and moving it is a matter of one pointer, and
-    /// pinned in its box, so that it need not be `Unpin`.
+    /// A stream in a channel. It is boxed, so that taking it out or moving it copies one pointer, and pinned in its box, so
+    /// that it need not be `Unpin`.
     pub(crate) struct Member<St> {
         pub(crate) id: StreamId,
-        // The waker of its slot; a no-op while it has none.
+        // The waker of its slot; a no-op waker while the member has no slot.
         waker: Waker,
         #[pin]
         stream: St,
@@ -27,7 +27,7 @@ impl<St> Member<St> {
     }
 
     pub(super) fn set_waker(self: Pin<&mut Self>, waker: Waker) {
-        // What was there is a no-op.
+        // The replaced waker is the no-op waker: its drop runs no foreign code.
         *self.project().waker = waker;
     }
 

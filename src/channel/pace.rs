@@ -1,16 +1,17 @@
-//! [`Pace`]: how often a receiver lets its executor run.
+//! [`Pace`]: how often a receiver yields to its executor.
 
 use std::num::NonZeroU32;
 
-/// How many more events a receiver returns, if there is no `Pending` in between, before it lets the executor run.
+/// Counts down the events that a receiver may still return, with no `Pending` in between, before it yields to its executor.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    /// [`NEVER`], or how many there are from one rest to the next.
+    /// [`NEVER`], or the number of events from one yield to the next.
     yield_every: u32,
     left: u32,
 }
 
-/// In so many events, some minutes, there is a `Pending`, or it is looked whether this is meant.
+/// Means that the receiver never yields. If a receiver returns this many events without a `Pending`, which takes minutes,
+/// [`Pace::rests`] finds this value and starts again.
 const NEVER: u32 = u32::MAX;
 
 impl Pace {
@@ -19,31 +20,31 @@ impl Pace {
         Self { yield_every, left: yield_every }
     }
 
-    /// Whether a rest is due: then ask [`rests`](Self::rests).
+    /// Whether the count has run out. The caller then calls [`rests`](Self::rests).
     #[inline]
     pub(crate) fn is_over(&self) -> bool {
         self.left == 0
     }
 
-    /// Begins anew. Returns whether the executor is to run now; then the caller wakes its task and returns `Pending`.
+    /// Restarts the count. Returns whether to yield: the caller then wakes its task and returns `Pending`.
     #[cold]
     pub(crate) fn rests(&mut self) -> bool {
         self.begin();
         self.yield_every != NEVER
     }
 
-    /// So many events are returned.
+    /// Counts returned events.
     #[inline]
     pub(crate) fn note(&mut self, events: usize) {
         self.left = self.left.saturating_sub(u32::try_from(events).unwrap_or(NEVER));
     }
 
-    /// A rest is due.
+    /// Lets the count run out now.
     pub(crate) fn end(&mut self) {
         self.left = 0;
     }
 
-    /// `Pending` is returned.
+    /// Restarts the count, because the receiver returns `Pending`.
     #[inline]
     pub(crate) fn begin(&mut self) {
         self.left = self.yield_every;

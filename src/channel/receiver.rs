@@ -21,21 +21,23 @@ mod recv_many;
 
 pub use recv_many::RecvMany;
 
-/// How many events one poll of [`ChannelReceiver::recv_many`] takes at most, so that it comes to an end though a
-/// stream always has an item, or a million departures wait.
+/// The maximum number of events that one poll of [`ChannelReceiver::recv_many`] takes. It bounds a poll even if a stream
+/// always has an item, or a million departures are unread.
 pub(crate) const EVENTS_PER_POLL: usize = 4096;
 
 /// Receives the items of the streams in one channel, and reports when a stream leaves it.
 ///
-/// Created by [`Multiplexer::receiver`](crate::Multiplexer::receiver). A channel may have several receivers, and
-/// [`recv`](crate::Multiplexer::recv) calls besides; each event goes to one of them. A receiver polls the streams in the
-/// task that polls it. To apply backpressure, stop receiving: then the streams are not polled.
+/// Created by [`Multiplexer::receiver`](crate::Multiplexer::receiver). A channel may have several receivers, and concurrent
+/// [`recv`](crate::Multiplexer::recv) calls; each event is yielded once, by one of them. The task that polls a receiver also
+/// polls the channel's streams. To apply backpressure, stop receiving: the streams are then not polled.
 ///
-/// It ends when its channel was removed, or when the channel is empty and was closed: by
-/// [`close_channel`](crate::Multiplexer::close_channel), with the [whole multiplexer](crate::Multiplexer::close), or
-/// because all handles are gone. An empty channel that is open waits.
+/// The receiver ends (yields `None`) when its channel was removed, or when the channel is closed and empty. A channel
+/// is closed by [`close_channel`](crate::Multiplexer::close_channel), by
+/// [`Multiplexer::close`](crate::Multiplexer::close), or when the last handle is dropped. While an open channel is
+/// empty, the receiver waits.
 ///
-/// When all handles have been dropped, a channel goes on as long as it has a receiver. Then what is in it is dropped.
+/// After the last handle was dropped, a channel continues as long as it has a receiver. Its streams are dropped with
+/// the last receiver.
 ///
 /// ```
 /// use futures::{StreamExt, executor::block_on, stream};
@@ -57,26 +59,26 @@ pub(crate) const EVENTS_PER_POLL: usize = 4096;
 ///
 /// # Fairness
 ///
-/// Between two turns of one member, every member of the channel that was ready when the first of them began has one
-/// turn. The receivers of a channel share these turns. What "ready" means, and how departures share the turns, is in the
-/// [crate documentation](crate#fairness).
+/// After a stream was polled, every other stream of its channel that was ready at that moment is polled before it is polled
+/// again. The receivers of a channel share the turns. The [crate documentation](crate#fairness) defines "ready" and "that
+/// moment", and describes how departures share the turns.
 ///
 /// # Yielding
 ///
-/// One poll takes at most some 64 turns in vain (also those of stale wakes, by wakers of streams that have left), and
-/// at most two in a row of streams that wake themselves in their own poll. Then it wakes its task and returns
-/// `Pending`. A stream that always has an item is polled for each event, and never lets the thread go by itself: see
-/// [above](crate#fairness).
+/// One poll takes at most about 64 turns in vain (including turns for stale wakes, from wakers of streams that have
+/// left), and at most two consecutive turns of streams that wake themselves in their own poll. After that, the receiver
+/// wakes its task and returns `Poll::Pending`. A stream that always has an item never makes the receiver yield: see
+/// [`yield_every`](Self::yield_every).
 ///
 /// # Panics
 ///
-/// A panic in a stream's poll reaches the caller. The pair is removed, and the channel reports `Removed`; everything else
-/// goes on. If the waker of another receiver panics, or the drop of a stream that was removed while it was polled, the item
-/// of that poll may be lost.
+/// A panic in a stream's poll propagates to the caller. The pair is removed, the channel reports `Removed`, and all other
+/// pairs continue. If the waker of another receiver panics, or the drop of a stream that was removed during its poll, the
+/// item of that poll may be lost.
 ///
 /// # Cancel safety
 ///
-/// Dropping a `next()` or a [`recv_many`](Self::recv_many) loses nothing.
+/// Dropping a `next()` or a [`recv_many`](Self::recv_many) loses no event.
 pub struct ChannelReceiver<St, Si = ()> {
     registry: Arc<Registry<St, Si>>,
     channel: Arc<Channel<St>>,
@@ -95,7 +97,7 @@ impl<St, Si> ChannelReceiver<St, Si> {
         Ok(Self { registry, channel, waiter: Waiter::default(), pace: Pace::new(None), terminated: false })
     }
 
-    /// The channel it receives from.
+    /// Returns the channel that this receiver receives from.
     ///
     /// ```
     /// use futures::stream::Pending;
@@ -111,12 +113,13 @@ impl<St, Si> ChannelReceiver<St, Si> {
         self.channel.id()
     }
 
-    /// After how many events in a row, with no `Pending` in between, it lets the executor run: it wakes its task and
-    /// returns `Pending` once. `None`, the default: never. [`ChannelSelect::yield_every`](crate::ChannelSelect::yield_every)
-    /// says why and how well that does with which executor.
+    /// Sets after how many consecutive events, with no `Pending` in between, the receiver yields to the executor. To
+    /// yield, it wakes its task and returns `Poll::Pending` once. With `None`, the default, it never yields because of
+    /// events. [`ChannelSelect::yield_every`](crate::ChannelSelect::yield_every) describes the effect under each
+    /// executor.
     ///
-    /// Without it, a stream that always has an item, and takes no part in a cooperative budget, never lets the thread go:
-    /// a timeout around the loop does not fire.
+    /// Without this setting, a loop that receives from a stream that always has an item, and takes no part in a cooperative
+    /// budget, never yields, and a timeout around the loop does not fire.
     ///
     /// ```
     /// # use futures::{FutureExt, StreamExt, stream};
@@ -128,7 +131,7 @@ impl<St, Si> ChannelReceiver<St, Si> {
     /// let mut receiver = multiplexer.receiver(1)?;
     /// receiver.yield_every(NonZeroU32::new(1));
     /// assert!(receiver.next().now_or_never().is_some());
-    /// assert!(receiver.next().now_or_never().is_none(), "it yields");
+    /// assert!(receiver.next().now_or_never().is_none(), "the receiver yields");
     /// assert!(receiver.next().now_or_never().is_some());
     /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
     /// ```
@@ -139,13 +142,14 @@ impl<St, Si> ChannelReceiver<St, Si> {
 }
 
 impl<St: Stream, Si> ChannelReceiver<St, Si> {
-    /// Waits for events and appends up to `limit` of them to `buffer`; returns how many.
+    /// Waits for events and appends up to `limit` of them to `buffer`. Returns how many events it appended.
     ///
-    /// It waits for the first one only; then it takes what is there at once, 4,096 events at most, whatever the
-    /// `limit`. It returns 0 when the receiver has ended, or `limit` is 0. `buffer` grows as it must, and not
-    /// beyond.
+    /// The future waits for the first event only. It then takes further events that are available immediately, at most 4,096
+    /// in all, whatever the `limit`. It returns 0 if the receiver has ended or `limit` is 0. `buffer` grows only as far as
+    /// needed.
     ///
-    /// Cost: one lock pair for each poll, and one to begin; half of what as many `next()` cost.
+    /// Cost: one lock pair for each poll of a stream, and one more to begin. This is half the cost of as many `next()`
+    /// calls.
     ///
     /// ```
     /// use futures::{executor::block_on, stream};
@@ -163,11 +167,11 @@ impl<St: Stream, Si> ChannelReceiver<St, Si> {
     ///
     /// # Panics
     ///
-    /// When a stream's poll panics; what was received before is in `buffer`.
+    /// If a stream's poll panics. The events that were received before are in `buffer`.
     ///
     /// # Cancel safety
     ///
-    /// It takes nothing before it is ready, so nothing is lost when it is dropped.
+    /// The future takes no event before it completes. Dropping it loses no event.
     pub fn recv_many<'a>(
         &'a mut self,
         buffer: &'a mut Vec<(StreamId, StreamEvent<St::Item>)>,
@@ -179,8 +183,8 @@ impl<St: Stream, Si> ChannelReceiver<St, Si> {
     /// Polls for events and appends up to `limit` of them to `buffer`, as [`recv_many`](Self::recv_many)
     /// does.
     ///
-    /// - `Pending`: there is nothing now; the task is woken when there is.
-    /// - `Ready(n)`: `n` were appended. 0 when the receiver has ended, or `limit` is 0.
+    /// - `Pending`: there is no event now. The task is woken when there is one.
+    /// - `Ready(n)`: `n` events were appended. `n` is 0 if the receiver has ended or `limit` is 0.
     ///
     /// ```
     /// use futures::{executor::block_on, stream};
@@ -198,7 +202,7 @@ impl<St: Stream, Si> ChannelReceiver<St, Si> {
     ///
     /// # Panics
     ///
-    /// When a stream's poll panics; what was received before is in `buffer`.
+    /// If a stream's poll panics. The events that were received before are in `buffer`.
     pub fn poll_recv_many(
         &mut self,
         cx: &mut Context<'_>,
@@ -254,14 +258,15 @@ impl<St: Stream, Si> Stream for ChannelReceiver<St, Si> {
 }
 
 impl<St: Stream, Si> FusedStream for ChannelReceiver<St, Si> {
-    /// Whether it has ended. That is for good: a closed channel admits no stream.
+    /// Whether the receiver has ended. A receiver that has ended never yields again, because a closed channel admits no
+    /// stream.
     fn is_terminated(&self) -> bool {
         self.terminated
     }
 }
 
 impl<St, Si> Drop for ChannelReceiver<St, Si> {
-    /// When all handles are gone, too, and this is the last receiver of its channel, what is in there goes with it.
+    /// If this is the last receiver of its channel, and all handles were dropped, drops the streams of the channel.
     fn drop(&mut self) {
         let detached = afterwards(|| self.registry.detach(&self.channel));
         self.channel.tasks().leave(&mut self.waiter);

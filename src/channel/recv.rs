@@ -1,4 +1,4 @@
-//! [`Recv`]: the next event of a channel that is named.
+//! [`Recv`]: receives the next event of a channel, given its id; and `try_recv`.
 
 use crate::channel::Channel;
 use crate::channel::turns::Turns;
@@ -16,16 +16,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// The stream, and an item or `None` when it left.
+/// The stream, and an item, or `None` if the stream left.
 type Received<St> = Result<(StreamId, Option<<St as Stream>::Item>), MultiplexerError>;
 
-/// A future of the next event of a channel. Returned by [`Multiplexer::recv`](crate::Multiplexer::recv), which has an
-/// example.
+/// A future that receives the next event of a channel. Returned by [`Multiplexer::recv`](crate::Multiplexer::recv),
+/// which has an example.
 #[must_use = "futures do nothing unless awaited"]
 pub struct Recv<'a, St, Si> {
     registry: &'a Registry<St, Si>,
     id: ChannelId,
-    /// Found when it is first polled.
+    /// Looked up in the first poll.
     channel: Option<Arc<Channel<St>>>,
     waiter: Waiter,
     is_done: bool,
@@ -57,7 +57,7 @@ impl<St: Stream, Si> Future for Recv<'_, St, Si> {
 
     /// # Panics
     ///
-    /// When a stream's poll panics, and when polled again after it has completed.
+    /// If a stream's poll panics, or if the future is polled again after it has completed.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         assert!(!this.is_done, "polled after completion");
@@ -87,7 +87,7 @@ impl<St, Si> fmt::Debug for Recv<'_, St, Si> {
     }
 }
 
-/// The next event of a channel, if there is one at once.
+/// Returns the next event of a channel, if one is available immediately.
 pub(crate) fn try_recv<St: Stream, Si>(
     registry: &Registry<St, Si>,
     id: ChannelId,

@@ -1,16 +1,16 @@
-//! [`Share`]: how much of a select is a channel's.
+//! [`Share`]: a channel's share of a select.
 
 use std::num::NonZeroU32;
 
-/// How a channel stands to the others of its [`ChannelSelect`](crate::ChannelSelect): its priority, and its weight among
-/// those of the same priority.
+/// The share of a channel in a [`ChannelSelect`](crate::ChannelSelect): its priority, and its weight among channels of the
+/// same priority.
 ///
 /// ```
 /// use stream_multiplexer::Share;
 ///
-/// // Before all others.
+/// // Served before all other channels.
 /// let internal = Share::new();
-/// // Behind that; of these two the first has three events for each one of the other.
+/// // Served after `internal`: three events of `paying` for each event of `free`.
 /// let paying = Share::new().priority(1).weight(3);
 /// let free = Share::new().priority(1);
 /// assert_eq!(free, Share::default().priority(1).weight(1));
@@ -24,7 +24,7 @@ pub struct Share {
 }
 
 impl Share {
-    /// Priority 0, which is the highest, and weight 1.
+    /// Creates a share with priority 0, the highest, and weight 1.
     ///
     /// ```
     /// use stream_multiplexer::Share;
@@ -35,7 +35,7 @@ impl Share {
         Self { priority: 0, weight: NonZeroU32::MIN }
     }
 
-    /// The priority: a channel with a **lower** number goes first, as in `nice`, in HAProxy and in RFC 9218.
+    /// Sets the priority. A channel with a **lower** number is served first, as with `nice`, HAProxy and RFC 9218.
     ///
     /// ```
     /// use stream_multiplexer::Share;
@@ -49,7 +49,7 @@ impl Share {
         self
     }
 
-    /// The weight: among channels of equal priority that are ready, each is served in proportion to its weight.
+    /// Sets the weight. Ready channels of equal priority are served in proportion to their weights.
     ///
     /// ```
     /// use stream_multiplexer::Share;
@@ -61,8 +61,7 @@ impl Share {
     ///
     /// # Panics
     ///
-    /// When it is 0. A channel that is not to be served is not in the select, or
-    /// [removed](crate::ChannelSelect::remove) from it.
+    /// If `weight` is 0. To stop serving a channel, [remove](crate::ChannelSelect::remove) it from the select.
     pub const fn weight(mut self, weight: u32) -> Self {
         match NonZeroU32::new(weight) {
             Some(weight) => self.weight = weight,

@@ -1,7 +1,7 @@
-//! A set of small numbers, in which the next one is found by a few loads.
+//! A set of small numbers that finds its next element with a few loads.
 //!
-//! One bit for each number; above these words, one bit for each word that is not empty; and so on, up to a
-//! single word, the top. Plain memory: this is the owner's half of a
+//! The set has one bit for each number. The level above has one bit for each word that is not empty, and so on up to a
+//! single word, the top. The set is plain memory: it is the owner's half of a
 //! [`ReadySet`](crate::engine::ready_set::ReadySet).
 
 use crate::sync::WORD_BITS as BITS;
@@ -11,25 +11,25 @@ use std::ops::Range;
 #[derive(Debug, Default)]
 pub(crate) struct BitSet {
     words: Vec<usize>,
-    /// The level between, when the top has too few bits for all the `words` (with 64 bits: above 4,096
-    /// numbers): which of them are not empty. Else there is none.
+    /// The level between, if the top has too few bits for all `words` (with 64 bits: above 4,096 numbers). It marks the
+    /// words that are not empty. Otherwise this level is empty.
     between: Vec<usize>,
-    /// Which words of the level below are not empty: bit `b` is for `1 << share` of them, beginning with
+    /// Marks the words of the level below that are not empty. Bit `b` stands for `1 << share` words, beginning with
     /// `b << share`.
     top: usize,
-    /// Not 0 only when even the level between has more words than the top has bits (above 262,144 numbers).
+    /// 0, unless the level between has more words than the top has bits (above 262,144 numbers).
     share: u32,
 }
 
 impl BitSet {
-    /// Makes room for a number, if it is the next one for which there is none.
+    /// Makes room for a number, if it is the first number without room.
     pub(crate) fn make_room(&mut self, number: usize) {
         if number / BITS == self.words.len() {
             self.add_word();
         }
     }
 
-    /// Adds one more word, of numbers `BITS * n` to `BITS * (n + 1)`.
+    /// Adds the next word, with the numbers from `BITS * n` up to, but not including, `BITS * (n + 1)`.
     fn add_word(&mut self) {
         self.words.push(0);
         let words = self.words.len();
@@ -50,7 +50,7 @@ impl BitSet {
         }
     }
 
-    /// Inserts a number, and makes room for it if it is the next word's.
+    /// Inserts a number, and makes room for it if it belongs to the next word.
     pub(crate) fn insert_with_room(&mut self, number: usize) {
         if number / BITS == self.words.len() {
             self.add_word();
@@ -58,9 +58,9 @@ impl BitSet {
         self.insert(number);
     }
 
-    /// Keeps the first `words` words alone.
+    /// Keeps only the first `words` words.
     ///
-    /// Cost: a walk through them.
+    /// Cost: a walk through these words.
     pub(crate) fn truncate(&mut self, words: usize) {
         let before = mem::take(self);
         self.words.reserve_exact(words);
@@ -82,8 +82,8 @@ impl BitSet {
         self.merge(number / BITS, 1 << (number % BITS));
     }
 
-    /// Adds the numbers `BITS * at + b` for the bits `b`, of which there is one at least. Does nothing if there is no room
-    /// for them.
+    /// Adds the numbers `BITS * at + b` for each set bit `b`. At least one bit must be set. Does nothing if there is no room
+    /// for the numbers.
     #[inline]
     pub(crate) fn merge(&mut self, at: usize, bits: usize) {
         debug_assert_ne!(bits, 0);
@@ -121,7 +121,8 @@ impl BitSet {
         }
     }
 
-    /// A word between became empty: takes its bit of the top away, unless another word shares it.
+    /// A word of the level between became empty: clears its bit of the top, unless another word shares the bit and is not
+    /// empty.
     #[inline]
     fn emptied_between(&mut self, at: usize) {
         let bit = at >> self.share;
@@ -130,13 +131,14 @@ impl BitSet {
         }
     }
 
-    /// The words between that share a bit of the top.
+    /// The words of the level between that share a bit of the top.
     fn sharing(&self, bit: usize) -> Range<usize> {
         let first = bit << self.share;
         first..self.between.len().min(first + (1 << self.share))
     }
 
-    /// The number, if there is one only. May miss that above 262,144 numbers, where words share a bit.
+    /// Returns the number, if the set has exactly one. May return `None` instead above 262,144 numbers, where words share a
+    /// bit.
     #[inline]
     pub(crate) fn only(&self) -> Option<usize> {
         let mut at = only_bit(self.top)?;
@@ -146,9 +148,9 @@ impl BitSet {
         Some(at * BITS + only_bit(self.words[at])?)
     }
 
-    /// The first number that is `from` or greater, or else the first of all.
+    /// Returns the first number that is `from` or greater, or else the first number of all.
     ///
-    /// Cost: three loads up to 4,096 numbers, five up to 262,144; then one more for each further 262,144.
+    /// Cost: three loads up to 4,096 numbers, five up to 262,144, and one more for each further 262,144.
     #[inline(always)]
     pub(crate) fn next_from(&self, from: usize) -> Option<usize> {
         let at = from / BITS;
@@ -163,8 +165,8 @@ impl BitSet {
         Some(at * BITS + self.words[at].trailing_zeros() as usize)
     }
 
-    /// The first word behind `at` that is not empty, or else the first of all, by the level between. There
-    /// is one.
+    /// Returns the first word behind `at` that is not empty, or else the first non-empty word of all, by the level between.
+    /// There must be one.
     #[inline]
     fn word_behind(&self, at: usize) -> usize {
         let (up, bit) = (at / BITS, at % BITS);
@@ -176,7 +178,8 @@ impl BitSet {
         up * BITS + self.between[up].trailing_zeros() as usize
     }
 
-    /// The first word between that is behind `at` and not empty, or else the first of all. There is one.
+    /// Returns the first word of the level between that is behind `at` and not empty, or else the first non-empty word
+    /// of all. There must be one.
     #[cold]
     fn shared_behind(&self, at: usize) -> usize {
         let is_marked = |at: &usize| self.between[*at] != 0;
@@ -187,16 +190,16 @@ impl BitSet {
     }
 }
 
-/// The bit, if there is one only.
+/// Returns the bit, if exactly one is set.
 #[inline]
 fn only_bit(word: usize) -> Option<usize> {
     word.is_power_of_two().then(|| word.trailing_zeros() as usize)
 }
 
-/// The first bit behind `bit`, or else the first of all. There is one.
+/// Returns the first set bit behind `bit`, or else the first set bit of all. There must be one.
 #[inline]
 fn first_behind(word: usize, bit: usize) -> usize {
-    // Behind the last bit there is none, whatever is asked for.
+    // `bit` may be beyond the last bit: no bit is behind it.
     let behind = word & (!0 << bit.min(BITS - 1) << 1);
     let bits = if behind != 0 { behind } else { word };
     bits.trailing_zeros() as usize
@@ -207,7 +210,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// Against the standard library's set, over words of all levels.
+    /// Compares with the standard library's set, with words of all levels.
     #[test]
     fn does_what_a_btree_set_does() {
         let words = 2 * BITS * BITS + 3;

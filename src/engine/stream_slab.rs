@@ -1,4 +1,4 @@
-//! [`StreamSlab`]: members polled in turn, in exclusive ownership. How it is polled is in [`poll`].
+//! [`StreamSlab`]: members polled in turn, with one owner. [`poll`] contains the polling.
 
 use crate::engine::rotation::Rotation;
 use crate::unwind::{Steps, on_panic};
@@ -15,13 +15,13 @@ mod recv_many;
 pub use iter::{IntoIter, Iter, IterMut};
 pub use recv_many::RecvMany;
 
-/// A set of streams, polled as one, fairly. Each has a key, as in a [`slab`](https://docs.rs/slab).
+/// A set of streams that is polled fairly, as one stream. Each stream has a key, as in a [`slab`](https://docs.rs/slab).
 ///
-/// **Keys are reused**: once a stream has ended or was removed, a later [`insert`](Self::insert) may return
-/// its key. For keys of your own there is [`StreamMap`](crate::StreamMap).
+/// **Keys are reused**: after a stream has ended or was removed, a later [`insert`](Self::insert) may return its key. Use
+/// [`StreamMap`](crate::StreamMap) if you need your own keys.
 ///
-/// As a `Stream` it yields `(key, Some(item))`. When a stream has ended, the slab drops it and yields `(key, None)`,
-/// once. An empty slab yields `None`. It may be filled and polled again.
+/// The slab yields `(key, Some(item))` for each item. When a stream has ended, the slab drops it and yields `(key, None)`
+/// once. An empty slab yields `None`. You can insert streams and poll it again.
 ///
 /// ```
 /// use futures::{StreamExt, executor::block_on, stream};
@@ -41,9 +41,9 @@ pub use recv_many::RecvMany;
 /// });
 /// ```
 ///
-/// The streams must be `Unpin`, because the slab stores them inline and returns them. A stream with an `async` block inside
-/// is not `Unpin`: those of `async_stream::stream!`, for example, and of `unfold`, `then` or `once` with such a block. The
-/// compiler rejects it where it is inserted. Insert `Box::pin(stream)` instead:
+/// The streams must be `Unpin`, because the slab stores them inline and returns them. A stream that contains an `async`
+/// block is not `Unpin`: for example the streams of `async_stream::stream!`, and of `unfold`, `then` or `once` with an
+/// `async` block. The compiler rejects such a stream in `insert`. Insert `Box::pin(stream)` instead:
 ///
 /// ```
 /// use futures::stream;
@@ -60,45 +60,45 @@ pub use recv_many::RecvMany;
 /// slab.insert(stream::unfold(0, |n| async move { Some((n, n + 1)) })); // cannot be unpinned
 /// ```
 ///
-/// # Coming from other sets
+/// # Migrating from other sets
 ///
-/// | there | here |
+/// | other set | `StreamSlab` |
 /// |---|---|
 /// | `SelectAll::push` | [`insert`](Self::insert), which returns a key |
 /// | an item of `SelectAll` or `StreamMap` | `(key, Some(item))` |
-/// | the end of a member, which is silent in `SelectAll` | `(key, None)` |
-/// | `StreamMap::remove(&key)` | [`remove(key)`](Self::remove); keys are given out. [`StreamMap`](crate::StreamMap) has keys of your own |
+/// | the end of a stream, which other sets do not report | `(key, None)` |
+/// | `StreamMap::remove(&key)` | [`remove(key)`](Self::remove), with a key that the slab assigned. [`StreamMap`](crate::StreamMap) has your own keys |
 /// | `StreamMap::next_many` | [`recv_many`](Self::recv_many) |
 ///
 /// # Fairness
 ///
-/// Members have their turns round-robin. Between two turns of one member, every member that was ready when the first
-/// of them began has one turn. A turn is one poll.
+/// Members have round-robin turns. A turn is one poll. After a stream was polled, every other stream of the slab that was
+/// ready at that moment is polled before it is polled again.
 ///
-/// A member is ready when it was inserted, when its last turn yielded an item, and when its waker was called and that call
-/// has returned. (While another thread is in the middle of waking a member with a key nearby, a member that was woken may
-/// be passed over until that thread has gone on. No wake is lost.)
+/// A member is ready after it was inserted, after a turn that yielded an item, and after a call of its waker has returned.
+/// (While another thread is in the middle of waking a member with a nearby key, a woken member may be passed over until that
+/// thread continues. No wake is lost.)
 ///
 /// # Cost
 ///
-/// The slab finds the next ready member by a few loads, however many there are. It polls only members that were woken, added
-/// or yielded an item. A member that is always ready costs no atomic operation; a wake costs one, or a
-/// [few](crate::guide::costs) if others wait to be received. Nothing is allocated per item, wake or wait, nor per
-/// [`insert`](Self::insert) and [`remove`](Self::remove) once the slab has grown, because a slot keeps its waker for its
-/// next member. [`shrink_to_fit`](Self::shrink_to_fit) gives memory back.
+/// The slab finds the next ready member with a few loads, for any number of members. It polls only members that were
+/// woken, were inserted, or yielded an item. A member that is always ready costs no atomic operation. A wake costs one,
+/// or a [few](crate::guide::costs) if other wakes are waiting. The slab allocates nothing per item, wake or wait. Once
+/// it has grown, it also allocates nothing per [`insert`](Self::insert) and [`remove`](Self::remove), because a slot
+/// keeps its waker for its next member. [`shrink_to_fit`](Self::shrink_to_fit) releases memory.
 ///
 /// # Yielding
 ///
-/// One call polls at most 64 members in vain, and at most two in a row that wake themselves in their own
-/// poll (as all of them do when tokio's cooperative budget is used up). Then it wakes its task and returns
-/// `Pending`, so that the executor can run other tasks.
+/// One call polls at most 64 members in vain, and at most two consecutive members that wake themselves in their own poll (as
+/// all members do when tokio's cooperative budget is used up). After that, it wakes its task and returns `Poll::Pending`, so
+/// that the executor can run other tasks.
 ///
-/// A member that was not woken is not polled, with one exception. Foreign I/O may keep the waker of a member that is gone
-/// and call it later. Such a stale wake polls the next member with the same key once, in vain.
+/// A member that was not woken is not polled, with one exception. Foreign I/O may keep the waker of a removed member
+/// and call it later. Such a stale wake causes one poll of the next member with the same key.
 ///
-/// **Items do not make it yield.** A member that always has an item, and takes no part in a cooperative budget, makes
-/// every `next()` ready immediately. A loop over them never lets the thread go: no other task on it runs, and a timeout
-/// around the loop never fires. Yield every few items:
+/// **Items do not make the slab yield.** If a member always has an item, and takes no part in a cooperative budget,
+/// every `next()` is ready immediately. A loop over these items never yields: no other task on the thread runs, and a
+/// timeout around the loop never fires. Yield every few items:
 ///
 /// ```
 /// use futures::{StreamExt, stream};
@@ -123,31 +123,31 @@ pub use recv_many::RecvMany;
 ///
 /// # Panics
 ///
-/// A panic in a member's poll, or in its drop when it has ended, reaches the caller. That member is not polled again. The
-/// next call drops it and yields its `(key, None)`, unless its key has another stream by then. All others go on.
+/// A panic in a member's poll, or in its drop after it has ended, propagates to the caller. The member is not polled again.
+/// The next call drops it and yields `(key, None)`, unless its key has another stream by then. All other members continue.
 ///
-/// A method that drops several streams drops all of them, even if the drop of one panics. Then the first panic goes on,
-/// and the others are swallowed. While the thread is already unwinding, all are swallowed.
+/// A method that drops several streams drops all of them, even if a drop panics. After that the first panic continues, and
+/// the others are suppressed. While the thread is already unwinding, all panics are suppressed.
 ///
-/// A panic of a task's waker reaches the code that woke it: a member's I/O, [`insert`](Self::insert) or
-/// [`remove`](Self::remove). The method has done its work all the same.
+/// A panic of a task's waker propagates to the code that woke the task: a member's I/O, [`insert`](Self::insert) or
+/// [`remove`](Self::remove). The method has completed its work by then.
 ///
 /// # Cancel safety
 ///
-/// The call that takes an item from a member returns it. So dropping a `next()` loses nothing.
+/// The call that takes an item from a member returns it. Dropping a `next()` loses no item.
 pub struct StreamSlab<St> {
     members: Rotation<Member<St>>,
     waiter: Waiter,
     /// A member that panicked.
     untold: Option<Untold>,
-    /// The last poll returned `None`, and nothing was inserted since.
+    /// The last poll returned `None`, and no stream was inserted since.
     terminated: bool,
 }
 
-/// A member whose end is still to be told.
+/// A member whose end is still to be reported.
 struct Untold {
     key: usize,
-    /// Its poll panicked, and it is to be dropped. Else its drop did.
+    /// The poll of the member panicked, and the member is still to be dropped. Otherwise its drop panicked.
     is_member: bool,
 }
 
@@ -157,7 +157,7 @@ struct Member<St> {
 }
 
 impl<St> StreamSlab<St> {
-    /// Creates an empty slab. Allocates one small block, for the tasks that will wait.
+    /// Creates an empty slab. Allocates two small blocks.
     ///
     /// ```
     /// use futures::stream;
@@ -171,7 +171,7 @@ impl<St> StreamSlab<St> {
         Self::with_capacity(0)
     }
 
-    /// Creates an empty slab with room for `capacity` members. A waker is still allocated when a slot is first used.
+    /// Creates an empty slab with room for `capacity` members. The first use of each slot still allocates a waker.
     ///
     /// ```
     /// use futures::stream::Pending;
@@ -190,8 +190,8 @@ impl<St> StreamSlab<St> {
         }
     }
 
-    /// Adds a stream and returns its key. The stream is ready, and the task that waits for the slab, if any, is woken.
-    /// Wrap a stream that is not `Unpin` in [`Box::pin`]; see [above](Self).
+    /// Inserts a stream and returns its key. The stream is ready. If a task waits for the slab, the task is woken. Wrap a
+    /// stream that is not `Unpin` in [`Box::pin`]; see [above](Self).
     ///
     /// ```
     /// use futures::stream;
@@ -204,7 +204,7 @@ impl<St> StreamSlab<St> {
     ///
     /// # Panics
     ///
-    /// If the slab would hold more than some 1.1 billion members (34 million on a 32-bit machine).
+    /// If the slab would hold more than about 1.1 billion members (34 million on a 32-bit machine).
     pub fn insert(&mut self, stream: St) -> usize
     where
         St: Stream + Unpin,
@@ -222,14 +222,14 @@ impl<St> StreamSlab<St> {
     fn add(&mut self, stream: St) -> usize {
         let key = self.members.fill_with(|waker| Member { stream, waker });
         self.terminated = false;
-        // Its key has another owner now.
+        // The key belongs to the new stream now.
         self.untold.take_if(|untold| untold.key == key);
         self.members.set_ready(key);
         key
     }
 
-    /// Removes a stream and returns it. Nothing more is yielded for it. If it was the last, the task that waits for the
-    /// slab is woken, to get `None`.
+    /// Removes a stream and returns it. The slab yields nothing more for this stream. If it was the last stream, the
+    /// task that waits for the slab is woken and receives `None`.
     ///
     /// ```
     /// use futures::stream;
@@ -243,7 +243,7 @@ impl<St> StreamSlab<St> {
     pub fn remove(&mut self, key: usize) -> Option<St> {
         let mut stream = self.take(key);
         if stream.is_some() && self.is_empty() {
-            // As in all that drops: if the task's waker panics, the stream's drop must not panic as well.
+            // If the task's waker panics, the stream is dropped here, and a panic of that drop is suppressed.
             let in_hand = on_panic(|| drop(stream.take()));
             self.wake();
             in_hand.defuse();
@@ -251,8 +251,7 @@ impl<St> StreamSlab<St> {
         stream
     }
 
-    /// [`remove`](Self::remove), without a wake. Also of a stream whose drop has panicked, and which is gone, nothing more
-    /// is told.
+    /// [`remove`](Self::remove), without a wake. If the stream was dropped with a panic, its end is not reported any more.
     pub(crate) fn take(&mut self, key: usize) -> Option<St> {
         self.untold.take_if(|untold| untold.key == key);
         self.members.vacate(key, |Member { stream, waker }| (waker, stream))
@@ -274,8 +273,8 @@ impl<St> StreamSlab<St> {
         self.members.slots().get(key).map(|member| &member.stream)
     }
 
-    /// Returns the stream at `key`. If you change it so that it may have an item now, it must wake its task itself, as
-    /// after any other change. Or remove it and insert it again.
+    /// Returns the stream at `key`. If you change the stream so that it may have an item now, it must wake its task, as
+    /// after any other change. Otherwise remove the stream and insert it again.
     ///
     /// ```
     /// use futures::channel::mpsc;
@@ -285,7 +284,7 @@ impl<St> StreamSlab<St> {
     /// let (_sender, receiver) = mpsc::channel::<u8>(8);
     /// let key = slab.insert(receiver);
     /// if let Some(receiver) = slab.get_mut(key) {
-    ///     receiver.close(); // which wakes its task
+    ///     receiver.close(); // wakes the task
     /// }
     /// ```
     pub fn get_mut(&mut self, key: usize) -> Option<&mut St> {
@@ -307,7 +306,7 @@ impl<St> StreamSlab<St> {
         self.members.slots().contains(key)
     }
 
-    /// How many streams there are.
+    /// Returns the number of streams.
     ///
     /// ```
     /// use futures::stream;
@@ -321,7 +320,7 @@ impl<St> StreamSlab<St> {
         self.members.slots().len()
     }
 
-    /// Whether there is no stream.
+    /// Whether the slab has no stream.
     ///
     /// ```
     /// use futures::stream::Pending;
@@ -334,7 +333,7 @@ impl<St> StreamSlab<St> {
         self.members.slots().is_empty()
     }
 
-    /// How many streams it has room for before it allocates.
+    /// Returns how many streams the slab has room for without growing.
     ///
     /// ```
     /// use futures::stream::Pending;
@@ -347,7 +346,7 @@ impl<St> StreamSlab<St> {
         self.members.slots().capacity()
     }
 
-    /// Drops all streams. The memory is kept for later ones; [`shrink_to_fit`](Self::shrink_to_fit) gives it back.
+    /// Drops all streams. The slab keeps its memory; [`shrink_to_fit`](Self::shrink_to_fit) releases it.
     ///
     /// Cost: a walk through the slots.
     ///
@@ -362,7 +361,7 @@ impl<St> StreamSlab<St> {
     ///
     /// # Panics
     ///
-    /// If the drop of a stream panics. All of them are dropped.
+    /// If the drop of a stream panics. All streams are dropped.
     pub fn clear(&mut self) {
         self.untold = None;
         let was_empty = self.is_empty();
@@ -374,13 +373,13 @@ impl<St> StreamSlab<St> {
         steps.finish();
     }
 
-    /// Gives memory back. What stays is in proportion to the highest key in use; for an empty slab that is what
-    /// [`new`](Self::new) allocates. Keys stay as they are.
+    /// Releases memory. The remaining memory is proportional to the highest key in use; an empty slab keeps what
+    /// [`new`](Self::new) allocates. Keys do not change.
     ///
-    /// A slab does not shrink by itself, so that streams can come and go without an allocation. Vacant slots below the
-    /// highest key in use stay, without their wakers; a waker is allocated when such a slot is used again.
+    /// A slab never shrinks automatically, so that streams can come and go without an allocation. Vacant slots below the
+    /// highest key in use stay, without their wakers; the next use of such a slot allocates a waker.
     ///
-    /// Wakers of former streams that foreign I/O still holds stay valid, and keep what they need.
+    /// Wakers of former streams that foreign I/O still holds stay valid, and keep the memory that they need.
     ///
     /// Cost: a walk through the slots.
     ///
@@ -397,8 +396,8 @@ impl<St> StreamSlab<St> {
         drop(self.members.shrink_to_fit());
     }
 
-    /// Drops the streams for which `keep` returns `false`, in the order of the keys. If none is left, the task that
-    /// waits for the slab is woken, for `None`.
+    /// Drops the streams for which `keep` returns `false`, in the order of the keys. If no stream is left, the task that
+    /// waits for the slab is woken and receives `None`.
     ///
     /// Cost: a walk through the slots.
     ///
@@ -413,8 +412,8 @@ impl<St> StreamSlab<St> {
     ///
     /// # Panics
     ///
-    /// If `keep` panics: it is not called again, and the streams that it was not called for are kept. If the drop of a
-    /// stream panics, after `keep` was called for all.
+    /// If `keep` panics. It is then not called again, and the remaining streams are kept. If the drop of a stream
+    /// panics; the panic continues after `keep` was called for all streams.
     pub fn retain(&mut self, mut keep: impl FnMut(usize, &mut St) -> bool) {
         let was_empty = self.is_empty();
         let mut steps = Steps::default();
@@ -447,8 +446,8 @@ impl<St> StreamSlab<St> {
         Iter::new(self.members.slots().iter())
     }
 
-    /// Returns an iterator over the keys and their streams, in the order of the keys. See [`get_mut`](Self::get_mut) on
-    /// changing them.
+    /// Returns an iterator over the keys and their streams, in the order of the keys. See [`get_mut`](Self::get_mut) before
+    /// you change a stream.
     ///
     /// ```
     /// use futures::channel::mpsc;
@@ -465,7 +464,7 @@ impl<St> StreamSlab<St> {
         IterMut::new(self.members.slots_mut().iter_mut())
     }
 
-    /// There is something to tell: wakes the task, if it waits.
+    /// Wakes the task that waits for the slab, if any.
     pub(crate) fn wake(&mut self) {
         if self.members.unpark() {
             self.members.tasks().wake_all();
@@ -477,7 +476,7 @@ impl<St> Drop for StreamSlab<St> {
     fn drop(&mut self) {
         let members = mem::take(self.members.slots_mut());
         let mut steps = Steps::default();
-        // Members' wakers may live on, and would keep the task.
+        // The members' wakers may outlive the slab, and would keep the task's waker alive.
         steps.take(|| self.members.tasks().leave(&mut self.waiter));
         steps.for_each(members.into_iter().map(|(_, member)| member.stream), drop);
         steps.finish();

@@ -1,16 +1,16 @@
-//! Members' wakes, from any thread, until the owner takes them.
+//! Wakes of members, from any thread, until the owner takes them.
 //!
-//! # One alone
+//! # A single wake
 //!
-//! As a rule the owner keeps up: when a member is woken, no other wake is waiting. Such a wake writes its key
-//! into the root word, one operation however many members there are, and who takes it has the key at hand.
-//! Only those that come before it was taken go into the tree.
+//! Usually the owner keeps up: when a member is woken, no other wake is waiting. Such a wake writes its key into the root
+//! word, which is one operation for any number of members, and the owner reads the key from the root. Only wakes that come
+//! before the owner has taken that key go into the tree.
 //!
 //! # The tree
 //!
-//! Each member has a bit in a word of members. Such words are the *branches of level 0*; each has a bit in a
-//! word of level 1, or in the root, and so on. It grows and never moves: a waker, made once, knows its word
-//! for ever. The root word, with 64 bits:
+//! Each member has a bit in a word of members. These words are the *branches of level 0*. Each branch has a bit in a word of
+//! level 1, or in the root, and so on. The tree grows, but its words never move: a waker keeps its word forever. The root
+//! word, with 64 bits:
 //!
 //! ```text
 //! root bit   38..64   24..38    23      22      21    1..21      0
@@ -18,54 +18,55 @@
 //! members    1,664   57,344   2^18    2^24    2^30
 //! ```
 //!
-//! Keys are given out in this order: a wake among 1,664 members marks at most two words, among a hundred thousand
-//! four.
+//! Keys are assigned in this order. A wake among 1,664 members marks at most two words, and among a hundred thousand members
+//! at most four.
 //!
-//! A wake goes up only while the word it marked was empty before; whoever made it non-empty marks the
-//! word above, so a non-empty word is marked above, or the thread that filled it is about to.
-//! The owner goes down, swapping each marked word for zero, the upper one first: a wake that comes
-//! between the two swaps is either taken by the lower one, or found the lower word empty and marks the
-//! upper one anew.
+//! A wake goes up only while the word that it marked was empty before. The thread that makes a word non-empty also
+//! marks the word above. Therefore a non-empty word is marked above, or the thread that filled it is about to mark it.
+//! The owner goes down and swaps each marked word for zero, the upper word first. A wake that comes between the swaps
+//! of two words is either taken by the swap of the lower word, or finds the lower word empty and marks the upper word
+//! again.
 //!
 //! # When a wake counts
 //!
-//! A wake goes up until it finds a word that is filled already. One that comes to the root counts when it has returned.
-//! One that stops below leaves the rest of the way to the thread that filled that word, and may return before that one
-//! comes to the root. If the scheduler stops that thread in between, the owner passes over both members, for as long as
-//! it stands there. Nothing is lost: an owner that finds nothing parks, and is woken when the mark arrives.
+//! A wake goes up until it finds a word that is not empty. A wake that reaches the root counts when it has returned. A wake
+//! that stops below the root relies on the thread that filled that word, and may return before that thread reaches the root.
+//! If the scheduler stops that thread in between, the owner passes over both members until the thread continues. No wake is
+//! lost: an owner that finds no wake parks, and is woken when the mark reaches the root.
 //!
 //! # Shrinking
 //!
-//! [`WakeTree::truncate`] takes the branches beyond the last key in use out of the tree; when such a key is given out
-//! again, a new branch stands in the place of the old one. Foreign I/O may keep the old wakers for ever. These stale
-//! wakers keep the old branch, and mark it, and what is above it:
+//! [`WakeTree::truncate`] removes the branches beyond the last key in use from the tree. When such a key is assigned again,
+//! a new branch replaces the removed one. Foreign I/O may keep the old wakers forever. These stale wakers keep the removed
+//! branch alive, mark it, and mark the words above it:
 //!
-//! - *A branch of the tree never has its upper branch taken away*, because that is kept as long as one below it is. So
-//!   what was said above holds for every branch that is in the tree, and no wake of a present member is lost.
-//! - *A branch that was taken out is never emptied again.* So it marks the place above it at most once more, however
-//!   often its stale wakers are woken.
-//! - *The converse does not hold: a marked place may be empty, or not be there.* A stale wake marked it on behalf of the
-//!   branch that was there before. The owner passes over it. It may also find there what a present member has just
-//!   marked, before that wake's thread marked the place; then it is that thread's mark which finds the branch empty.
-//! - The root may hold the key of a stale wake alone, and that may be beyond the last key.
+//! - *The branch above a branch of the tree is never removed*, because it is kept as long as a branch below it is kept. The
+//!   statements above therefore hold for every branch in the tree, and no wake of a present member is lost.
+//! - *A removed branch is never emptied again.* It therefore marks the place above it at most once more, however often its
+//!   stale wakers are woken.
+//! - *The converse does not hold: the branch of a marked place may be empty or missing.* A stale wake marked the place on
+//!   behalf of the removed branch. The owner passes over the place. The owner may also find a mark there that a present member
+//!   has just set, before the thread of that wake marked the place; in that case the later mark of that thread leads to an
+//!   empty branch.
+//! - The root may hold the key of a single stale wake, and that key may be beyond the last key.
 //!
 //! # Parking
 //!
-//! `PARKED` shares the root word with all else, so one atomic operation orders *nothing is ready, I
-//! sleep* against *this one is ready*:
+//! `PARKED` shares the root word with all wakes. One atomic operation therefore orders *no member is ready, the owner
+//! sleeps* against *this member is ready*:
 //!
-//! | root before | operation | root after | who must wake the owner's tasks |
+//! | root before | operation | root after | which waker must wake the owner's tasks |
 //! |---|---|---|---|
 //! | 0 | [`park`](WakeTree::park) | `PARKED` | |
 //! | wakes | `park` | unchanged, refused | |
-//! | 0 or wakes | a wake | wakes | nobody, no one is parked |
+//! | 0 or wakes | a wake | wakes | none: no task is parked |
 //! | `PARKED` | a wake | `PARKED` + wake | this waker |
-//! | `PARKED` + wakes | a wake | `PARKED` + wakes | the waker before, already on its way |
+//! | `PARKED` + wakes | a wake | `PARKED` + wakes | the previous waker, which is already about to |
 //! | `PARKED` + wakes | [`take`](WakeTree::take) | 0 | |
 //! | `PARKED` | `park` | unchanged | |
 //!
-//! Who has woken the tasks for another reason leaves the flag: then the next wake calls [`WaitList::wake_all`],
-//! perhaps in vain, or the next `park` finds it there.
+//! Code that wakes the tasks for another reason leaves the flag set. The next wake then calls [`WaitList::wake_all`],
+//! perhaps without need, or the next `park` finds the flag set.
 
 use crate::sync::{AtomicUsize, Ordering, WORD_BITS as BITS};
 use crate::wait_list::WaitList;
@@ -73,10 +74,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::Wake;
 
-/// The flag in the root word: a task sleeps until a member is woken.
+/// The flag in the root word: tasks sleep until a member is woken.
 const PARKED: usize = 1;
 
-/// How many bits of the root hold the key of a wake that is alone, plus 1. Members with greater keys never are.
+/// The number of bits in the root that hold the key of a single wake, plus 1. Wakes of members with greater keys always go
+/// into the tree.
 const ALONE_BITS: usize = match BITS {
     64 => 20,
     32 => 12,
@@ -86,7 +88,7 @@ const ALONE_BITS: usize = match BITS {
 
 const ALONE: usize = ((1 << ALONE_BITS) - 1) << 1;
 
-/// How many branches of each level are bits of the root.
+/// The number of branches of each level that have their bit in the root.
 const IN_ROOT: [usize; 5] = match BITS {
     64 => [26, 14, 1, 1, 1],
     32 => [9, 7, 1, 1, 1],
@@ -96,7 +98,7 @@ const IN_ROOT: [usize; 5] = match BITS {
 
 const LEVELS: usize = IN_ROOT.len();
 
-/// The root's bit of the first branch of each level: the higher the level, the lower.
+/// The root's bit of the first branch of each level. Higher levels have lower bits.
 const FIRST: [usize; LEVELS] = {
     let mut first = [0; LEVELS];
     let (mut level, mut bit) = (0, BITS);
@@ -112,18 +114,18 @@ const FIRST: [usize; LEVELS] = {
 #[derive(Debug)]
 struct Root {
     bits: AtomicUsize,
-    /// To be woken when it was [`PARKED`].
+    /// The tasks to wake if the root was [`PARKED`].
     tasks: Arc<WaitList>,
 }
 
 impl Root {
-    /// Writes down the key, if no other wake is here; else returns `false`.
+    /// Writes the key into the root, if no other wake is waiting. Otherwise returns `false`.
     #[inline]
     fn mark_alone(&self, key: usize) -> bool {
         if key >= ALONE >> 1 {
             return false;
         }
-        // Ordering: a hint, and nothing was done yet on failure. Else as in `mark_in_tree`.
+        // Ordering: the load is a hint, and a failed exchange has no effect. A successful exchange is as in `mark_in_tree`.
         let before = self.bits.load(Ordering::Relaxed);
         let after = before | (key + 1) << 1;
         let is_alone = before & !PARKED == 0
@@ -141,7 +143,7 @@ impl Root {
         self.marked(self.bits.fetch_or(mark, Ordering::AcqRel));
     }
 
-    /// Wakes the owner's tasks, if they slept `before` this wake.
+    /// Wakes the owner's tasks, if the root was [`PARKED`] without wakes `before` this wake.
     #[inline]
     fn marked(&self, before: usize) {
         if before == PARKED {
@@ -154,13 +156,13 @@ impl Root {
 #[derive(Debug)]
 struct Branch {
     bits: AtomicUsize,
-    /// The branch above, if it is not the root.
+    /// The branch above, unless that is the root.
     above: Option<Arc<Branch>>,
-    /// This branch's bit there.
+    /// This branch's bit in the word above.
     mark: usize,
 }
 
-/// What a member's I/O wakes. It never changes.
+/// The waker that a member's poll receives. It never changes.
 pub(crate) struct MemberWaker {
     root: Arc<Root>,
     branch: Arc<Branch>,
@@ -170,8 +172,8 @@ pub(crate) struct MemberWaker {
 impl MemberWaker {
     /// Marks the member ready, and wakes the owner's tasks if they sleep.
     ///
-    /// Cost: one atomic read-modify-write, if no other wake is waiting to be taken (and of the first million
-    /// keys); else one, and one more for each empty word above, at most 5.
+    /// Cost: one atomic read-modify-write, if no other wake is waiting, for the first million keys. Otherwise one, and one
+    /// more for each empty word above, at most 5 more.
     #[inline]
     pub(crate) fn set_ready(&self) {
         if !self.root.mark_alone(self.key) {
@@ -181,10 +183,9 @@ impl MemberWaker {
 
     fn mark_in_tree(&self) {
         let (mut branch, mut mark) = (&self.branch, 1 << (self.key % BITS));
-        // Ordering: Release pairs with the Acquire swaps in `take` and `for_each_word`, so that the poll sees
-        // what was written before the wake, also through a bit that was set already (a
-        // read-modify-write continues the release sequence). Acquire pairs with the Release in
-        // `park`: who sees the flag sees the epoch that the parked task read, as past.
+        // Ordering: Release pairs with the Acquire swaps in `take` and `for_each_word`: the poll sees all writes before the
+        // wake, even if the bit was already set (a read-modify-write continues the release sequence). Acquire pairs with
+        // the Release in `park`: a thread that sees the flag also sees that the parked task has read its epoch.
         while branch.bits.fetch_or(mark, Ordering::AcqRel) == 0 {
             mark = branch.mark;
             match &branch.above {
@@ -205,17 +206,17 @@ impl Wake for MemberWaker {
     }
 }
 
-/// The owner's way to the wakes.
+/// The owner's access to the wakes.
 pub(crate) struct WakeTree {
     root: Arc<Root>,
-    /// By their levels.
+    /// The branches of each level.
     branches: [Vec<Arc<Branch>>; LEVELS],
 }
 
-/// Branches that were taken out of the tree.
+/// Branches that were removed from the tree.
 pub(crate) struct Surplus(#[allow(dead_code, reason = "to be dropped")] [Vec<Arc<Branch>>; LEVELS]);
 
-/// The root but for its flag: who was woken.
+/// The root word without its flag: the wakes that were taken.
 #[derive(Clone, Copy)]
 pub(crate) struct Woken(usize);
 
@@ -225,13 +226,13 @@ impl Woken {
         self.0 == 0
     }
 
-    /// The key, if it is one alone.
+    /// Returns the key of a single wake.
     #[inline]
     pub(crate) fn alone(self) -> Option<usize> {
         if self.0 & !ALONE == 0 { self.first() } else { None }
     }
 
-    /// The key of the one that came first, if it is not in the tree.
+    /// Returns the key of the wake that came first, if that wake is not in the tree.
     #[inline]
     fn first(self) -> Option<usize> {
         ((self.0 & ALONE) >> 1).checked_sub(1)
@@ -239,7 +240,7 @@ impl Woken {
 }
 
 impl WakeTree {
-    /// An empty tree, whose wakes are for `tasks`.
+    /// Creates an empty tree, whose wakes wake `tasks`.
     pub(crate) fn new(tasks: Arc<WaitList>) -> Self {
         Self {
             root: Arc::new(Root { bits: AtomicUsize::new(0), tasks }),
@@ -247,18 +248,18 @@ impl WakeTree {
         }
     }
 
-    /// Makes a waker for a key: the next one, for which there is room then, or one that was given out before.
+    /// Creates a waker for a key: the first unassigned key, which it makes room for, or an assigned key.
     ///
     /// # Panics
     ///
-    /// Beyond some 1.1 billion keys (with 32-bit words: 34 million), which the tree does not hold.
+    /// Beyond about 1.1 billion keys (34 million with 32-bit words), for which the tree has no room.
     pub(crate) fn waker(&mut self, key: usize) -> Arc<MemberWaker> {
         let branch = self.branch(0, key / BITS);
         Arc::new(MemberWaker { root: Arc::clone(&self.root), branch, key })
     }
 
-    /// Keeps the first `keys` keys alone. Returns the branches that they do not need, for the caller to drop when
-    /// nobody waits for that.
+    /// Keeps only the first `keys` keys. Returns the branches that these keys do not need. The caller drops them when no
+    /// other thread waits for it.
     pub(crate) fn truncate(&mut self, keys: usize) -> Surplus {
         let mut needed = keys.div_ceil(BITS);
         let mut surplus = [const { Vec::new() }; LEVELS];
@@ -270,7 +271,7 @@ impl WakeTree {
         Surplus(surplus)
     }
 
-    /// The branch, made if it is not there yet.
+    /// Returns a branch, and creates it if it does not exist.
     fn branch(&mut self, level: usize, at: usize) -> Arc<Branch> {
         assert!(level < LEVELS, "no room for more members");
         if at == self.branches[level].len() {
@@ -283,17 +284,16 @@ impl WakeTree {
         Arc::clone(&self.branches[level][at])
     }
 
-    /// What there is to be [taken](Self::take), without taking it.
+    /// Returns the wakes that [`take`](Self::take) would take.
     ///
     /// Cost: one load.
     #[inline]
     pub(crate) fn peek(&self) -> Woken {
-        // Ordering: a hint. A wake itself is ordered by the swap that takes it, and one that is not seen
-        // here is seen by `park`.
+        // Ordering: the load is a hint. The swap that takes a wake orders it, and `park` sees a wake that is not seen here.
         Woken(self.root.bits.load(Ordering::Relaxed) & !PARKED)
     }
 
-    /// Whether `key` was woken and that was not taken yet.
+    /// Whether a wake of `key` is waiting to be taken.
     #[inline]
     pub(crate) fn contains(&self, key: usize) -> bool {
         let woken = self.peek();
@@ -316,11 +316,11 @@ impl WakeTree {
         Woken(self.root.bits.swap(0, Ordering::Acquire) & !PARKED)
     }
 
-    /// Tells what was taken, in words: `at` and `bits` are the keys `BITS * at + b`. Some may be beyond the last key, by
-    /// stale wakes.
+    /// Calls `tell` with the taken wakes, word by word: `at` and `bits` stand for the keys `BITS * at + b`. Stale wakes may
+    /// lead to keys beyond the last key.
     ///
-    /// Cost: one swap for each marked word. So it is bounded by the members' number, however many wakes there were: a
-    /// million members have 16,384 words, and 256 above these.
+    /// Cost: one swap for each marked word. The number of members bounds the number of words, however many wakes there
+    /// were: a million members have 15,625 words, and about 250 words above these.
     pub(crate) fn for_each_word(&mut self, woken: Woken, mut tell: impl FnMut(usize, usize)) {
         if let Some(key) = woken.first() {
             tell(key / BITS, 1 << (key % BITS));
@@ -358,23 +358,23 @@ impl WakeTree {
         }
     }
 
-    /// Takes the word of a branch that is marked above. It is empty, or not there, if that was a stale wake.
+    /// Takes the word of a branch that is marked above. If a stale wake marked it, the branch may be empty or missing.
     #[inline]
     fn take_word(&mut self, level: usize, at: usize) -> usize {
         // Ordering: as in `take`.
         self.branches[level].get(at).map_or(0, |branch| branch.bits.swap(0, Ordering::Acquire))
     }
 
-    /// Asks the next wake to call [`WaitList::wake_all`]. `false` if one has come already: take it instead.
+    /// Makes the next wake call [`WaitList::wake_all`]. Returns `false` if a wake is already waiting: take it instead.
     ///
-    /// To be called between [`WaitList::epoch`] and [`WaitList::wait`]: a wake that is not seen here comes later
-    /// than that epoch, so either it finds the task waiting, or the task does not wait.
+    /// To be called between [`WaitList::epoch`] and [`WaitList::wait`]. A wake that is not seen here comes after that epoch:
+    /// either it finds the task waiting, or `wait` refuses to wait.
     ///
     /// Cost: one compare-and-exchange.
     #[inline]
     pub(crate) fn park(&self) -> bool {
-        // Ordering: Release pairs with the Acquire in `mark_in_tree`: the epoch was read before. On
-        // failure the wakes are taken by a swap, which acquires.
+        // Ordering: Release pairs with the Acquire in `mark_in_tree`, because the epoch was read before. After a failure, a
+        // swap takes the wakes, and acquires.
         match self.root.bits.compare_exchange(0, PARKED, Ordering::Release, Ordering::Relaxed) {
             Ok(_) => true,
             Err(bits) => bits == PARKED,

@@ -1,26 +1,26 @@
-//! Classes of connections: which is served first, how many there may be, and which waits.
+//! Classes of connections: priorities, weights, limits, pausing and statistics.
 //!
-//! | you want | use |
+//! | you want to | use |
 //! |---|---|
-//! | one class before the others | [priorities](#priorities) |
-//! | a share for each class | [weights](#weights), by items or by what they cost |
-//! | low latency for the first class | [`yield_every`](#how-often-to-yield) |
-//! | no more than so many connections in a class | [limits](#limits) |
-//! | that a connection or a class waits for a while | [pausing](#pausing) |
-//! | to know who gets what | [statistics](#statistics) |
+//! | serve one class before the others | [priorities](#priorities) |
+//! | give each class a share | [weights](#weights), by items or by cost |
+//! | keep the latency of the first class low | [`yield_every`](#how-often-to-yield) |
+//! | limit the connections of a class | [limits](#limits) |
+//! | pause a connection or a class | [pausing](#pausing) |
+//! | measure how much each class receives | [statistics](#statistics) |
 //!
-//! The example `job_server` in the repository has all of it: paying and free clients at 4 : 1, a limit for the free ones, an
-//! admin who pauses them and asks for the statistics.
+//! The example `job_server` in the repository combines these features: paying and free clients at 4 : 1, a limit for free
+//! clients, and an admin connection that pauses free clients and prints statistics.
 //!
 //! # Priorities
 //!
 //! In a [`ChannelSelect`](crate::ChannelSelect) each channel has a [`Share`](crate::Share). Before every event the select
-//! asks the ready channel with the lowest [priority number](crate::Share::priority).
+//! polls the ready channel with the lowest [priority number](crate::Share::priority).
 //!
-//! A lower channel does not starve. After [`starvation_bound`](crate::ChannelSelect::starvation_bound) events in a row that
-//! went ahead of it, 64 by default, each lower channel that waits has one turn. So with two channels the lower one waits for at
-//! most 64 events, and with n channels for at most 64 + n − 2. The first one waits for at most n − 1. The bound counts
-//! events, and not time: multiply it by what your program does for an event.
+//! A lower channel does not starve. The [`starvation_bound`](crate::ChannelSelect::starvation_bound) is 64 by default.
+//! After so many consecutive events of higher channels, each waiting lower channel has one turn. With two channels, the
+//! lower one waits for at most 64 events; with n channels, for at most 64 + n − 2. The first channel waits for at most
+//! n − 1. The bound counts events, not time: multiply it by the time that your program takes for an event.
 //!
 //! ```
 //! use futures::{StreamExt, executor::block_on, stream};
@@ -47,14 +47,14 @@
 //! # Ok::<(), stream_multiplexer::MultiplexerError>(())
 //! ```
 //!
-//! A small bound serves lower channels more often, and costs the first one as much: 1 / (k + 1) of the events when two channels
-//! are always ready and k is the bound. Without a bound (`None`) they may starve.
+//! A small bound serves lower channels more often, at the expense of the first channel. If two channels are always ready and
+//! the bound is k, the lower one receives 1 / (k + 1) of the events. Without a bound (`None`) lower channels may starve.
 //!
 //! # Weights
 //!
-//! Channels of equal priority share by [weight](crate::Share::weight). While paying and free clients always have a request,
-//! the paying ones get four for each one of the free ones. When one class has nothing the other gets everything: no turn is
-//! wasted, and a class that was idle saves up nothing.
+//! Channels of equal priority share by [weight](crate::Share::weight). In this example, while both classes always have a
+//! request, four requests of paying clients are served for each request of free clients. While one class is idle, the other
+//! class is served all the time. An idle class accumulates no credit.
 //!
 //! ```
 //! # use futures::{StreamExt, executor::block_on, stream};
@@ -75,10 +75,11 @@
 //! # Ok::<(), stream_multiplexer::MultiplexerError>(())
 //! ```
 //!
-//! The shares are those of the classes, however many clients each has: ten paying clients share what one would have.
+//! A share belongs to a class, however many clients the class has: ten paying clients together get the share that one client
+//! would get.
 //!
-//! Where requests differ much, share what they cost. [`cost`](crate::ChannelSelect::cost) is called with each item, and
-//! returns a number: a length, or an estimate of the work.
+//! If requests differ much, share by cost. The function that you pass to [`cost`](crate::ChannelSelect::cost) is called with
+//! each item and returns a number: a length, or an estimate of the work.
 //!
 //! ```
 //! # use futures::{StreamExt, executor::block_on, stream};
@@ -95,7 +96,7 @@
 //! # select.add(FREE, Share::new())?;
 //! select.cost(|frame: &String| frame.len() as u64);
 //!
-//! // Free clients send frames that are four times as long, so one of theirs comes for each 16 of the paying ones.
+//! // Frames of free clients are four times as long: one of them is served for each 16 frames of paying clients.
 //! block_on(select.by_ref().take(1_700).for_each(|_| async {}));
 //! let stats = select.stats();
 //! assert_eq!((stats.channels[0].turns, stats.channels[1].turns), (1_600, 100));
@@ -103,21 +104,23 @@
 //! # Ok::<(), stream_multiplexer::MultiplexerError>(())
 //! ```
 //!
-//! An item is charged after it was taken, so a class may be ahead of its share by one item. The
-//! [bound](crate::ChannelSelect#weights) says how far.
+//! An item is charged after it was received. A class may therefore be ahead of its share by one item; see the
+//! [bound](crate::ChannelSelect#weights).
 //!
-//! Priorities and weights go together: an admin's channel with priority 0, and behind it `PAYING` and `FREE` with priority 1
-//! and weights 4 and 1.
+//! Priorities and weights can be combined, for example an admin channel with priority 0, and `PAYING` and `FREE` with
+//! priority 1 and weights 4 and 1.
 //!
 //! # How often to yield
 //!
-//! A priority orders what the program has read. What lies in the kernel is not read while the loop runs on: the buffers of
-//! 1,000 connections may hold seconds of work. So after every few events, 4 by default, the select returns `Pending` once and
-//! wakes its task. The executor then asks the operating system which sockets have something.
+//! A priority orders only the items that have reached the program. Sockets are not polled while the loop keeps running,
+//! and the buffers of 1,000 connections may hold seconds of work. Every few events (4 by default), the select therefore
+//! wakes its task and returns `Poll::Pending` once. The executor then asks the operating system which sockets are
+//! ready.
 //!
-//! `cargo run --release --example favour -- yields` measures what that does: 20 clients of the first class beside 1,000 that
-//! flood the second one, some 8 µs of work for a line, tokio's current-thread runtime. How long the first class waits for its
-//! answers, and how many lines are served in all, as medians of five runs on 2026-11-26, on two virtual cores of an AMD EPYC:
+//! `cargo run --release --example favour -- yields` measures the effect: 20 clients in the first class, 1,000 clients that
+//! flood the second class, about 8 µs of work per line, and tokio's current-thread runtime. The table shows how long clients
+//! of the first class wait for an answer, and how many lines are served in all. The figures are medians of five runs on
+//! 2026-11-26, on two virtual cores of an AMD EPYC:
 //!
 //! | `yield_every` | p50 | p99 | lines per second |
 //! |---|--:|--:|--:|
@@ -131,37 +134,36 @@
 //! | never | 1,179 µs | 1,870,299 µs | 110,259 |
 //! | an idle server | 50 µs | 195 µs | |
 //!
-//! With 4, the first class waits no longer than on an idle server, which has to wake for each line. It serves 3 % fewer lines
-//! than 64 does. The more work an event is, the less a yield costs, and the more it matters.
+//! With 4, the first class waits no longer than on an idle server, which has to wake for each line, and the server
+//! serves 3 % fewer lines than with 64. The more work an event causes, the less a yield costs, and the more it matters.
 //!
 //! ```
 //! # use futures::stream::Pending;
 //! # use std::num::NonZeroU32;
 //! # let multiplexer = stream_multiplexer::Multiplexer::<Pending<()>>::new();
 //! # let mut select = multiplexer.select();
-//! // Where throughput counts for more than latency.
+//! // If throughput matters more than latency.
 //! select.yield_every(NonZeroU32::new(64));
 //! ```
 //!
-//! It works best where the loop is in the `block_on` of the runtime, as the body of `#[tokio::main]` is. A task that was
-//! spawned on tokio and wakes itself may run 61 times before the sockets are asked: see
-//! [`yield_every`](crate::ChannelSelect::yield_every), which says what a yield leads to under each executor, and what to
-//! do.
+//! A yield works best if the loop runs in the runtime's `block_on`, as the body of `#[tokio::main]` does. A spawned tokio
+//! task that wakes itself may run 61 times before tokio polls the sockets. The documentation of
+//! [`yield_every`](crate::ChannelSelect::yield_every) describes the effect under each executor, and what to do.
 //!
-//! [`recv_many`](crate::ChannelSelect::recv_many) takes a batch, and no yield comes in between: a batch of n adds the work for
-//! n events to the latency of the first class.
+//! [`recv_many`](crate::ChannelSelect::recv_many) receives a batch without a yield in between. A batch of n events adds the
+//! work for n events to the latency of the first class.
 //!
 //! # Limits
 //!
-//! [`ChannelOptions::max_streams`](crate::ChannelOptions::max_streams) is how many connections a class admits. One more is
-//! refused with [`ChannelFull`](crate::MultiplexerError::ChannelFull). The error holds the pair, so the program can say why.
-//! A task says it, so the loop waits for nobody. Over TCP that task also reads for another second: a connection that is
-//! dropped with unread input is reset, and the peer may lose the answer. Limit how many such tasks there are; `dismiss` in
-//! the example `job_server` does.
+//! [`ChannelOptions::max_streams`](crate::ChannelOptions::max_streams) limits how many connections a class admits. A
+//! further connection is refused with [`ChannelFull`](crate::MultiplexerError::ChannelFull). The error contains the
+//! pair, so that the program can send the reason to the peer. Send it in a separate task; the loop should not wait.
+//! Over TCP this task should also read for another second: a connection that is dropped with unread input is reset, and
+//! the peer may lose the answer. Limit the number of these tasks, as `dismiss` in the example `job_server` does.
 //!
-//! Let newcomers log in in a channel of their own, with a limit and a
-//! [timeout](crate::guide::connections#login-timeout), and move them to their class. If everyone came in as a free client, a
-//! crowd of those would keep the paying ones out.
+//! Admit new connections to a separate channel with a limit and a [login
+//! timeout](crate::guide::connections#login-timeout), and move them to their class when they log in. If all clients started
+//! in the free class, a crowd of free clients would keep paying clients out.
 //!
 //! ```
 //! use futures::{SinkExt, StreamExt, channel::mpsc, stream};
@@ -196,7 +198,7 @@
 //! }
 //! # assert_eq!(peer.next().await, Some("we are full, try again later"));
 //!
-//! // A move frees the place.
+//! // A move out of the channel frees a place.
 //! multiplexer.change_stream_channel(first, PAYING)?;
 //! # let (sink, stream, _peer) = connect();
 //! multiplexer.add_stream_pair(sink, stream, FREE)?;
@@ -204,19 +206,20 @@
 //! # }
 //! ```
 //!
-//! A move may be refused as well. The stream stays where it was, and the program answers it there.
+//! A move may be refused as well. The stream then stays in its channel, and the program can answer it there.
 //!
-//! A place is free as soon as its stream has left, even before its departure is received.
+//! A place is free as soon as its stream has left, even before the departure is received.
 //!
 //! # Pausing
 //!
 //! [`pause_stream`](crate::Multiplexer::pause_stream) stops receiving from one connection, and
-//! [`pause_channel`](crate::Multiplexer::pause_channel) from a whole class. What its peers send waits in the kernel, and TCP
-//! slows them down. Nothing is lost: [`resume_stream`](crate::Multiplexer::resume_stream) and
-//! [`resume_channel`](crate::Multiplexer::resume_channel) go on where it stopped. Their sinks can be sent to all the while.
+//! [`pause_channel`](crate::Multiplexer::pause_channel) from a whole class. Input from the peers waits in the kernel,
+//! and TCP slows the peers down. No input is lost: [`resume_stream`](crate::Multiplexer::resume_stream) and
+//! [`resume_channel`](crate::Multiplexer::resume_channel) continue where receiving stopped. During a pause you can
+//! still send to the peers.
 //!
-//! A peer that sends requests and does not read the answers is a case for it. While it does not read, receive nothing more
-//! from it. So one answer waits for each such peer, and no more:
+//! For example, pause a peer that sends requests and does not read the answers. Then at most one answer waits for each such
+//! peer:
 //!
 //! ```
 //! use futures::{StreamExt, channel::mpsc, stream};
@@ -240,7 +243,7 @@
 //!         let sent = tokio::time::timeout(Duration::from_secs(10), multiplexer.send_one(id, answer)).await;
 //!         match sent {
 //!             Ok(Ok(())) => drop(multiplexer.resume_stream(id)),
-//!             _ => drop(multiplexer.remove_stream(id)), // it did not read in time, or its sink failed
+//!             _ => drop(multiplexer.remove_stream(id)), // the peer did not read in time, or its sink failed
 //!         }
 //!     });
 //! }
@@ -259,19 +262,19 @@
 //! # }
 //! ```
 //!
-//! To know before you pause:
+//! Before you pause, note:
 //!
-//! - What is paused is not polled. It answers no pings that its protocol answers in its poll, as WebSocket's do, and its
-//!   peer may take that for the end.
-//! - It is not seen that a peer has left. It keeps its place in a limited class, until it is resumed or removed. So a pause
-//!   needs an end of its own, or a deadline.
-//! - A paused channel yields no departures either. They wait, 32 bytes each; a limit bounds them.
+//! - A paused stream is not polled. A stream that answers pings in its poll, as WebSocket streams do, answers none, and the
+//!   peer may close the connection.
+//! - A disconnect is not noticed. The stream keeps its place in a limited class until it is resumed or removed. Give every
+//!   pause an end or a deadline.
+//! - A paused channel yields no departures either. Unread departures take 32 bytes each; a limit on the channel bounds them.
 //!
 //! # Statistics
 //!
-//! [`Multiplexer::stats`](crate::Multiplexer::stats) says what is in a channel and what has happened there;
-//! [`ChannelSelect::stats`](crate::ChannelSelect::stats) what each had of the select. The counters never decrease: look twice,
-//! and take the difference.
+//! [`Multiplexer::stats`](crate::Multiplexer::stats) shows the contents and the counters of a channel;
+//! [`ChannelSelect::stats`](crate::ChannelSelect::stats) shows how much each channel received from the select. The counters
+//! never decrease; read them twice, and take the difference.
 //!
 //! ```
 //! # use futures::{StreamExt, executor::block_on, stream};
@@ -300,9 +303,9 @@
 //! # Ok::<(), stream_multiplexer::MultiplexerError>(())
 //! ```
 //!
-//! | what you see | what it says |
+//! | observation | likely cause |
 //! |---|---|
-//! | `refused` rises | the limit is reached; or nobody receives from that channel, and its departures wait |
-//! | `paused` stays high | peers do not read, or somebody forgot to resume |
-//! | `polls_in_vain` far above `items` | streams wake for nothing |
+//! | `refused` rises | the limit is reached; or no task receives from that channel, and unread departures accumulate |
+//! | `paused` stays high | peers do not read, or the program does not resume them |
+//! | `polls_in_vain` far above `items` | streams wake without a reason |
 //! | `longest_wait` of a class is near its bound | the classes ahead of it are always busy |

@@ -1,10 +1,10 @@
-//! Connections: logging in, leaving halfway, and what the program knows of each.
+//! Connections: login timeouts, half-closed peers, and data for each connection.
 //!
 //! # Login timeout
 //!
-//! Newcomers are in a channel of their own. Logging in is a move to another channel, and the timeout is a removal *from
-//! the channel of newcomers*. The multiplexer orders the two: if the login came first, the removal does nothing. So the
-//! timer needs no cancelling, and there is no race.
+//! Add new connections to a separate channel. A login moves the connection to another channel; the timeout removes it *from
+//! the channel of new connections*. The multiplexer orders both calls: after a login, the removal does nothing. There is no
+//! race, and the timer need not be cancelled.
 //!
 //! ```
 //! use futures::{StreamExt, channel::mpsc, stream};
@@ -27,7 +27,7 @@
 //!     let multiplexer = multiplexer.clone();
 //!     tokio::spawn(async move {
 //!         tokio::time::sleep(Duration::from_secs(3)).await;
-//!         multiplexer.remove_stream_from(id, NEWCOMERS); // nothing, if it has logged in
+//!         multiplexer.remove_stream_from(id, NEWCOMERS); // does nothing after a login
 //!     });
 //! }
 //!
@@ -43,9 +43,9 @@
 //!
 //! # Half-closed peers
 //!
-//! A peer may shut down its writing side and still read: `nc -N` does, and so do HTTP clients. Its stream ends, and by
-//! default the pair is dropped with it. In a channel with [`half_close`](crate::ChannelOptions::half_close) the pair stays,
-//! and can be sent to until it is closed or removed.
+//! A peer may shut down its writing side and still read, as `nc -N` and some HTTP clients do. Its stream then ends, and by
+//! default the multiplexer drops the pair. In a channel with [`half_close`](crate::ChannelOptions::half_close) the pair
+//! stays, and you can send to it until you close or remove it.
 //!
 //! ```
 //! use futures::{StreamExt, channel::mpsc, executor::block_on, stream};
@@ -75,9 +75,9 @@
 //!
 //! # Data beside a stream
 //!
-//! The loop that receives owns a map. An entry begins when the pair is added, and ends with `Ended` or `Removed`, but
-//! not with `Moved`. Nothing is shared, so nothing is locked. A [`StreamId`](crate::StreamId) is never used again, so a
-//! late lookup finds nothing, and never somebody else.
+//! The receiving loop owns a map. Insert an entry when you add the pair, and remove it on `Ended` and `Removed`, but not on
+//! `Moved`. The map is not shared and needs no lock. A [`StreamId`](crate::StreamId) is never reused; a late lookup never
+//! finds the data of another connection.
 //!
 //! ```
 //! use futures::{StreamExt, executor::block_on, stream};
@@ -118,8 +118,8 @@
 //! # }
 //! ```
 //!
-//! Where only the items need it, [`map`](https://docs.rs/futures/latest/futures/stream/trait.StreamExt.html#method.map) the
-//! stream before it is added: `stream.map(move |line| (name.clone(), line))`.
+//! If only the items need the data, [`map`](https://docs.rs/futures/latest/futures/stream/trait.StreamExt.html#method.map)
+//! the stream before you add it: `stream.map(move |line| (name.clone(), line))`.
 //!
 //! # Channels by name
 //!
@@ -144,4 +144,5 @@
 //! # Ok::<(), stream_multiplexer::MultiplexerError>(())
 //! ```
 //!
-//! There may be as many channels as there are rooms in a chat: an idle channel costs a few hundred bytes and no time.
+//! A program may have many channels, for example one for each room of a chat. An idle channel takes a few hundred bytes and
+//! no CPU time.

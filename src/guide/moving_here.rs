@@ -1,10 +1,10 @@
-//! Coming from another crate, side by side.
+//! Migrating from other crates, side by side.
 //!
 //! # From `StreamMap` of tokio-stream
 //!
-//! [`StreamMap`](crate::StreamMap) has the same methods (`next_many` is `recv_many`). Change the import, and say what becomes
-//! of `(key, None)`, the end of a stream, which tokio's does not report. Then it may hold thousands of idle streams, because
-//! only those that woke are polled.
+//! [`StreamMap`](crate::StreamMap) has the same methods (`next_many` is called `recv_many`). Change the import, and handle
+//! `(key, None)`, the end of a stream, which tokio-stream does not report. The map may then hold thousands of idle streams,
+//! because it polls only streams that were woken.
 //!
 //! ```
 //! use futures::{StreamExt, executor::block_on, stream};
@@ -22,17 +22,17 @@
 //! assert_eq!(sum, 10);
 //! ```
 //!
-//! If you do not need keys of your own, use [`StreamSlab`](crate::StreamSlab): it gives out keys and does not hash.
+//! If you do not need your own keys, use [`StreamSlab`](crate::StreamSlab): it assigns keys and does not hash.
 //!
 //! # From `SelectAll`
 //!
-//! [`StreamSlab`](crate::StreamSlab) takes its place. It waits for new members where `SelectAll` ends, reports ends, and
-//! removes by key.
+//! [`StreamSlab`](crate::StreamSlab) replaces it. In addition, `StreamSlab` reports the end of each stream, and removes
+//! streams by key.
 //!
 //! | `SelectAll` | `StreamSlab` |
 //! |---|---|
 //! | `push(stream)` | `insert(stream)`, returns a key |
-//! | `next()` yields `item` | `next()` yields `(key, Some(item))`, and `(key, None)` when that one has ended |
+//! | `next()` yields `item` | `next()` yields `(key, Some(item))`, and `(key, None)` when that stream has ended |
 //! | | `remove(key)`, returns the stream |
 //! | `select_all(streams)` | `streams.into_iter().collect::<StreamSlab<_>>()` |
 //! | `iter()`, `iter_mut()`, `clear()` | the same |
@@ -53,13 +53,13 @@
 //!
 //! # From `FuturesUnordered`
 //!
-//! `FuturesUnordered<StreamFuture<_>>`, with which streams are pushed back after each item, becomes a
-//! [`StreamSlab`](crate::StreamSlab) as above: no allocation per item. A set of plain futures stays a `FuturesUnordered`.
+//! Replace a `FuturesUnordered<StreamFuture<_>>`, into which you push each stream back after an item, with a
+//! [`StreamSlab`](crate::StreamSlab) as above. It does not allocate per item. Keep `FuturesUnordered` for sets of futures.
 //!
 //! # From a task per connection
 //!
-//! A task per connection, with an actor in the middle, needs a channel to the actor, a channel back to each task, and an
-//! answer to what happens when one of these is full. Here the actor holds the connections:
+//! A design with a task per connection and a central actor needs a channel to the actor, a channel back to each task, and a
+//! policy for full channels. Here the actor owns the connections:
 //!
 //! | task per connection | here |
 //! |---|---|
@@ -71,7 +71,7 @@
 //! | `handle.abort()` | [`remove_stream(id)`](crate::Multiplexer::remove_stream) |
 //! | a `Semaphore` per class | a channel per class |
 //!
-//! Work that takes long, or blocks, stays in tasks of its own: the loop spawns it, and the task answers by `try_send`.
+//! Keep long or blocking work in separate tasks: the loop spawns the task, and the task answers with `try_send`.
 //!
 //! # From 0.16.1
 //!
@@ -79,13 +79,13 @@
 //! |---|---|
 //! | `Multiplexer::new()` | the same |
 //! | `add_channel(channel)` on `&mut self` | on `&self`; clone the handle and use it anywhere |
-//! | `add_stream_pair(sink, stream, channel)` | the same; the error hands both back |
-//! | `recv(channel).await` | the same; [`receiver(channel)`](crate::Multiplexer::receiver) is a `Stream` that says why a stream left |
-//! | `send([ids], item).await`, a `Vec<Result>` | [`Sent`](crate::Sent), in the order of the ids; `try_send` waits for nobody |
-//! | `change_stream_channel(id, channel)` | the same; done when it returns |
+//! | `add_stream_pair(sink, stream, channel)` | the same; the error returns both |
+//! | `recv(channel).await` | the same; [`receiver(channel)`](crate::Multiplexer::receiver) is a `Stream` that reports why a stream left |
+//! | `send([ids], item).await`, a `Vec<Result>` | [`Sent`](crate::Sent), in the order of the ids; `try_send` never waits |
+//! | `change_stream_channel(id, channel)` | the same; the move is complete when the call returns |
 //! | `remove_stream(id) -> bool` | returns the pair, as an `Option` |
 //! | `remove_channel(channel) -> bool` | returns the pairs, as an `Option` |
-//! | `StreamId` is a `usize` that is used again | opaque, and never used again |
-//! | an unknown channel is reported before an unknown stream | the stream first |
+//! | `StreamId` is a `usize` that is reused | opaque, and never reused |
+//! | reports an unknown channel before an unknown stream | reports an unknown stream first |
 //! | queues of 32 items | no queues; see [slow peers](super::slow_peers) |
 //! | `ChannelFull`: the queue is full | `ChannelFull`: the [limit](crate::ChannelOptions::max_streams) that you set is reached |

@@ -1,18 +1,18 @@
-//! Shutting down: everybody hears of it, and nobody can hold it up.
+//! Graceful shutdown: notify all peers, and let no peer delay it beyond a deadline.
 //!
 //! | step | call |
 //! |---|---|
-//! | admit nobody | stop accepting; [`close`](crate::Multiplexer::close), or the first poll of `shutdown` |
-//! | say goodbye | [`try_send_to`](crate::Multiplexer::try_send_to) each channel |
-//! | flush and close all sinks together | [`shutdown`](crate::Multiplexer::shutdown) |
-//! | receive what the peers still say | poll the select or the receivers, until they end |
-//! | give up on peers that are too slow | a deadline for both, and then [`remove_channel`](crate::Multiplexer::remove_channel) |
+//! | admit no more connections | stop accepting; [`close`](crate::Multiplexer::close), or the first poll of `shutdown` |
+//! | notify the peers | [`try_send_to`](crate::Multiplexer::try_send_to) each channel |
+//! | flush and close all sinks concurrently | [`shutdown`](crate::Multiplexer::shutdown) |
+//! | receive the peers' last messages | poll the select or the receivers until they end |
+//! | give up on slow peers | a deadline for the last two steps, and then [`remove_channel`](crate::Multiplexer::remove_channel) |
 //!
 //! # With a deadline, over TCP
 //!
-//! [`keep_streams`](crate::Shutdown::keep_streams) closes our half of each connection, and leaves the other half to be
-//! received from. The peer reads our last words and the end, and closes its side. Then its stream ends, and the pair is gone.
-//! When all have ended the select ends.
+//! [`keep_streams`](crate::Shutdown::keep_streams) closes the server's half of each connection, and keeps receiving from the
+//! other half. The peer reads the server's last message and the end of the connection, and closes its side. Its stream then
+//! ends, and the pair is removed. The select ends when all streams have ended.
 //!
 //! ```
 //! use futures::{StreamExt, future::join};
@@ -28,32 +28,32 @@
 //!
 //! const MEMBERS: usize = 1;
 //!
-//! /// The deadline is a `tokio::time::sleep`, or another Ctrl-C. Returns how many did not end in time.
+//! /// The deadline is a `tokio::time::sleep`, or a second Ctrl-C. Returns how many peers did not close in time.
 //! async fn shut_down(
 //!     accepting: JoinHandle<()>,
 //!     multiplexer: Multiplexer<Lines, Replies>,
 //!     mut events: ChannelSelect<Lines, Replies>,
 //!     deadline: impl Future<Output = ()>,
 //! ) -> usize {
-//!     // Nobody comes any more: the listener is dropped with its task.
+//!     // Stop accepting: this drops the listener with its task.
 //!     accepting.abort();
 //!
-//!     // It waits for nobody. A peer whose sink is full does not hear it.
+//!     // This never waits. A peer whose sink is full misses the message.
 //!     let _ = multiplexer.try_send_to(MEMBERS, "* the server ends", |_id, _error| {});
 //!
-//!     // All sinks are flushed and closed, and meanwhile all streams are heard out.
+//!     // Flush and close all sinks, and receive from all streams until they end.
 //!     let closing = multiplexer.shutdown::<&str>().keep_streams();
-//!     let hearing = async {
+//!     let receiving = async {
 //!         while let Some((_channel, _id, _event)) = events.next().await {
-//!             // What is said now can be worked on, but no longer answered.
+//!             // The program can still handle these items, but no longer answer them.
 //!         }
 //!     };
 //!     tokio::select! {
-//!         _ = join(closing, hearing) => {}
+//!         _ = join(closing, receiving) => {}
 //!         () = deadline => {}
 //!     }
 //!
-//!     // A peer that is still there does not read, or does not close.
+//!     // The remaining peers do not read or do not close.
 //!     multiplexer.remove_channel(MEMBERS).map_or(0, |rest| rest.len())
 //! }
 //!
@@ -92,7 +92,7 @@
 //! #         tokio::task::yield_now().await;
 //! #     }
 //! # };
-//! // One peer closes when it has read to the end. The other one stays.
+//! // One peer closes after it has read to the end. The other peer does not close.
 //! let left = shut_down(accepting, multiplexer, events, deadline).await;
 //! assert_eq!(left, 1);
 //! # drop(rude);
@@ -100,27 +100,26 @@
 //! # }
 //! ```
 //!
-//! Resume what is [paused](crate::guide::classes#pausing) before: a paused stream does not end, and is not heard out. While it
-//! is received from, everything is as before, but for sends: they fail with `Closed` when a sink's turn to be closed has
-//! begun.
+//! Resume [paused](crate::guide::classes#pausing) streams and channels first, because a paused stream never ends. During the
+//! shutdown receiving works as before. Sends fail with `Closed` once the closing of their sink has begun.
 //!
 //! # With `keep_streams` or without
 //!
 //! | | `shutdown()` | `shutdown().keep_streams()` |
 //! |---|---|---|
 //! | a pair is removed when | its sink is closed | its stream ends |
-//! | a peer that has sent something unread | its TCP connection is reset, and it may lose our last words | reads everything |
-//! | receiving meanwhile | not needed | needed, or nothing ends |
-//! | it takes | until the peers have read | until the peers have closed |
-//! | for | peers that speak when they are asked; sinks without streams | TCP and WebSocket in general |
+//! | a peer whose input was not read | its TCP connection is reset, and the peer may lose the server's last message | reads everything |
+//! | receiving during the shutdown | not needed | needed; otherwise no stream ends |
+//! | takes | until the peers have read | until the peers have closed |
+//! | suitable for | peers that only answer requests; sinks without streams | TCP and WebSocket in general |
 //!
-//! Without a deadline neither has an end: one peer that does not read is enough. When it has passed,
+//! Both need a deadline, because a single peer that does not read delays them forever. After the deadline,
 //! [`Shutdown::pending`](crate::Shutdown::pending) returns the streams whose sinks are not closed.
 //!
 //! # Letting the peers finish first
 //!
-//! Where a peer that has begun something is to finish it, [`close`](crate::Multiplexer::close) first. It admits nobody, and
-//! everything else goes on: receive and answer until the receivers end, within a deadline of its own. Then go on as above.
+//! To let peers finish their work, call [`close`](crate::Multiplexer::close) first. A closed multiplexer admits no streams;
+//! everything else continues. Receive and answer until the receivers end, with a separate deadline. Then shut down as above.
 //!
 //! ```
 //! use futures::{StreamExt, executor::block_on, stream};
@@ -135,19 +134,19 @@
 //! multiplexer.close();
 //! let late = multiplexer.add_stream(stream::iter(["too", "late"]), 1).unwrap_err();
 //! assert_eq!(late.reason(), MultiplexerError::Closed);
-//! // A select that has nothing to wait for ends.
+//! // The select ends when its channels are closed and empty.
 //! let requests = events.filter_map(|(_channel, _id, event)| async move { event.item() });
 //! assert_eq!(block_on(requests.collect::<Vec<_>>()), ["the last", "requests"]);
 //! # Ok::<(), MultiplexerError>(())
 //! ```
 //!
-//! A task that does not receive itself awaits [`drained`](crate::Multiplexer::drained), a future for each channel.
+//! A task that does not receive can await [`drained`](crate::Multiplexer::drained) for each channel.
 //!
 //! # From a `main` that is not async
 //!
-//! With the feature `blocking` a thread waits, with a deadline and without a runtime: `wait_closed` until somebody has closed
-//! the multiplexer, `wait_drained` until a channel is closed and empty, and `wait_all_drained` until all are. Other threads
-//! receive meanwhile.
+//! With the feature `blocking`, a thread can wait with a deadline and without a runtime: `wait_closed` waits until the
+//! multiplexer is closed, `wait_drained` until a channel is closed and empty, and `wait_all_drained` until all channels are.
+//! Other threads receive in the meantime.
 //!
 #![cfg_attr(feature = "blocking", doc = "```")]
 #![cfg_attr(not(feature = "blocking"), doc = "```ignore")]
@@ -161,7 +160,7 @@
 //! let multiplexer = Multiplexer::without_sinks();
 //! multiplexer.add_channel(GUESTS)?;
 //! multiplexer.add_channel(MEMBERS)?;
-//! multiplexer.add_stream(stream::pending().boxed(), GUESTS)?; // it never ends
+//! multiplexer.add_stream(stream::pending().boxed(), GUESTS)?; // this stream never ends
 //! multiplexer.add_stream(stream::iter(["hello", "bye"]).boxed(), MEMBERS)?;
 //! let receivers = [GUESTS, MEMBERS].map(|channel| {
 //!     let multiplexer = multiplexer.clone();
@@ -169,14 +168,14 @@
 //! });
 //!
 //! multiplexer.close();
-//! // Members have a minute to finish. Guests have no time.
+//! // Members have a minute to finish. Guests are removed immediately.
 //! if !multiplexer.wait_drained(MEMBERS, Duration::from_secs(60))? {
 //!     multiplexer.discard_channel(MEMBERS);
 //! }
 //! multiplexer.discard_channel(GUESTS);
 //! assert!(multiplexer.wait_all_drained(Duration::ZERO));
 //!
-//! // What was received last may still be worked on.
+//! // A receiver may still be handling its last item.
 //! for receiver in receivers {
 //!     receiver.join().expect("a receiver panicked");
 //! }

@@ -1,8 +1,8 @@
-//! What becomes of a peer that does not read: four policies.
+//! Four policies for a peer that does not read.
 //!
-//! A peer that does not read must not stop those who do. So a receiving loop does not await a peer:
+//! A peer that does not read must not block the others. A receiving loop should therefore not await a send.
 //! [`try_send`](crate::Multiplexer::try_send) and [`try_send_to`](crate::Multiplexer::try_send_to) never wait. The crate
-//! buffers nothing. How much may wait for one peer is a property of its sink, and the program sets it there:
+//! buffers no items. Set on the sink how much may wait for one peer:
 //!
 //! | sink | bound |
 //! |---|---|
@@ -11,14 +11,14 @@
 //! | `WebSocketStream` of tokio-tungstenite | `WebSocketConfig::write_buffer_size(bytes)`, 128 KiB by default, and [one more message](super::websockets#limits) |
 //! | `mpsc::channel(items)` of futures | the number of items |
 //!
-//! Beyond that bound the sink is not ready, and the send returns [`Full`](crate::TrySendError::Full) with the item. What
-//! happens then is the program's policy.
+//! Beyond this bound the sink is not ready, and the send returns [`Full`](crate::TrySendError::Full) with the item. The
+//! program then applies its policy.
 //!
-//! In what follows, `multiplexer` has a channel `MEMBERS`, and `id` is a stream in it.
+//! In these examples `multiplexer` has a channel `MEMBERS`, and `id` is a stream in that channel.
 //!
-//! # Drop what is too much
+//! # Drop the item
 //!
-//! A game sends positions. When a peer cannot take one, the next will be newer anyway.
+//! A game sends positions. If a peer cannot take a position, drop it: the next position replaces it anyway.
 //!
 //! ```
 //! # use futures::{channel::mpsc, stream};
@@ -39,7 +39,7 @@
 //!
 //! # Disconnect a peer that is too far behind
 //!
-//! In a chat no line may be missing. A peer that cannot take a line is removed.
+//! In a chat no line may be missing. Remove a peer that cannot take a line.
 //!
 //! ```
 //! # use futures::{channel::mpsc, stream};
@@ -60,12 +60,11 @@
 //! # Ok::<(), stream_multiplexer::MultiplexerError>(())
 //! ```
 //!
-//! The closure runs after the attempt to send to that stream, with no lock held.
+//! The closure runs after the failed send to that stream, with no lock held.
 //!
 //! # Wait with a deadline
 //!
-//! A job server gives a worker a second to take its job. It waits in a task of its own, and never in the loop that
-//! receives.
+//! A job server gives a worker one second to take its job. Wait in a separate task, and never in the receiving loop.
 //!
 //! ```
 //! # use futures::{channel::mpsc, stream};
@@ -83,7 +82,7 @@
 //! # let mut unassigned = Vec::new();
 //! let mut send = multiplexer.send_one(id, job);
 //! if tokio::time::timeout(Duration::from_secs(1), &mut send).await.is_err() {
-//!     unassigned.extend(send.take_item()); // `None` if the sink has it
+//!     unassigned.extend(send.take_item()); // `None` if the sink has the job
 //!     multiplexer.remove_stream(id);
 //! }
 //! # assert_eq!(unassigned, ["a job"]);
@@ -91,12 +90,13 @@
 //! # }
 //! ```
 //!
-//! For a send to many, [`SendMany::pending`](crate::SendMany::pending) lists the streams that it still waits for.
+//! For a send to many streams, [`SendMany::pending`](crate::SendMany::pending) lists the streams that the send still waits
+//! for.
 //!
-//! # Slow everybody down
+//! # Slow all peers down
 //!
-//! Where every peer must get everything, and none may be dropped, the slowest sets the pace. The loop awaits the send,
-//! and does not receive meanwhile. TCP then slows the senders down.
+//! If every peer must receive every item, and no peer may be disconnected, the slowest peer sets the pace. The loop awaits
+//! the send and does not receive in the meantime. TCP then slows the senders down.
 //!
 //! ```
 //! # use futures::{StreamExt, channel::mpsc, executor::block_on, stream};
@@ -111,7 +111,7 @@
 //! # block_on(async {
 //! while let Some((_id, event)) = receiver.next().await {
 //!     if let Some(line) = event.item() {
-//!         let sent = multiplexer.send_to(MEMBERS, line)?.await; // a peer that stops reading stops all
+//!         let sent = multiplexer.send_to(MEMBERS, line)?.await; // a peer that stops reading stops all peers
 //! #       assert_eq!(sent.len(), 1);
 //!     }
 //! }
@@ -122,15 +122,15 @@
 //!
 //! # On tokio
 //!
-//! A tokio task has a cooperative budget. After 128 reads and writes, each of its sockets returns `Pending` until the task
-//! has yielded, whatever the peer does. That is harmless for a task with one socket. A loop with a thousand sockets uses up
-//! the budget within one broadcast: the first 128 peers get the line, and for the others it stays in the sinks. A few lines
-//! later these sinks are over their bound and return [`Full`](crate::TrySendError::Full), and a policy that disconnects slow
-//! peers disconnects healthy ones. (300 members that read, 3,000 lines from one of them: 92 members were disconnected.)
+//! A tokio task has a cooperative budget. After 128 reads and writes, all sockets of the task return `Poll::Pending`
+//! until the task has yielded, whatever the peers do. This is harmless for a task with one socket. A loop with a
+//! thousand sockets uses up the budget within one broadcast: the first 128 peers receive the line, and for the other
+//! peers the line stays in their sinks. A few lines later these sinks exceed their bound and return
+//! [`Full`](crate::TrySendError::Full), and a policy that disconnects slow peers disconnects healthy peers. (In a test
+//! with 300 members that read, and 3,000 lines from one of them, 92 members were disconnected.)
 //!
-//! So run the loop without the budget, and let it yield by itself. A [`ChannelSelect`](crate::ChannelSelect) does, every few
-//! events; for a [`ChannelReceiver`](crate::ChannelReceiver) set
-//! [`yield_every`](crate::ChannelReceiver::yield_every).
+//! Run the loop without the budget, and let the loop yield. A [`ChannelSelect`](crate::ChannelSelect) yields every few
+//! events. On a [`ChannelReceiver`](crate::ChannelReceiver), set [`yield_every`](crate::ChannelReceiver::yield_every).
 //!
 //! ```
 //! # async fn serve() {}
@@ -140,15 +140,16 @@
 //! # }
 //! ```
 //!
-//! It is faster, too: at 1,000 connections a message of a broadcast took 765 instructions without the budget and 1,835 with
-//! it.
+//! The loop is also faster without the budget: at 1,000 connections, a message of a broadcast took 765 instructions without
+//! the budget and 1,835 with it.
 //!
 //! # Things to know
 //!
-//! - The halves of `StreamExt::split` share a lock. Such a sink also says that it is not ready while another thread polls
-//!   its stream. Where several threads receive, and `Full` disconnects, use halves of their own: `FramedRead` and
+//! - The halves of `StreamExt::split` share a lock. A sink that is such a half is also not ready while another thread polls
+//!   its stream. If several threads receive, and the program disconnects on `Full`, use independent halves: `FramedRead` and
 //!   `FramedWrite` over `TcpStream::into_split`.
-//! - What a send leaves in a sink's buffer is passed on by a [`Flusher`](crate::Flusher) when the peer takes it.
-//! - A sink that fails is reported once: to the call that polled it, or by whoever flushes. From then on
-//!   [`try_send`](crate::Multiplexer::try_send) returns [`Closed`](crate::TrySendError::Closed), and the sink is not
-//!   polled. The stream is received from until the pair is removed.
+//! - Items that a send leaves in a sink's buffer are flushed by a [`ChannelSelect`](crate::ChannelSelect) or a
+//!   [`Flusher`](crate::Flusher) when the peer can take them.
+//! - The failure of a sink is reported once: by the call that polled the sink, or by the select or `Flusher` that flushed it.
+//!   After that, [`try_send`](crate::Multiplexer::try_send) returns [`Closed`](crate::TrySendError::Closed), and the sink is
+//!   not polled. The multiplexer keeps receiving from the stream until the pair is removed.

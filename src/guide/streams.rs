@@ -1,8 +1,8 @@
-//! Streams of all kinds, and who polls them.
+//! Streams of several types, accept loops, timers, streams that are not `Send`, worker pools, and panics.
 //!
 //! # Streams of several types
 //!
-//! All streams of a multiplexer are of one type. `Pin<Box<dyn Stream<Item = T> + Send>>` is one that holds any:
+//! All streams of a multiplexer have one type. `Pin<Box<dyn Stream<Item = T> + Send>>` can hold any stream:
 //!
 //! ```
 //! use futures::{Stream, StreamExt, executor::block_on, stream};
@@ -25,12 +25,13 @@
 //! # }
 //! ```
 //!
-//! The box costs one allocation per stream and an indirect call per poll. Sinks are alike: `Pin<Box<dyn Sink<T, Error = E> + Send>>`.
+//! The box costs one allocation per stream and an indirect call per poll. For sinks, use
+//! `Pin<Box<dyn Sink<T, Error = E> + Send>>`.
 //!
 //! # An accept loop as a member
 //!
-//! A listener is a stream of connections. With an enum for what comes, one loop receives both: new connections and what
-//! the old ones say. A channel of its own for the listener makes admission a class like any other.
+//! A listener is a stream of connections. With an enum as the item type, one loop receives both new connections and the
+//! messages of existing ones. If the listener has its own channel, admission is a class like any other.
 //!
 //! ```
 //! use futures::{Stream, StreamExt, stream};
@@ -56,7 +57,7 @@
 //! let listener = TcpListener::bind("127.0.0.1:0").await?;
 //! # let address = listener.local_addr()?;
 //! let connections = stream::unfold(listener, |listener| async {
-//!     let accepted = listener.accept().await; // a real server waits a little after an error
+//!     let accepted = listener.accept().await; // a real server sleeps briefly after an error
 //!     Some((accepted, listener))
 //! });
 //! let connections = connections.filter_map(|accepted| async { Some(Incoming::Connection(accepted.ok()?.0)) });
@@ -81,7 +82,7 @@
 //! #           assert_eq!(line?, "hello");
 //! #           break;
 //!         }
-//!         (_id, None) => {} // it left
+//!         (_id, None) => {} // the stream left
 //!     }
 //! }
 //! # Ok(())
@@ -90,8 +91,8 @@
 //!
 //! # Timers as members
 //!
-//! The crate has no timers. A stream that ticks is a member like any other; on tokio that is
-//! `tokio_stream::wrappers::IntervalStream`:
+//! The crate has no timers. Add a stream of ticks as a member, for example `tokio_stream::wrappers::IntervalStream`, or a
+//! stream like this one:
 //!
 //! ```
 //! use futures::{Stream, StreamExt, stream};
@@ -122,8 +123,8 @@
 //!
 //! # Streams that stay in their thread
 //!
-//! Streams and sinks need not be `Send`. The multiplexer is then not `Send` either, and is used on a `LocalSet`, a
-//! `LocalPool` or in `block_on`:
+//! Streams and sinks need not be `Send`. The multiplexer is then not `Send` either. Use it on a `LocalSet`, on a `LocalPool`
+//! or in `block_on`:
 //!
 //! ```
 //! use futures::{StreamExt, stream};
@@ -148,9 +149,9 @@
 //!
 //! # A pool of workers
 //!
-//! A channel may have several receivers, in as many tasks. Each event goes to one of them. The items of one stream are
-//! *received* in order; two workers may *handle* them out of order. Where order matters, let one task receive, and hand
-//! what it received to the worker of that stream.
+//! A channel may have several receivers, each in its own task. Each event is yielded by one of them. The items of one stream
+//! are *received* in order, but two workers may *handle* them out of order. If order matters, let one task receive, and pass
+//! each item to the worker of its stream.
 //!
 //! ```
 //! use futures::{StreamExt, stream};
@@ -189,8 +190,8 @@
 //!
 //! # Panics
 //!
-//! A stream that panics in its poll panics in the task that receives. Its pair is removed; the multiplexer, the receiver
-//! and all other streams are as before. So the loop may catch the panic and go on, or its task may be spawned again:
+//! A panic in the poll of a stream propagates to the receiving task. The multiplexer removes the pair. The multiplexer, the
+//! receiver and all other streams remain usable: catch the panic in the loop and continue, or spawn the task again.
 //!
 //! ```
 //! use futures::{FutureExt, StreamExt, executor::block_on, stream};

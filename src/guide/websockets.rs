@@ -1,8 +1,8 @@
-//! WebSockets, with tokio-tungstenite.
+//! WebSockets with tokio-tungstenite.
 //!
 //! A `WebSocketStream` is a stream and a sink of `Message`s. [`split`] it, and add the halves as a pair. The example
-//! `websocket_chat` in the repository is a whole server: a login timeout, limits, slow readers, and a shutdown with closing
-//! frames.
+//! `websocket_chat` in the repository is a complete server with a login timeout, limits, handling of slow readers, and a
+//! shutdown with closing frames.
 //!
 //! ```toml
 //! [dependencies]
@@ -11,8 +11,8 @@
 //! tokio-tungstenite = "0.30"
 //! ```
 //!
-//! A handshake takes as long as the peer likes. So it runs in a task of its own, with a timeout, and that task adds the
-//! pair:
+//! The peer determines how long a handshake takes. Run the handshake in a separate task with a timeout, and add the pair in
+//! that task:
 //!
 //! ```
 //! use futures::StreamExt;
@@ -65,7 +65,7 @@
 //! let mut events = multiplexer.select();
 //! events.add(MEMBERS, Share::new())?;
 //!
-//! // What one connection may cost.
+//! // Limits for one connection.
 //! let config = WebSocketConfig::default()
 //!     .max_message_size(Some(16 << 10))
 //!     .max_frame_size(Some(16 << 10))
@@ -91,24 +91,24 @@
 //! # multiplexer.close();
 //! while let Some((_channel, id, event)) = events.next().await {
 //!     match event {
-//!         // A whole message, however many frames it came in.
+//!         // A whole message, in any number of frames.
 //!         StreamEvent::Item(Ok(Message::Text(text))) => {
 //!             if let Err(error) = multiplexer.try_send(id, format!("you said {text}").into()) {
 //!                 if error.is_full() {
-//!                     multiplexer.remove_stream(id); // it does not read
+//!                     multiplexer.remove_stream(id); // the peer does not read
 //!                 }
 //!             }
 //! #           log.push("text");
 //!         }
-//!         // A ping, a pong, or the peer's closing. Tungstenite answers, when the stream is polled next.
+//!         // A ping, a pong, or a closing frame. Tungstenite answers in the next poll of the stream.
 //!         StreamEvent::Item(Ok(_)) => {
 //! #           log.push("control");
 //!         }
-//!         // Too long, not UTF-8, no WebSocket, or the connection broke. Nothing more comes.
+//!         // Too long, not UTF-8, not WebSocket, or the connection broke. The stream yields no more messages.
 //!         StreamEvent::Item(Err(_)) => drop(multiplexer.remove_stream(id)),
-//!         // Its stream ends or fails next.
+//!         // The stream ends or fails next.
 //!         StreamEvent::SinkFailed => {}
-//!         // The handshake of the closing is done.
+//!         // The closing handshake is complete.
 //!         StreamEvent::Ended => {
 //! #           log.push("end");
 //!         }
@@ -127,30 +127,30 @@
 //!
 //! # Messages
 //!
-//! Tungstenite puts the frames of a message together: an item is a whole text or binary message. It answers pings and the
-//! peer's closing by itself, and yields both. The answer goes out when the stream is polled next, or the sink is flushed. So
-//! a peer gets its pong while somebody receives from its channel, and none while that is
-//! [paused](crate::guide::classes#pausing).
+//! Tungstenite joins the frames of a message: an item is a whole text or binary message. Tungstenite answers pings and
+//! closing frames automatically, and also yields them. It sends the answer in the next poll of the stream, or when the
+//! sink is flushed. A peer therefore receives its pong while a task receives from the peer's channel, but not while the
+//! channel is [paused](crate::guide::classes#pausing).
 //!
-//! To find peers that vanished without closing, send `Message::Ping` to all at intervals, and remove those that have sent
-//! nothing since the last ping.
+//! To detect peers that vanished without closing, send `Message::Ping` to all peers at intervals, and remove the peers that
+//! have sent nothing since the last ping.
 //!
 //! # Limits
 //!
-//! | what | set by | default |
+//! | limit on | option | default |
 //! |---|---|---|
-//! | a message that comes | `max_message_size` | 64 MiB |
-//! | a frame of it | `max_frame_size` | 16 MiB |
-//! | what is read ahead, allocated for each connection | `read_buffer_size` | 128 KiB |
-//! | what waits for a peer that does not read | `write_buffer_size` | 128 KiB |
+//! | the length of a received message | `max_message_size` | 64 MiB |
+//! | the length of a received frame | `max_frame_size` | 16 MiB |
+//! | the read buffer, allocated for each connection | `read_buffer_size` | 128 KiB |
+//! | the output that waits for a peer that does not read | `write_buffer_size` | 128 KiB |
 //!
-//! The first two bound the memory that a peer can take: set them. A message that is longer comes as an error, and is not read
-//! into memory. For the error the program chooses the closing code: 1009 for `Error::Capacity`, 1007 for `Error::Utf8`, else
-//! 1002.
+//! Set the first two options, which bound the memory that a peer can use. The stream yields an error for a longer
+//! message, and does not read the message into memory. The program chooses the closing code for the error: 1009 for
+//! `Error::Capacity`, 1007 for `Error::Utf8`, otherwise 1002.
 //!
-//! The sink takes messages until more than `write_buffer_size` bytes wait and the socket takes none of them. Then it is not
-//! ready until all of that is written, and [`try_send`](crate::Multiplexer::try_send) returns
-//! [`Full`](crate::TrySendError::Full). So what waits is less than that and one more message.
+//! The sink accepts messages until more than `write_buffer_size` bytes wait and the socket accepts none of them. After that,
+//! the sink is not ready until all waiting output is written, and [`try_send`](crate::Multiplexer::try_send) returns
+//! [`Full`](crate::TrySendError::Full). The waiting output is therefore shorter than `write_buffer_size` plus one message.
 //!
 //! ```
 //! # use futures::{StreamExt, stream::SplitSink};
@@ -181,24 +181,24 @@
 //! # }
 //! ```
 //!
-//! The halves of `split` share a lock: where several threads receive, see the [remark](crate::guide::slow_peers#things-to-know)
-//! on `Full`.
+//! The halves of `split` share a lock. If several threads receive, see the
+//! [note](crate::guide::slow_peers#things-to-know) on `Full`.
 //!
 //! # Closing
 //!
-//! Either side sends a closing frame, and the other one answers with its own. Then the server ends the connection.
+//! Either side sends a closing frame, and the other side answers with its own. The server then closes the connection.
 //!
-//! - **The peer closes.** `Message::Close` comes as an item. Keep receiving: the answer goes out with the next poll, and the
-//!   stream ends. From then on a send to this peer fails. Do not remove the pair because of that error, or the peer gets no
-//!   answer: remove it only when a send is [`Full`](crate::TrySendError::Full).
-//! - **We close.** Send `Message::Close` with a code and a reason, as the last message, and receive on until the stream ends.
-//!   Give it a deadline, and [remove](crate::Multiplexer::remove_stream) the pair then: a peer need not answer. Or
-//!   [`close_sink`](crate::Multiplexer::close_sink), which flushes, and sends a closing frame if none was sent.
-//!   [`close_stream`](crate::Multiplexer::close_stream) does not await the answer.
-//! - **All close.** Send `Message::Close` to each channel by [`try_send_to`](crate::Multiplexer::try_send_to), with a code and
-//!   a reason if you like. Then call [`shutdown`](crate::guide::shutdown) with `keep_streams`, which gives the peers the
-//!   time to answer. (Without that message, `shutdown` sends a closing frame without a reason.)
+//! - **The peer closes.** The stream yields `Message::Close`. Keep receiving: the next poll sends the answer, and the stream
+//!   ends. From the closing frame on, sends to this peer fail. Do not remove the pair because of this error, or the peer
+//!   receives no answer. Remove the pair only when a send returns [`Full`](crate::TrySendError::Full).
+//! - **The server closes.** Send `Message::Close` with a code and a reason as the last message, and keep receiving until the
+//!   stream ends. Set a deadline, because a peer may not answer, and then [remove](crate::Multiplexer::remove_stream) the
+//!   pair. Or call [`close_sink`](crate::Multiplexer::close_sink), which flushes the sink and sends a closing frame if none was
+//!   sent. [`close_stream`](crate::Multiplexer::close_stream) does not wait for the answer.
+//! - **The server shuts down.** Send `Message::Close`, optionally with a code and a reason, to each channel with
+//!   [`try_send_to`](crate::Multiplexer::try_send_to). Then call [`shutdown`](crate::guide::shutdown) with `keep_streams`,
+//!   which gives the peers time to answer. (Without this message, `shutdown` sends a closing frame without a reason.)
 //!
-//! After a message that was too long the stream yields nothing more, though the peer may still be sending it. To let the peer
-//! read why, take the pair out, send the closing frame, shut the socket down, and read for another second or two what comes.
-//! `dismiss` in the example does that, in a task of its own.
+//! After a message that was too long, the stream yields no more messages, although the peer may still be sending. To
+//! let the peer read the reason, remove the pair from the multiplexer, send the closing frame, shut down the socket,
+//! and keep reading for a second or two. `dismiss` in the example does this in a separate task.

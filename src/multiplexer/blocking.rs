@@ -1,4 +1,4 @@
-//! Waits that block the thread, for a program or a part of one that is not async.
+//! Waiting by blocking the thread, for programs that are not async.
 
 use super::Multiplexer;
 use crate::error::MultiplexerError;
@@ -8,13 +8,11 @@ use std::time::{Duration, Instant};
 
 /// Waiting without an executor: only with the feature `blocking`, and not on wasm.
 ///
-/// These methods block the thread that calls them, for as long as `timeout` at the most; with [`Duration::MAX`], for
-/// as long as it takes. So call none in a task: its executor would stand still, and with it the streams that are
-/// waited for. They hold no lock while they wait, and any number of threads may wait at a time. A `timeout` of zero
-/// only looks.
+/// These methods block the calling thread for at most `timeout`; with [`Duration::MAX`], without a limit. Do not call them
+/// in a task: its executor would stop, and the streams with it. They hold no lock while they wait, and any number of
+/// threads may wait at the same time. With a `timeout` of zero they return immediately.
 ///
-/// Cost: a lock pair for each look, one or two allocations for a wait, and no polling: the thread sleeps until it is
-/// woken.
+/// Cost: a lock pair for each look, and one or two allocations for a wait. The thread sleeps until it is woken.
 ///
 /// # A graceful shutdown
 ///
@@ -42,22 +40,22 @@ use std::time::{Duration, Instant};
 ///         }));
 ///     }
 ///     multiplexer.add_stream(stream::iter(["hello", "bye"]), GUESTS)?;
-///     // Or a thread that waits for a signal, or a command of the administrator's.
+///     // Or a thread that waits for a signal, or for an administrator's command.
 ///     let operator = multiplexer.clone();
 ///     thread::spawn(move || operator.close());
 ///
-///     // Serves until somebody closes it.
+///     // Serves until another thread closes it.
 ///     while !multiplexer.wait_closed(Duration::from_secs(60)) {
 ///         println!("{multiplexer:?}");
 ///     }
-///     // Nobody is admitted any more. Who is there has ten seconds to finish.
+///     // No stream is admitted any more. Those that are left have ten seconds to end.
 ///     if !multiplexer.wait_all_drained(Duration::from_secs(10)) {
 ///         for channel in multiplexer.channels() {
 ///             let left = multiplexer.remove_channel(channel).unwrap_or_default();
 ///             println!("channel {channel}: {} streams did not end in time", left.len());
 ///         }
 ///     }
-///     // Now every `recv` ends. What it has brought may still be worked on, so wait for that, too.
+///     // Now every `recv` returns an error. The threads may still work on the last items.
 ///     for thread in receiving {
 ///         thread.join().expect("a receiver panicked");
 ///     }
@@ -65,10 +63,10 @@ use std::time::{Duration, Instant};
 /// }
 /// ```
 impl<St, Si> Multiplexer<St, Si> {
-    /// Blocks the thread until somebody has called [`close`](Self::close), with any handle. Returns whether that is so:
-    /// `false` when `timeout` has passed before.
+    /// Blocks the thread until the multiplexer is [closed](Self::close), by any handle. Returns `false` if `timeout`
+    /// passes first.
     ///
-    /// Streams that are there go on after that; see [`wait_all_drained`](Self::wait_all_drained).
+    /// Its streams go on after that; see [`wait_all_drained`](Self::wait_all_drained).
     ///
     /// ```
     /// use std::thread;
@@ -81,16 +79,16 @@ impl<St, Si> Multiplexer<St, Si> {
     /// thread::spawn(move || operator.close());
     /// assert!(multiplexer.wait_closed(Duration::MAX));
     /// ```
-    #[must_use = "`false` when it is not closed"]
+    #[must_use = "`false` if it is not closed"]
     pub fn wait_closed(&self, timeout: Duration) -> bool {
         self.registry().wait_closed(deadline(timeout))
     }
 
-    /// Blocks the thread until a channel is closed and no stream is in it that could still bring something: what
-    /// [`drained`](Self::drained) is for tasks. Returns whether that is so: `false` when `timeout` has passed before.
+    /// Blocks the thread until a channel is closed and all streams in it have ended or left, as
+    /// [`drained`](Self::drained) does for tasks. Returns `false` if `timeout` passes first.
     ///
-    /// This does not close the channel. Others have to receive from it meanwhile, or its streams do not end. The
-    /// removal of the channel counts as its end.
+    /// It does not close the channel. Another thread or task must receive from the channel, or its streams do not end. It
+    /// also returns `true` when the channel is removed.
     ///
     /// ```
     /// use futures::{executor::block_on, stream};
@@ -117,12 +115,12 @@ impl<St, Si> Multiplexer<St, Si> {
         self.registry().wait_drained(channel, deadline(timeout))
     }
 
-    /// Blocks the thread until the multiplexer is closed and no stream is in any of its channels that could still
-    /// bring something. Returns whether that is so: `false` when `timeout` has passed before.
+    /// Blocks the thread until the multiplexer is closed and all streams in all channels have ended or left. Returns `false`
+    /// if `timeout` passes first.
     ///
     /// It is [`wait_closed`](Self::wait_closed) and then [`wait_drained`](Self::wait_drained) for each channel, with
-    /// one deadline for all of it. Once it is so, it stays so, for a closed multiplexer admits nobody. What was
-    /// received last may still be worked on.
+    /// one deadline. A closed multiplexer admits no streams, so the answer `true` stays true. Other threads may still be
+    /// working on the last items.
     ///
     /// ```
     /// use futures::stream;
@@ -139,13 +137,13 @@ impl<St, Si> Multiplexer<St, Si> {
     /// assert!(multiplexer.wait_all_drained(Duration::from_millis(10)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[must_use = "`false` when there is a stream that could still bring something"]
+    #[must_use = "`false` if a stream has not ended"]
     pub fn wait_all_drained(&self, timeout: Duration) -> bool {
         let deadline = deadline(timeout);
-        // Closed, it has no more channels than now.
+        // A closed multiplexer gets no new channels.
         self.registry().wait_closed(deadline)
             && self.channels().into_iter().all(|channel| {
-                // One that is unknown now was removed.
+                // A channel that is unknown now was removed.
                 self.registry().wait_drained(channel, deadline).unwrap_or(true)
             })
     }

@@ -1,13 +1,13 @@
-//! How many streams a channel admits, and what is in it, by the handle.
+//! Limits and statistics of a channel, by the handle.
 
 use super::Multiplexer;
 use crate::error::MultiplexerError;
 use crate::id::ChannelId;
 use crate::stats::ChannelStats;
 
-/// Limits, and what is in a channel.
+/// Limits and statistics.
 impl<St, Si> Multiplexer<St, Si> {
-    /// How many streams a channel [admits](crate::ChannelOptions::max_streams); `Ok(None)` if it has no limit.
+    /// Returns how many streams a channel [admits](crate::ChannelOptions::max_streams); `Ok(None)` if it has no limit.
     ///
     /// Cost: one lock pair.
     ///
@@ -29,7 +29,8 @@ impl<St, Si> Multiplexer<St, Si> {
         self.registry().max_streams(channel)
     }
 
-    /// What is in a channel, and what has happened there since it was added. `None` if there is no channel with this id.
+    /// Returns how many streams are in a channel, and counts of what has happened there since it was added. `None` if there
+    /// is no channel with this id.
     ///
     /// Cost: two lock pairs, however many streams there are. Counting costs an item one addition.
     ///
@@ -51,9 +52,9 @@ impl<St, Si> Multiplexer<St, Si> {
         self.registry().stats(channel)
     }
 
-    /// Sets how many streams a channel [admits](crate::ChannelOptions::max_streams) from now on; `None` for any number.
+    /// Sets how many streams a channel [admits](crate::ChannelOptions::max_streams) from now on; `None` for no limit.
     ///
-    /// A limit below the present number removes no stream. The channel refuses streams until enough have left.
+    /// A limit below the present number removes no stream. The channel refuses new ones until enough have left.
     ///
     /// Cost: one lock pair.
     ///

@@ -6,17 +6,17 @@ use crate::id::{ChannelId, StreamId};
 
 /// Pausing.
 ///
-/// A stream that is not received from is not polled. So it answers no pings and its end is not seen, however long ago its
-/// peer left. Its sink can still be sent to.
+/// A stream in a paused channel, or a paused stream, is not polled. So it answers no pings, and the server does not notice
+/// that its peer has left. Its sink can still be sent to.
 ///
-/// When the last handle is dropped, everything paused is resumed, because nobody else could do it.
+/// When the last handle is dropped, everything paused is resumed, because nothing else could resume it.
 impl<St, Si> Multiplexer<St, Si> {
     /// Pauses a stream: it has no turns until it is [resumed](Self::resume_stream), whatever wakes it.
     ///
     /// It stays in its channel, counts as one of its streams, and [`drained`](Self::drained) waits for it. It may be moved,
-    /// and is paused where it comes to; it may be removed, and [used in place](Self::with_stream). If it is being polled
-    /// at this moment, by another thread or because it calls this itself, it is paused from the end of that poll, and what
-    /// that poll brings is received. Pausing a paused stream does nothing.
+    /// and stays paused in its new channel; it may be removed, and [used in place](Self::with_stream). If it is being polled
+    /// at this moment, by another thread or because it calls this itself, it is paused from the end of that poll, and the
+    /// item of that poll is received. Pausing a paused stream does nothing.
     ///
     /// Cost: two lock pairs. A wake of a paused stream may wake a receiver of its channel, in vain.
     ///
@@ -43,7 +43,7 @@ impl<St, Si> Multiplexer<St, Si> {
         self.registry().pause_stream(stream)
     }
 
-    /// Resumes a stream that was [paused](Self::pause_stream). It has a turn, so no wake is lost that came meanwhile.
+    /// Resumes a stream that was [paused](Self::pause_stream). It gets a turn, so a wake during the pause is not lost.
     /// Resuming a stream that is not paused does nothing.
     ///
     /// Cost: two lock pairs, and waking the receivers of its channel if they wait.
@@ -54,7 +54,7 @@ impl<St, Si> Multiplexer<St, Si> {
     ///
     /// # Panics
     ///
-    /// When a task's waker panics. The stream is resumed all the same.
+    /// If a task's waker panics. The stream is resumed all the same.
     ///
     /// ```
     /// use futures::{executor::block_on, stream};
@@ -72,8 +72,8 @@ impl<St, Si> Multiplexer<St, Si> {
         self.registry().resume_stream(stream)
     }
 
-    /// Whether a stream is [paused](Self::pause_stream). `None` if there is no stream with this id. It does not tell
-    /// whether its channel is paused.
+    /// Whether a stream is [paused](Self::pause_stream). `None` if there is no stream with this id. It does not
+    /// say whether its channel is paused.
     ///
     /// ```
     /// use futures::stream;
@@ -96,8 +96,8 @@ impl<St, Si> Multiplexer<St, Si> {
     ///
     /// Streams may be added, moved and removed meanwhile. Their departures are kept until they can be received, 32 bytes
     /// each; a [limit](crate::ChannelOptions::max_streams) bounds them. A poll that is going on at this moment ends, and
-    /// what it brings is received. If the channel is removed its receivers end; so they do if it is closed and nothing is
-    /// in it, neither a stream nor a departure. Pausing a paused channel does nothing.
+    /// its item is received. The receivers end if the channel is removed, or if it is closed and has neither streams nor
+    /// departures. Pausing a paused channel does nothing.
     ///
     /// Cost: two lock pairs. Wakes of its streams wake its receivers no more than once.
     ///
@@ -123,8 +123,8 @@ impl<St, Si> Multiplexer<St, Si> {
         self.registry().pause_channel(channel)
     }
 
-    /// Resumes a channel that was [paused](Self::pause_channel), and wakes its receivers. Streams of it that are
-    /// [paused themselves](Self::pause_stream) stay so. Resuming a channel that is not paused does nothing.
+    /// Resumes a channel that was [paused](Self::pause_channel), and wakes its receivers. Its streams that are
+    /// [paused themselves](Self::pause_stream) stay paused. Resuming a channel that is not paused does nothing.
     ///
     /// Cost: two lock pairs, and waking the receivers if it was paused.
     ///
@@ -134,7 +134,7 @@ impl<St, Si> Multiplexer<St, Si> {
     ///
     /// # Panics
     ///
-    /// When a task's waker panics. The channel is resumed all the same.
+    /// If a task's waker panics. The channel is resumed all the same.
     ///
     /// ```
     /// use futures::{executor::block_on, stream};

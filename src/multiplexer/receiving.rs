@@ -99,11 +99,11 @@ impl<St: Stream, Si> Multiplexer<St, Si> {
         ChannelReceiver::new(self.registry(), channel)
     }
 
-    /// A receiver for several channels: a `Stream` of their events, by priority and weight. There is none in it yet:
-    /// [add](ChannelSelect::add) them.
+    /// Creates a receiver for several channels: a `Stream` of their events, by priority and weight. It has no channels
+    /// yet: [add](ChannelSelect::add) them.
     ///
-    /// Cost: it [flushes what is unflushed](ChannelSelect::drive_flushes), so if nobody does that yet it looks at every
-    /// sink once.
+    /// Cost: it [flushes unflushed sinks](ChannelSelect::drive_flushes). If no other select or flusher does so yet, this call
+    /// looks at every sink once.
     ///
     /// ```
     /// use futures::{StreamExt, executor::block_on, stream};

@@ -1,4 +1,4 @@
-//! What a channel needs when a stream leaves in its own poll.
+//! [`Control`]: a stream leaves during its own poll.
 
 use super::{Pair, Registry, has_live_sink, pair_mut};
 use crate::channel::member::BoxedMember;
@@ -30,7 +30,7 @@ impl<St, Si> Control<St> for Registry<St, Si> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let may_be_kept = how == Departure::Ended && !state.abandoned;
-        // Whoever closes the sink from now on finds that the stream has ended.
+        // Calls that close the sink from now on find that the stream has ended.
         let keeps = |pairs: &Slab<Pair<Si>>, there: &Channel<St>| {
             may_be_kept && there.half_close() && has_live_sink(pairs, id)
         };
@@ -39,7 +39,7 @@ impl<St, Si> Control<St> for Registry<St, Si> {
         let mut elsewhere = None;
         let seat = pair_mut(&mut state.pairs, id).map(|pair| pair.seat);
         if let (false, Some(seat)) = (lasted, seat) {
-            // It was moved while it was polled, and never arrives.
+            // The stream was moved during its poll, and never arrives in the other channel.
             let there = Arc::clone(state.channels.of(seat));
             let wake = if keeps(&state.pairs, &there) {
                 there.keep_expected(seat.key(), member.take().expect("it was not kept here"))
@@ -55,7 +55,7 @@ impl<St, Si> Control<St> for Registry<St, Si> {
         let is_over = state.is_over();
         drop(guard);
 
-        // Each of these runs foreign code, and all of them must happen.
+        // Each of these steps runs foreign code, and all of them must happen.
         let flushers_woken = self.wake_flushers_if(is_over);
         let unreported = on_panic(|| {
             if lasted && how == Departure::Ended {

@@ -1,4 +1,4 @@
-//! The sinks that have something unflushed, and who drives them.
+//! Unflushed sinks, and the flushers and selects that drive them.
 
 use super::{BATCH, LOOKUP, Registry};
 use crate::sink::flush_set::FlushSet;
@@ -6,20 +6,20 @@ use crate::sink::slot::SinkSlot;
 use crate::unwind::{Afterwards, afterwards, for_each};
 use std::sync::Arc;
 
-/// Sinks with something unflushed.
+/// Unflushed sinks.
 impl<St, Si> Registry<St, Si> {
     pub(crate) fn flushes(&self) -> &FlushSet<SinkSlot<Si>> {
         &self.flushes
     }
 
-    /// Counts somebody who drives them.
+    /// Counts a driver: a flusher or a select.
     pub(crate) fn attach_flusher(&self) {
         if self.flushes.attach() {
             self.for_each_sink(|sink| sink.leave_unflushed());
         }
     }
 
-    /// Counts him no more. When nobody drives them they are not kept.
+    /// Uncounts a driver. Without a driver, the set of unflushed sinks is emptied.
     pub(crate) fn detach_flusher(&self) {
         if !self.flushes.detach() {
             return;
@@ -32,7 +32,7 @@ impl<St, Si> Registry<St, Si> {
         }
     }
 
-    /// Calls `visit` with each sink, with no lock held, batch by batch.
+    /// Calls `visit` with each sink, in batches, with no lock held.
     fn for_each_sink(&self, mut visit: impl FnMut(Arc<SinkSlot<Si>>)) {
         let mut sinks = [const { None }; LOOKUP];
         let mut from = Some(0);
@@ -42,8 +42,8 @@ impl<St, Si> Registry<St, Si> {
         }
     }
 
-    /// The sinks of the pairs in slot `from` and behind, as many as `sinks` has room for, at one lock pair. Goes through
-    /// so many slots as others may wait for, and returns the slot to go on from, if there are more.
+    /// Collects the sinks of pairs from slot `from` on, as many as `sinks` has room for, at one lock pair. Visits at most
+    /// [`BATCH`] slots. Returns the next slot, if there are more.
     pub(crate) fn some_sinks(&self, from: usize, sinks: &mut [Option<Arc<SinkSlot<Si>>>]) -> Option<usize> {
         let state = self.state.lock();
         let end = state.pairs.capacity();
@@ -58,7 +58,7 @@ impl<St, Si> Registry<St, Si> {
         Some(from + BATCH).filter(|next| *next < end)
     }
 
-    /// It is closed and no pair is left, if so: whoever drives the sinks ends.
+    /// Ends the drivers if `is_over`: the multiplexer is closed, and no pair is left.
     pub(super) fn wake_flushers_if(&self, is_over: bool) -> Afterwards<impl FnOnce() + use<'_, St, Si>> {
         afterwards(move || {
             if is_over {

@@ -1,4 +1,4 @@
-//! Giving memory back.
+//! Releasing memory.
 
 use super::{BATCH, Registry, Seat};
 use crate::channel::Channel;
@@ -19,7 +19,8 @@ impl<St, Si> Registry<St, Si> {
         state.channels.all.shrink_to_fit();
     }
 
-    /// Under the registry's lock, for it says where each pair is.
+    /// Moves the members of a channel into a smaller rotation, under the registry's lock, because the registry records the
+    /// slot of each pair.
     pub(super) fn compact(&self, key: usize, channel: &Channel<St>) {
         let rotation = channel.new_rotation();
         let mut state = self.state.lock();

@@ -1,4 +1,4 @@
-//! Pairs: added, moved, removed, and used where they are.
+//! Pairs: adding, moving, removing, and access in place.
 
 use super::{Pair, Registry, RemovedPair, Seat, pair_mut};
 use crate::channel::Channel;
@@ -15,8 +15,7 @@ use std::sync::Arc;
 
 /// Pairs.
 impl<St, Si> Registry<St, Si> {
-    /// Adds a stream, with the slot that `slot` makes of what comes with it; or says why not and gives both
-    /// back.
+    /// Adds a stream, with the slot that `slot` makes of its sink. On error, returns both.
     pub(crate) fn add<S>(
         &self,
         stream: St,
@@ -59,7 +58,7 @@ impl<St, Si> Registry<St, Si> {
         }
         let (to_key, listed) = state.channels.find_open(to)?;
         if listed.is_full() {
-            // What will be so for ever is said first.
+            // The permanent reason is reported first.
             let has_ended = from.is_kept(pair.seat.key());
             return Err(if has_ended { MultiplexerError::Ended(id) } else { listed.refuse() });
         }
@@ -79,17 +78,17 @@ impl<St, Si> Registry<St, Si> {
         Ok(())
     }
 
-    /// Takes a pair out, if it is there.
+    /// Removes a pair.
     pub(crate) fn remove(&self, id: StreamId) -> Option<RemovedPair<St, Si>> {
         self.remove_if(id, |_, _| true)
     }
 
-    /// Takes a pair out, if it is in that channel.
+    /// Removes a pair if it is in this channel.
     pub(crate) fn remove_from(&self, id: StreamId, channel: ChannelId) -> Option<RemovedPair<St, Si>> {
         self.remove_if(id, |current, _| current.id() == channel)
     }
 
-    /// The sink of a pair was closed: takes the pair out if its stream has ended, too, and was kept for that sink.
+    /// Removes a pair whose sink was closed, if its stream has ended and was kept for the sink.
     pub(crate) fn remove_closed(&self, id: StreamId) -> Option<RemovedPair<St, Si>> {
         self.remove_if(id, Channel::is_kept)
     }
@@ -130,7 +129,7 @@ impl<St, Si> Registry<St, Si> {
         pair_mut(&mut self.state.lock().pairs, id)?.sink.clone()
     }
 
-    /// The sinks of some streams, in their order, at one lock pair.
+    /// Collects the sinks of some streams, in their order, at one lock pair.
     pub(crate) fn sinks(&self, ids: impl Iterator<Item = StreamId>, sinks: &mut [Option<Arc<SinkSlot<Si>>>]) {
         let mut state = self.state.lock();
         for (id, sink) in ids.zip(sinks) {

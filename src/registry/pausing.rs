@@ -5,7 +5,7 @@ use crate::error::MultiplexerError;
 use crate::id::{ChannelId, StreamId};
 use std::sync::Arc;
 
-/// Pausing. Under the registry's lock, so that no move comes between.
+/// Pausing. Runs under the registry's lock, so that no move comes in between.
 impl<St, Si> Registry<St, Si> {
     pub(crate) fn pause_stream(&self, id: StreamId) -> Result<(), MultiplexerError> {
         let mut guard = self.state.lock();

@@ -1,4 +1,4 @@
-//! Who can still reach what, when handles and receivers go.
+//! Reachability: what to drop when handles and receivers are dropped.
 
 use super::Registry;
 use crate::channel::Channel;
@@ -9,9 +9,9 @@ use crate::sink::slot::Phase;
 use crate::unwind::{afterwards, for_each};
 use std::sync::Arc;
 
-/// Who can still reach what.
+/// Reachability.
 impl<St, Si> Registry<St, Si> {
-    /// A channel, for a receiver.
+    /// Returns a channel, and counts a receiver of it.
     pub(crate) fn attach(&self, id: ChannelId) -> Result<Arc<Channel<St>>, MultiplexerError> {
         let state = self.state.lock();
         let channel = Arc::clone(&state.channels.find(id)?.1.channel);
@@ -19,7 +19,7 @@ impl<St, Si> Registry<St, Si> {
         Ok(channel)
     }
 
-    /// A receiver is gone. When the handles are gone, too, nobody reaches the channel without one.
+    /// Uncounts a receiver. If all handles were dropped, and this was the last receiver, the channel is unreachable.
     pub(crate) fn detach(&self, channel: &Channel<St>) {
         let state = self.state.lock();
         let is_unreachable = channel.detach() == 0 && state.abandoned;
@@ -29,9 +29,9 @@ impl<St, Si> Registry<St, Si> {
         }
     }
 
-    /// All handles are gone: closes, and lets go of what nobody can reach any more. That is all in channels
-    /// without a receiver, and in the others the pairs whose stream has ended. What is paused there goes on, for nobody
-    /// can resume it.
+    /// All handles were dropped: closes the multiplexer, and drops unreachable pairs. In channels without a receiver
+    /// all pairs are unreachable; in other channels, pairs whose stream has ended. Paused channels and streams are
+    /// resumed, because no handle can resume them later.
     pub(crate) fn abandon(&self) {
         let closed = afterwards(|| self.close());
         self.state.lock().abandoned = true;
@@ -39,7 +39,7 @@ impl<St, Si> Registry<St, Si> {
         self.for_each_channel(|all, key| {
             let channel = Arc::clone(&all.all[key].channel);
             let (which, wake) = match channel.receivers() {
-                // A select that has another channel may still come to this one, for what it has to report.
+                // A select that still receives from another channel may come to this one, too, to yield its departures.
                 0 => (Which::All, channel.resume()),
                 _ => (Which::Ended, channel.resume_all()),
             };
@@ -60,7 +60,7 @@ impl<St, Si> Registry<St, Si> {
             pair.phase = Phase::Ending;
             pairs.push(pair);
         });
-        // A select may have come meanwhile, and sleep.
+        // A select may have begun to wait for this channel in the meantime.
         let woken = afterwards(|| {
             if which == Which::All {
                 channel.wake_if_over();

@@ -1,4 +1,4 @@
-//! A pair that was taken out: what is foreign in it is dropped part by part.
+//! [`RemovedPair`]: a pair that was removed from the registry.
 
 use crate::channel::member::{BoxedMember, Member};
 use crate::event::StreamPair;
@@ -7,15 +7,15 @@ use crate::sink::slot::{Phase, SinkSlot};
 use crate::unwind::afterwards;
 use std::sync::Arc;
 
-/// A pair that was taken out of the registry, with all that is foreign in it. Its parts are dropped one by one,
-/// whichever of them panics.
+/// A pair that was removed from the registry, with its foreign values. The values are dropped one by one, even if a drop
+/// panics.
 pub(crate) struct RemovedPair<St, Si> {
     pub(super) id: StreamId,
     member: Option<BoxedMember<St>>,
     slot: Option<Arc<SinkSlot<Si>>>,
-    /// The sink, when it was taken out of its slot.
+    /// The sink, after it was taken out of its slot.
     sink: Option<Si>,
-    /// What becomes of its slot.
+    /// The phase to which the slot advances.
     pub(super) phase: Phase,
 }
 
@@ -28,13 +28,13 @@ impl<St, Si> RemovedPair<St, Si> {
         Self { id, member, slot, sink: None, phase: Phase::Gone }
     }
 
-    /// Takes the sink out of its slot, and wakes those who wait for it.
+    /// Takes the sink out of its slot, and wakes the tasks that wait for it.
     pub(crate) fn reclaim_sink(&mut self) {
         let phase = self.phase;
         self.sink = self.slot.take().and_then(|slot| slot.advance(phase));
     }
 
-    /// The pair for the user, when its sink was reclaimed.
+    /// Returns the pair for the user. To be called after [`reclaim_sink`](Self::reclaim_sink).
     pub(crate) fn hand_back(mut self) -> StreamPair<St, Si>
     where
         St: Unpin,

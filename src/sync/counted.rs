@@ -1,4 +1,4 @@
-//! The standard library's atomics and lock, which count their uses: see [`uses`].
+//! The standard library's atomics and lock, with counters of their uses: see [`uses`].
 
 use std::cell::Cell;
 pub(crate) use std::sync::MutexGuard;
@@ -13,7 +13,7 @@ fn count(uses: &'static std::thread::LocalKey<Cell<usize>>) {
     uses.set(uses.get() + 1);
 }
 
-/// How many lock pairs and how many atomic read-modify-writes of ours `f` takes in this thread.
+/// Returns how many lock pairs and how many atomic read-modify-writes of this crate `f` performs in this thread.
 pub(crate) fn uses<T>(f: impl FnOnce() -> T) -> (T, [usize; 2]) {
     let before = [LOCKS.get(), UPDATES.get()];
     let value = f();

@@ -1,4 +1,4 @@
-//! A stream that is not `Unpin` stays where it is in memory, from its first poll to its drop.
+//! A stream that is not `Unpin` keeps its address in memory from its first poll to its drop.
 
 use crate::support::{Drain, finishes, poll};
 use crate::{A, B};
@@ -14,9 +14,9 @@ use std::task::{Context, Poll};
 use std::thread;
 use stream_multiplexer::{ChannelId, ChannelOptions, Multiplexer, StreamId};
 
-/// Counts up to a number, and remembers where it is in memory. Has an item at every other poll.
+/// Counts up to a number, and remembers its address in memory. Yields an item in every other poll.
 struct Anchored<M = PhantomPinned> {
-    /// 0 before its first poll.
+    /// 0 before the first poll.
     address: AtomicUsize,
     polls: AtomicU32,
     end: u32,
@@ -28,7 +28,7 @@ impl<M> Anchored<M> {
         Self { address: AtomicUsize::new(0), polls: AtomicU32::new(0), end, marker: PhantomData }
     }
 
-    /// Panics when it was moved since it was first polled.
+    /// Panics if the stream was moved in memory since its first poll.
     fn assert_is_where_it_was(&self) {
         let first = self.address.load(Ordering::Relaxed);
         assert!(first == 0 || first == ptr::from_ref(self).addr(), "it was moved in memory");
@@ -57,7 +57,7 @@ impl<M> Drop for Anchored<M> {
     }
 }
 
-/// The test's own stream notices it: where one is `Unpin`, it may be moved.
+/// Checks the test's own stream: it notices a move if it is `Unpin`, and may be moved.
 #[test]
 fn a_move_in_memory_is_noticed() {
     let mut streams = [(); 2].map(|()| Anchored::<()>::new(1));
@@ -70,7 +70,7 @@ fn a_move_in_memory_is_noticed() {
 
 type Pairs = Multiplexer<Anchored, Drain>;
 
-/// In channel `B` those that ended stay.
+/// Streams that have ended stay in channel `B`.
 fn multiplexer() -> Pairs {
     let multiplexer = Multiplexer::new();
     multiplexer.add_channel(A).unwrap();
@@ -78,7 +78,7 @@ fn multiplexer() -> Pairs {
     multiplexer
 }
 
-/// Among others that come and go, so that all that holds them grows.
+/// Other streams come and go, so that all containers grow.
 #[test]
 fn is_one_whatever_happens_to_a_member() {
     let multiplexer = multiplexer();
@@ -89,7 +89,7 @@ fn is_one_whatever_happens_to_a_member() {
             ids.push(multiplexer.add_stream_pair(Drain, Anchored::new(end), A).unwrap());
         }
         for (at, id) in ids.iter().enumerate() {
-            // Some are gone, and some have ended.
+            // Some streams were removed, and some have ended.
             let _ = match (at + round) % 5 {
                 0 => multiplexer.change_stream_channel(*id, A),
                 3 => multiplexer.change_stream_channel(*id, B),
@@ -111,7 +111,7 @@ fn is_one_whatever_happens_to_a_member() {
     drop(multiplexer);
 }
 
-/// And no item is lost or doubled, nor overtaken by another of its channel.
+/// In addition, no item is lost, duplicated or reordered.
 #[test]
 fn is_one_among_threads() {
     const STREAMS: usize = 4;
@@ -128,7 +128,7 @@ fn is_one_among_threads() {
             thread::spawn(move || receive(&multiplexer, channel))
         });
         for turn in 0..MOVES {
-            // Until it has ended.
+            // Until the stream has ended.
             let _ = multiplexer.change_stream_channel(ids[turn % STREAMS], A + turn % 3 % 2);
         }
         multiplexer.close();
@@ -139,7 +139,7 @@ fn is_one_among_threads() {
     });
 }
 
-/// All items of a channel, each stream's in their order.
+/// Receives all items of a channel, those of each stream in order.
 fn receive(multiplexer: &Pairs, channel: ChannelId) -> Vec<(StreamId, u32)> {
     let mut received = Vec::new();
     let mut last = BTreeMap::new();

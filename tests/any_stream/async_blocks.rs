@@ -1,4 +1,4 @@
-//! Streams that are made of async code: none of them is `Unpin`.
+//! Streams made from async code, none of which is `Unpin`.
 
 use crate::as_member;
 use futures::{StreamExt, stream};
@@ -54,7 +54,7 @@ fn once() {
     assert_eq!(block_on(as_member(number)), [5]);
 }
 
-/// As of a connection that is made first and then listened to.
+/// As for a connection that is first established and then read.
 #[test]
 fn flattened() {
     let numbers = async {

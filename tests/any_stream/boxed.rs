@@ -1,4 +1,4 @@
-//! Streams of several types in one channel; and such as stay in their thread.
+//! Streams of several types in one channel, and streams that stay in their thread.
 
 use crate::{A, as_member, multiplexer};
 use futures::stream::{BoxStream, LocalBoxStream};
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use stream_multiplexer::{Multiplexer, StreamId};
 
-/// What each stream of channel `A` brought, until all had ended.
+/// Returns the items of each stream of channel `A`, after all streams have ended.
 fn received<St: Stream>(multiplexer: &Multiplexer<St>) -> BTreeMap<StreamId, Vec<St::Item>> {
     let mut received = BTreeMap::<_, Vec<_>>::new();
     multiplexer.close();
@@ -28,7 +28,7 @@ fn box_stream() {
     assert_eq!(received(&multiplexer), BTreeMap::from([(once, vec![1]), (many, vec![2, 3])]));
 }
 
-/// It need not be `'static`, either.
+/// The stream need not be `'static`, either.
 #[test]
 fn local_box_stream() {
     let (count, shared) = (Cell::new(0), Rc::new(5));
@@ -54,7 +54,7 @@ fn trait_objects() {
     assert_eq!(received(&multiplexer), BTreeMap::from([(iter, vec![1, 2]), (ready, vec![3])]));
 }
 
-/// One that is neither `Send` nor `Unpin`, received from by tasks of its thread.
+/// A stream that is neither `Send` nor `Unpin`; tasks of its thread receive from it.
 #[tokio::test]
 async fn in_a_local_set() {
     let local = tokio::task::LocalSet::new();

@@ -1,4 +1,4 @@
-//! The receiving ends of channels.
+//! Receiving ends of channels as streams.
 
 use crate::as_member;
 use futures::{SinkExt, Stream, StreamExt};
@@ -9,10 +9,10 @@ use tokio_stream::wrappers::{
     BroadcastStream, IntervalStream, ReceiverStream, UnboundedReceiverStream, WatchStream,
 };
 
-/// Some items, of which the channel does not hold all at a time.
+/// More items than the channel holds at a time.
 const ITEMS: [u32; 5] = [0, 1, 2, 3, 4];
 
-/// What the receiving end brings while `send` sends.
+/// Returns the items of the receiving end while `send` sends.
 fn received<St: Stream>(stream: St, send: impl Future<Output = ()>) -> Vec<St::Item> {
     block_on(futures::future::join(as_member(stream), send)).0
 }
@@ -87,7 +87,7 @@ fn tokio_broadcast() {
             sender.send(item).unwrap();
         }
     };
-    // It was not polled before five were sent, and four are kept.
+    // The receiver was not polled before five items were sent; the channel keeps four.
     let late = BroadcastStream::new(receiver);
     block_on(send);
     assert_eq!(block_on(as_member(late)), [Err(Lagged(1)), Ok(1), Ok(2), Ok(3), Ok(4)]);
@@ -97,7 +97,7 @@ fn tokio_broadcast() {
 fn tokio_watch() {
     let (sender, receiver) = tokio::sync::watch::channel(0);
     let send = async move {
-        // The first value is told at once; each of the others when it was received before the next.
+        // The first value is received immediately, and each later value before the next one is sent.
         for item in ITEMS {
             sender.send(item).unwrap();
             smol::future::yield_now().await;

@@ -1,4 +1,4 @@
-//! What becomes of a stream that is not `Unpin`, and so cannot be handed back once it is a member.
+//! Streams that are not `Unpin`, and therefore cannot be returned once they are members.
 
 use crate::support::hooked::{Action, Hooks, Moment};
 use crate::support::{Gate, Gatekeeper, Wakes, finishes, gate, poll, poll_with};
@@ -17,7 +17,7 @@ use stream_multiplexer::{ChannelId, Multiplexer, MultiplexerError, StreamId};
 
 const UNKNOWN: ChannelId = 99;
 
-/// Reports departures.
+/// Channels that report departures.
 fn multiplexer<St>() -> Multiplexer<St, Gate<u32>> {
     let multiplexer = Multiplexer::new();
     multiplexer.add_channel(A).unwrap();
@@ -25,7 +25,7 @@ fn multiplexer<St>() -> Multiplexer<St, Gate<u32>> {
     multiplexer
 }
 
-/// What a test holds of a stream.
+/// The test's access to a stream.
 struct Peer {
     feed: mpsc::UnboundedSender<u32>,
     hooks: Hooks,
@@ -42,7 +42,7 @@ impl Peer {
     }
 }
 
-/// An async block that awaits its items, and a hook in each of its polls.
+/// An async block that awaits its items, with a hook in each poll.
 fn numbers() -> (Peer, impl Stream<Item = u32> + Send + 'static) {
     let (feed, mut source) = mpsc::unbounded();
     let (hooks, alive) = (Hooks::default(), Arc::new(()));
@@ -72,7 +72,7 @@ fn add<St: Stream>(
     (multiplexer.add_stream_pair(gate, stream, channel).unwrap(), keeper)
 }
 
-/// Nothing was taken from it, and it goes where it is put next.
+/// The stream has lost no item, and can be added elsewhere.
 #[test]
 fn that_is_refused_comes_back() {
     let multiplexer = multiplexer();
@@ -93,7 +93,7 @@ fn that_is_refused_comes_back() {
     assert!(block_on(multiplexer.send([id], 2)).iter().all(Result::is_ok));
 }
 
-/// The three ways to drop one, in channel `A`.
+/// The three ways to discard a stream of channel `A`.
 type Discard<St> = fn(&Multiplexer<St, Gate<u32>>, StreamId);
 
 fn discards<St>() -> [Discard<St>; 3] {
@@ -138,7 +138,8 @@ fn that_is_discarded_is_dropped() {
     }
 }
 
-/// By itself or by another thread: when the poll returns, and not before. The item of this poll still comes.
+/// Whether the stream itself or another thread discards it: it is dropped when the poll returns, and not before. The item of
+/// this poll is still received.
 #[test]
 fn that_is_discarded_while_it_is_polled_is_dropped_afterwards() {
     finishes(|| {
@@ -181,7 +182,7 @@ fn run(by_another_thread: bool, action: Action) {
     }
 }
 
-/// It is in the middle of its async code, and goes on from there.
+/// The stream is in the middle of its async code, and continues there.
 #[test]
 fn that_is_moved_while_it_awaits_loses_nothing() {
     let multiplexer = multiplexer();
@@ -191,7 +192,7 @@ fn that_is_moved_while_it_awaits_loses_nothing() {
     let (wakes, waker) = Wakes::new();
     let handle = multiplexer.clone();
     let move_to = move |channel| handle.change_stream_channel(id, channel).unwrap();
-    // How often it was told that the stream has left a channel.
+    // The number of departures that were received.
     let mut departures = 0;
     let mut fall_asleep_in = |channel: ChannelId| {
         while let Poll::Ready(event) = poll_with(&mut receivers[channel - A], &waker) {
@@ -209,7 +210,7 @@ fn that_is_moved_while_it_awaits_loses_nothing() {
                 fall_asleep_in(there);
                 move_to(there);
             }
-            // In its poll.
+            // During its poll.
             2 => {
                 let move_to = move_to.clone();
                 peer.hooks.on(Moment::Poll, move || move_to(there));

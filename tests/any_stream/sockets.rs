@@ -1,4 +1,4 @@
-//! Both halves of connections, with a peer at the other end.
+//! Both halves of connections as pairs, with a peer at the other end.
 
 use crate::{A, multiplexer, receive_and_move};
 use futures::{Sink, SinkExt, Stream, StreamExt};
@@ -16,7 +16,7 @@ async fn tcp_pair() -> [TcpStream; 2] {
     [listener.accept().await.unwrap().0, client]
 }
 
-/// Serves a connection as a pair: what comes goes back, until the peer closes. Returns what came.
+/// Serves a connection as a pair, and echoes until the peer closes. Returns the received items.
 async fn echo<C, T, E>(connection: C) -> Vec<T>
 where
     C: Stream<Item = Result<T, E>> + Sink<T, Error = E>,
@@ -29,14 +29,14 @@ where
     let mut items = Vec::new();
     while let Some(item) = receive_and_move(&multiplexer, id).await {
         items.push(item.unwrap());
-        // The last word of a WebSocket cannot be answered.
+        // The closing frame of a WebSocket cannot be answered.
         let _ = multiplexer.send_one(id, items.last().unwrap().clone()).await;
     }
     assert_eq!(multiplexer.channel_of(id), None);
     items
 }
 
-/// Says each item, and waits for it to come back.
+/// Sends each item, and waits for its echo.
 async fn say<C, T, E>(mut connection: C, items: impl IntoIterator<Item = T>) -> C
 where
     C: Stream<Item = Result<T, E>> + Sink<T, Error = E> + Unpin,
@@ -80,7 +80,7 @@ async fn web_socket() {
         let connection = WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;
         let mut connection = say(connection, messages.clone()).await;
         connection.close(None).await.unwrap();
-        // The other side's word that it is closed.
+        // The other side's closing frame.
         while connection.next().await.is_some() {}
     };
     let server = WebSocketStream::from_raw_socket(ours, Role::Server, None).await;

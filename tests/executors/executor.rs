@@ -1,4 +1,4 @@
-//! What the jobs need of an executor.
+//! The interface of an executor for the jobs.
 
 use futures::channel::oneshot;
 use futures::future::BoxFuture;
@@ -7,11 +7,11 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// Runs tasks beside the job.
+/// Runs tasks next to the job.
 pub(crate) trait Executor: Clone + 'static {
     fn run(&self, task: BoxFuture<'static, ()>);
 
-    /// Starts a task. What it returns is awaited; a panic in it is one there.
+    /// Starts a task. The caller awaits the returned future; a panic of the task propagates through it.
     fn spawn<T: Send + 'static>(
         &self,
         task: impl Future<Output = T> + Send + 'static,
@@ -22,7 +22,7 @@ pub(crate) trait Executor: Clone + 'static {
     }
 }
 
-/// Runs a job in a thread of its own, and fails if it hangs.
+/// Runs a job in another thread, and fails if the job hangs.
 pub(crate) fn finishes(job: impl FnOnce() + Send + 'static) {
     let (done, finished) = mpsc::channel();
     let running = thread::spawn(move || {

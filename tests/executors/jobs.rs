@@ -1,4 +1,4 @@
-//! What the server does, and its clients, under whatever executor and over whatever sockets.
+//! The jobs: a server and its clients, under any executor and over any sockets.
 
 use crate::executor::Executor;
 use crate::net::Net;
@@ -25,7 +25,7 @@ type Server<N> = Multiplexer<Inward<N>, Outward<N>>;
 type Receiver<N> = ChannelReceiver<Inward<N>, Outward<N>>;
 type Event = (StreamId, StreamEvent<Result<String, LinesCodecError>>);
 
-/// A test of each job, over both kinds of sockets.
+/// Defines a test of each job, over both kinds of sockets.
 macro_rules! test_each {
     ($run:ident, $tcp:ty, $unix:ty) => {
         #[test]
@@ -73,8 +73,8 @@ macro_rules! test_each {
 }
 pub(crate) use test_each;
 
-/// The main job: two channels, a task that accepts, one that answers the first line of each connection and
-/// moves it on, one that answers all others, and clients that say many lines before they listen.
+/// Two channels, a task that accepts, a task that answers the first line of each connection and moves the connection, a task
+/// that answers all other lines, and clients that send many lines before they read.
 pub(crate) async fn echo_and_move<N: Net, E: Executor>(executor: E) {
     const CLIENTS: usize = 12;
     const LINES: usize = 100;
@@ -98,7 +98,7 @@ pub(crate) async fn echo_and_move<N: Net, E: Executor>(executor: E) {
     let clients: Vec<_> = clients.collect();
     let ids = accepted.await;
     join_all(clients).await;
-    // The first has moved all, and so has seen them leave.
+    // The first task has moved all connections, and has received their departures.
     server.close_channel(CHANNEL_ONE).unwrap();
     let moved = moved.await;
     server.close();
@@ -113,7 +113,7 @@ pub(crate) async fn echo_and_move<N: Net, E: Executor>(executor: E) {
     assert_eq!(server.channel_len(CHANNEL_TWO), Some(0));
 }
 
-/// How many lines came of each stream, and how many departures.
+/// For each stream, the number of lines and the number of departures.
 type Account = HashMap<StreamId, (usize, usize)>;
 
 async fn answer_and_move<N: Net>(server: Server<N>) -> Account {
@@ -151,7 +151,8 @@ async fn answer<N: Net>(server: Server<N>, mut receiver: Receiver<N>) -> Account
     account
 }
 
-/// Every line of each client is sent to all of them: all hear the same, and of each all in its order.
+/// Every line of each client is sent to all clients. All clients receive the same order, and the lines of each client
+/// in order.
 pub(crate) async fn broadcast<N: Net, E: Executor>(executor: E) {
     const CLIENTS: usize = 8;
     const LINES: usize = 25;
@@ -193,8 +194,8 @@ pub(crate) async fn broadcast<N: Net, E: Executor>(executor: E) {
     assert!(receiver.next().await.is_none());
 }
 
-/// A peer goes in the middle of a line, with something unread: it is told once that it is gone, and nobody
-/// else notices.
+/// A peer disconnects in the middle of a line, with unread input. Its departure is received once, and no other peer is
+/// affected.
 pub(crate) async fn peer_vanishes<N: Net, E: Executor>(executor: E) {
     let (server, listener) = server::<N>(ChannelOptions::new()).await;
     let stays = executor.spawn({
@@ -230,7 +231,7 @@ pub(crate) async fn peer_vanishes<N: Net, E: Executor>(executor: E) {
     loop {
         match receiver.next().await {
             Some((id, Ended)) if id == vanishes_id => break,
-            // The rest of what it said, or that the connection was reset.
+            // The rest of its lines, or the error that the connection was reset.
             Some((id, Item(_))) if id == vanishes_id => {}
             other => panic!("nobody else did anything: {other:?}"),
         }
@@ -243,14 +244,13 @@ pub(crate) async fn peer_vanishes<N: Net, E: Executor>(executor: E) {
     assert_eq!(server.channel_len(CHANNEL_ONE), Some(0));
 }
 
-/// A peer that has shut down its writing side still gets the answer, in a channel that half-closes; and
-/// then the end.
+/// In a half-closing channel, a peer that has shut down its writing side receives the answer and then the end.
 pub(crate) async fn peer_half_closes<N: Net, E: Executor>(executor: E) {
     assert_eq!(ask_and_fall_silent::<N, E>(&executor, true).await, ["answer to 3 lines"]);
     assert!(ask_and_fall_silent::<N, E>(&executor, false).await.is_empty());
 }
 
-/// What a peer hears that says three lines and shuts down its writing side.
+/// Returns what a peer receives that sends three lines and shuts down its writing side.
 async fn ask_and_fall_silent<N: Net, E: Executor>(executor: &E, half_close: bool) -> Vec<String> {
     let (server, listener) = server::<N>(ChannelOptions::new().half_close(half_close)).await;
     let asks = executor.spawn({
@@ -276,7 +276,7 @@ async fn ask_and_fall_silent<N: Net, E: Executor>(executor: &E, half_close: bool
     asks.await
 }
 
-/// Thousands of lines there and back again, at the pace of who is slower.
+/// Echoes thousands of lines, at the pace of the slower side.
 pub(crate) async fn thousands_of_lines<N: Net, E: Executor>(executor: E) {
     const LINES: usize = 5_000;
     let (server, listener) = server::<N>(ChannelOptions::new()).await;
@@ -309,8 +309,8 @@ pub(crate) async fn thousands_of_lines<N: Net, E: Executor>(executor: E) {
     assert!(matches!(sender.feed(String::new()).await, Err(SendError::UnknownStream(_))));
 }
 
-/// Every other client is moved to a channel of lower priority. A select answers them all, without a flush: that is for
-/// itself to do before it sleeps.
+/// Every other client is moved to a channel of lower priority. A select answers all clients without flushing: the select
+/// flushes before it sleeps.
 pub(crate) async fn two_channels_as_one<N: Net, E: Executor>(executor: E) {
     const CLIENTS: usize = 8;
     const LINES: usize = 200;
@@ -359,7 +359,7 @@ pub(crate) async fn two_channels_as_one<N: Net, E: Executor>(executor: E) {
     assert!(ids.iter().all(|id| account[id] == (LINES, 1)), "{account:?}");
 }
 
-/// A peer that reads nothing makes the broadcast wait, and does not delay what the other gets.
+/// A peer that reads nothing makes the broadcast wait, and does not delay the other peer.
 pub(crate) async fn peer_does_not_read<N: Net, E: Executor>(executor: E) {
     const LINE: usize = 256 * 1024;
     let (server, listener) = server::<N>(ChannelOptions::new()).await;
@@ -401,7 +401,7 @@ pub(crate) async fn peer_does_not_read<N: Net, E: Executor>(executor: E) {
                 assert!(sent.iter().all(Result::is_ok), "{sent:?}");
                 assert_eq!(line(got_it.await), (reads_id, "got it".to_owned()));
             }
-            // The other has all of it. Is it the stuck one that the broadcast waits for?
+            // The other peer has all lines. Checks that the broadcast waits for the stuck peer.
             Either::Right((got_it, _)) => {
                 assert_eq!(line(got_it), (reads_id, "got it".to_owned()));
                 if poll!(&mut sending).is_pending() {
@@ -426,7 +426,7 @@ async fn server<N: Net>(options: ChannelOptions) -> (Server<N>, Arc<N>) {
     (server, Arc::new(N::listen().await))
 }
 
-/// Accepts so many connections into the first channel.
+/// Accepts `count` connections into the first channel.
 async fn accept<N: Net>(server: Server<N>, listener: Arc<N>, count: usize) -> Vec<StreamId> {
     let mut ids = Vec::new();
     while ids.len() < count {
@@ -436,12 +436,12 @@ async fn accept<N: Net>(server: Server<N>, listener: Arc<N>, count: usize) -> Ve
     ids
 }
 
-/// A client's side of a connection.
+/// Connects a client.
 async fn connect<N: Net>(listener: &N) -> Lines<N> {
     Framed::new(listener.connect().await, LinesCodec::new())
 }
 
-/// Says some lines in one go.
+/// Sends several lines together.
 async fn say<C>(client: &mut Framed<C, LinesCodec>, lines: impl IntoIterator<Item = String>)
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -452,7 +452,7 @@ where
     SinkExt::<String>::flush(client).await.unwrap();
 }
 
-/// What a client hears next.
+/// Returns the next line that a client receives.
 async fn next<C>(client: &mut Framed<C, LinesCodec>) -> String
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -460,7 +460,7 @@ where
     client.next().await.expect("the server goes on").unwrap()
 }
 
-/// The line that a server received.
+/// Returns the line of an event.
 fn line(event: Option<Event>) -> (StreamId, String) {
     match event {
         Some((id, Item(line))) => (id, line.unwrap()),

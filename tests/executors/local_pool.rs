@@ -28,7 +28,7 @@ fn run<F: Future<Output = ()>>(job: impl FnOnce(LocalSpawner) -> F + Send + 'sta
 
 jobs::test_each!(run, Tcp, Unix);
 
-/// Streams, sinks and items that may not be sent to other threads.
+/// Streams, sinks and items that are not `Send`.
 #[test]
 fn pairs_that_stay_in_their_thread() {
     const ITEMS: usize = 100;

@@ -1,4 +1,4 @@
-//! Listeners and connections: tokio's, and those of async-io, which run under any executor.
+//! Listeners and connections of tokio, and of async-io, which work under any executor.
 
 use async_io::Async;
 use std::net::{self, Ipv4Addr, Shutdown};
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 
-/// A listener at an address of its own.
+/// A listener at its own address.
 pub(crate) trait Net: Sized + Send + Sync + 'static {
     type Connection: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
@@ -18,7 +18,7 @@ pub(crate) trait Net: Sized + Send + Sync + 'static {
 
     fn connect(&self) -> impl Future<Output = Self::Connection> + Send;
 
-    /// Shuts down the writing side: there is nothing more to say, and still something to hear.
+    /// Shuts down the writing side of a client that still reads.
     fn fall_silent(connection: &mut Self::Connection) -> impl Future<Output = ()> + Send;
 }
 
@@ -113,7 +113,7 @@ impl Net for Unix {
     }
 }
 
-/// Where a Unix socket is, until this is dropped.
+/// The path of a Unix socket, which is removed on drop.
 struct SocketPath(PathBuf);
 
 impl SocketPath {

@@ -1,4 +1,4 @@
-//! Under pollster, which runs one future: each task has a thread.
+//! Under pollster, which runs one future. Each task has its own thread.
 
 use crate::executor::{Executor, finishes};
 use crate::jobs;

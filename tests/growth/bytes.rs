@@ -1,11 +1,11 @@
-//! How many bytes a thread has allocated and not freed.
+//! The number of bytes that a thread has allocated and not freed.
 
 #![allow(unsafe_code, reason = "a global allocator can be had in no other way; nothing else here is unsafe")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-/// Of this thread. Means something only beside what it was before.
+/// Counts for this thread. Only differences are meaningful.
 pub(crate) fn held() -> isize {
     BYTES.get()
 }
@@ -23,11 +23,11 @@ fn count(bytes: usize, sign: isize) {
     BYTES.set(BYTES.get() + sign * isize::try_from(bytes).expect("no block is larger"));
 }
 
-// SAFETY: `System` does it all; the rest counts, and neither allocates nor panics.
+// SAFETY: `System` does the work. The counting neither allocates nor panics.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size(), 1);
-        // SAFETY: what holds for this call holds for that one.
+        // SAFETY: the caller upholds the contract of `alloc`, which is that of `System.alloc`.
         unsafe { System.alloc(layout) }
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 
-/// Tasks, and the queue of those that were woken.
+/// Tasks, and the queue of woken tasks.
 #[derive(Default)]
 pub(crate) struct Tasks {
     all: Vec<Arc<Task>>,
@@ -18,19 +18,19 @@ type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 struct Task {
     future: Mutex<Option<BoxFuture>>,
-    /// Where it waits for its turn when it is woken; else it is polled in place.
+    /// The queue that the task enters when it is woken. `None`: the task is polled in its waker.
     queue: Option<Arc<Mutex<VecDeque<Arc<Task>>>>>,
     is_queued: AtomicUsize,
     polls: Arc<AtomicUsize>,
 }
 
 impl Tasks {
-    /// Starts a task: polls it once. When it is woken it waits for [`run`](Self::run).
+    /// Starts a task, and polls it once. A woken task waits for [`run`](Self::run).
     pub(crate) fn spawn(&mut self, future: impl Future<Output = ()> + Send + 'static) {
         self.start(Box::pin(future), Some(Arc::clone(&self.queue)));
     }
 
-    /// The same; but it is polled where it is woken.
+    /// Starts a task that is polled in its waker.
     pub(crate) fn spawn_in_place(&mut self, future: impl Future<Output = ()> + Send + 'static) {
         self.start(Box::pin(future), None);
     }
@@ -42,7 +42,7 @@ impl Tasks {
         self.all.push(task);
     }
 
-    /// Polls those that were woken, until none is.
+    /// Polls woken tasks until there are none.
     pub(crate) fn run(&self) {
         loop {
             let task = self.queue.lock().unwrap().pop_front();
@@ -52,7 +52,7 @@ impl Tasks {
         }
     }
 
-    /// How many polls there were.
+    /// The number of polls.
     pub(crate) fn polls(&self) -> usize {
         self.polls.load(Ordering::Relaxed)
     }

@@ -1,5 +1,5 @@
-//! An executor that does in a task's waker what others put off: it polls the task in place, it stops and drops
-//! all its tasks, or it panics. Every waker's contract allows that.
+//! An executor that runs in a task's waker what other executors defer: it polls the task in place, stops and drops all its
+//! tasks, or panics. The contract of wakers allows this.
 
 #![allow(unsafe_code, reason = "only a table of functions lets the clone of a waker run code")]
 
@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
-/// When a waker runs code of the executor.
+/// The moment at which a waker runs code of the executor.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moment {
     Wake,
@@ -18,7 +18,7 @@ pub(crate) enum Moment {
     Drop,
 }
 
-/// What it does then, once.
+/// What the executor does at that moment, once.
 #[derive(Clone, Copy)]
 pub(crate) enum Act {
     Stop,
@@ -27,13 +27,13 @@ pub(crate) enum Act {
 
 pub(crate) type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Stops when it is dropped.
+/// An executor, which stops when it is dropped.
 #[derive(Default)]
 pub(crate) struct Executor(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    /// Whether a task is polled where it is woken, and not by [`Executor::run`].
+    /// Whether a woken task is polled in its waker instead of by [`Executor::run`].
     in_place: bool,
     tasks: Mutex<Vec<Arc<Task>>>,
     woken: Mutex<VecDeque<Arc<Task>>>,
@@ -44,7 +44,7 @@ pub(crate) struct Task(Mutex<State>);
 
 enum State {
     Idle(BoxFuture),
-    /// Its future is on the stack of whoever polls it. `again`: it was woken meanwhile.
+    /// The task is being polled; its future is on the stack of that poll. `again`: the task was woken in the meantime.
     Polled {
         again: bool,
     },
@@ -58,7 +58,7 @@ impl Executor {
         Self(Arc::new(Shared { in_place: true, ..Shared::default() }))
     }
 
-    /// Starts a task: polls it once.
+    /// Starts a task, and polls it once.
     pub(crate) fn spawn(&self, future: BoxFuture) -> Arc<Task> {
         let task = Arc::new(Task(Mutex::new(State::Idle(future))));
         self.0.tasks.lock().unwrap().push(Arc::clone(&task));
@@ -66,12 +66,12 @@ impl Executor {
         task
     }
 
-    /// Polls a task that nobody woke, with a waker that it never saw.
+    /// Polls a task without a wake, with a new waker.
     pub(crate) fn poll(&self, task: &Arc<Task>) {
         self.0.poll(task);
     }
 
-    /// Polls the tasks that were woken, until none is.
+    /// Polls woken tasks until there are none.
     pub(crate) fn run(&self) {
         loop {
             let task = self.0.woken.lock().unwrap().pop_front();
@@ -80,7 +80,7 @@ impl Executor {
         }
     }
 
-    /// The next time that this happens to a waker of its tasks, it does that in there.
+    /// Makes the executor act the next time that a waker of its tasks reaches this moment.
     pub(crate) fn arm(&self, moment: Moment, act: Act) {
         *self.0.armed.lock().unwrap() = Some((moment, act));
     }
@@ -134,7 +134,7 @@ impl Shared {
                     return;
                 }
             }
-            // It drops its future, with nothing locked.
+            // Drops the future with no lock held.
             drop(state);
             return;
         }
@@ -155,7 +155,7 @@ impl Shared {
     }
 }
 
-/// What the tasks' wakers hold. Each poll has one of its own, so a task never sees the same waker twice.
+/// The data of a task's waker. Each poll has its own, so that a task never sees the same waker twice.
 struct Handle {
     shared: Arc<Shared>,
     task: Arc<Task>,
@@ -182,25 +182,25 @@ impl Handle {
 }
 
 fn waker(handle: Handle) -> Waker {
-    // SAFETY: it points to what the table's functions take it for, and owns one count of it. They may be called
-    // by any thread, for `Handle` is `Send` and `Sync`.
+    // SAFETY: the pointer has the type that the table's functions expect, and owns one count. Any thread may call these
+    // functions, because `Handle` is `Send` and `Sync`.
     unsafe { Waker::from_raw(raw(Arc::new(handle))) }
 }
 
 fn raw(handle: Arc<Handle>) -> RawWaker {
     const TABLE: RawWakerVTable = RawWakerVTable::new(
         |data| {
-            // SAFETY: the waker lives, so its count stays with it.
+            // SAFETY: the waker is alive, and keeps its count.
             let handle = ManuallyDrop::new(unsafe { own(data) });
             handle.act_at(Moment::Clone);
             raw(Arc::clone(&handle))
         },
-        // SAFETY: the waker's count is handed over.
+        // SAFETY: the waker hands over its count.
         |data| unsafe { own(data) }.wake(),
-        // SAFETY: the waker lives, so its count stays with it.
+        // SAFETY: the waker is alive, and keeps its count.
         |data| ManuallyDrop::new(unsafe { own(data) }).wake(),
         |data| {
-            // SAFETY: the waker's count is handed over.
+            // SAFETY: the waker hands over its count.
             let handle = unsafe { own(data) };
             handle.act_at(Moment::Drop);
         },
@@ -208,12 +208,13 @@ fn raw(handle: Arc<Handle>) -> RawWaker {
     RawWaker::new(Arc::into_raw(handle).cast(), &TABLE)
 }
 
-/// The count of a waker.
+/// Takes the count of a waker.
 ///
 /// # Safety
 ///
-/// `data` is of a waker made by [`raw`], whose count is not used any more, or is not dropped here.
+/// `data` must belong to a waker made by [`raw`]. Either the waker gives up its count, or the caller does not drop the
+/// result.
 unsafe fn own(data: *const ()) -> Arc<Handle> {
-    // SAFETY: it comes from `Arc::into_raw`.
+    // SAFETY: the pointer comes from `Arc::into_raw`.
     unsafe { Arc::from_raw(data.cast()) }
 }

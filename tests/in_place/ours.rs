@@ -1,4 +1,4 @@
-//! What tasks wait for in this crate.
+//! The waits of this crate.
 
 use crate::executor::BoxFuture;
 use crate::scenes::Awaited;
@@ -82,7 +82,7 @@ impl Awaited for SendOne {
     }
 }
 
-/// [`StreamSlab`]s, one for each that waits, for a slab has one owner. Their members are fed together.
+/// [`StreamSlab`]s, one for each waiting task, because a slab has one owner. Their members are fed together.
 #[derive(Default)]
 pub(crate) struct Slab(Mutex<Vec<Feed<()>>>);
 
@@ -96,7 +96,7 @@ impl Awaited for Slab {
 
     fn let_go(&self) {
         let feeds = self.0.lock().unwrap().clone();
-        // Each is woken, whichever waker panics.
+        // Every task is woken, even if a waker panics.
         let push = |feed: &Feed<()>| catch_unwind(AssertUnwindSafe(|| feed.push(()))).err();
         let panics: Vec<_> = feeds.iter().filter_map(push).collect();
         if let Some(panic) = panics.into_iter().next() {

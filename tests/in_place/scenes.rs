@@ -1,16 +1,16 @@
-//! What such an executor does to whatever its tasks wait for. Each scene ends with that going on as before;
-//! where it does not, the scene hangs or panics.
+//! Scenes for such an executor and any kind of wait. Each scene ends with a check that the wait still works; otherwise it
+//! hangs or panics.
 
 use crate::executor::{Act, BoxFuture, Executor, Moment, Task};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// Something that tasks wait for.
+/// A condition that tasks wait for.
 pub(crate) trait Awaited: Default {
     /// Waits for one [`let_go`](Self::let_go).
     fn wait(&self) -> BoxFuture;
 
-    /// Lets one go on of those that wait, or more.
+    /// Lets at least one waiting task continue.
     fn let_go(&self);
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn stops_in_clone<A: Awaited>() {
 }
 
 pub(crate) fn stops_in_drop<A: Awaited>() {
-    // It is polled with another waker, so the one that it left is dropped.
+    // The task is polled with another waker, and the old waker is dropped.
     stops(Moment::Drop, |_: &A, executor, task| executor.poll(task));
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn panics_in_wake<A: Awaited>() {
     assert_goes_on(&awaited);
 }
 
-/// Another executor's tasks wait for it, and are let go.
+/// Tasks of another executor wait, and continue.
 fn assert_goes_on<A: Awaited>(awaited: &A) {
     let executor = Executor::default();
     let tasks = [(); 3].map(|()| executor.spawn(awaited.wait()));

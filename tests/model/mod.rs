@@ -1,10 +1,10 @@
-//! A model: the operations, an oracle that says what must come of them (its sending half in `sending` and `outlet`),
-//! and the two that are compared with it.
+//! A model: operations, an oracle that predicts their results (`sending` and `outlet` contain its sending half), and a
+//! slab and a multiplexer that are compared with it.
 //!
-//! [`operations`] makes operations of any bytes; [`run_slab`] and [`run_multiplexer`] perform them and panic when the
-//! library and the oracle disagree. All is in one thread and nothing random, so a failure comes again.
-//! Property tests and fuzz targets share it (by `#[path]`); it needs the crates `futures` and
-//! `stream_multiplexer`, no more.
+//! [`operations`] decodes operations from any bytes. [`run_slab`] and [`run_multiplexer`] perform them and panic if the
+//! library and the oracle disagree. They run in one thread and deterministically, so that failures can be reproduced.
+//! Property tests and fuzz targets share the model (with `#[path]`); it needs only the crates `futures` and
+//! `stream_multiplexer`.
 
 #![allow(dead_code, unused_imports, reason = "each user takes its part")]
 

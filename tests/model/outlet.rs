@@ -1,4 +1,4 @@
-//! The sinks of the model, and what they were given.
+//! The sinks of the model, and the items that they received.
 
 use futures::Sink;
 use std::cell::{Cell, RefCell};
@@ -6,33 +6,33 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-/// What a sink fails with.
+/// The error of a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Broken;
 
-/// What is known of a sink, by the test and by the sink itself.
+/// The state of a sink, shared by the test and the sink.
 pub(crate) struct Account {
     pub(crate) is_ready: bool,
-    /// Also closes.
+    /// Whether the sink flushes and closes.
     pub(crate) flushes: bool,
     /// The next poll fails.
     pub(crate) fails: bool,
     given: Vec<u32>,
     flushed: usize,
-    /// The items that a call said it has.
+    /// The items that a call reported as accepted.
     accepted: Vec<u32>,
-    /// It said that it has failed, and is not to be polled any more.
+    /// The sink has failed, and must not be polled any more.
     has_failed: bool,
-    /// It failed and nobody was told.
+    /// The sink failed, and no call has reported the failure.
     untold: bool,
     is_closing: bool,
     is_closed: bool,
-    /// It was ready when it was last polled, and was given nothing since.
+    /// The sink was ready in its last poll, and has received no item since.
     was_ready: bool,
     waker: Option<Waker>,
 }
 
-/// What must come of an item.
+/// The expected result for an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Taken,
@@ -59,7 +59,7 @@ impl Account {
         }
     }
 
-    /// The next item for it, and what must come of that.
+    /// The next item for this sink, and its expected result.
     pub(crate) fn next(&self) -> (u32, Fate) {
         let fate = match () {
             () if self.has_failed || self.is_closing => Fate::Closed,
@@ -70,14 +70,14 @@ impl Account {
         (u32::try_from(self.accepted.len()).expect("a few"), fate)
     }
 
-    /// A call said that the sink has the item, and tried to flush it, or not.
+    /// A call reported that the sink has accepted the item, and whether it tried to flush it.
     pub(crate) fn accepted(&mut self, item: u32, was_flushed: bool) {
         self.accepted.push(item);
         assert_eq!(self.given, self.accepted, "each once, in the order of the calls");
         assert!(!was_flushed || !self.flushes || self.is_flushed(), "it was not flushed");
     }
 
-    /// A call said that the sink has failed.
+    /// A call reported that the sink failed.
     pub(crate) fn told(&mut self) {
         assert!(std::mem::take(&mut self.untold), "it has not failed, or somebody was told");
     }
@@ -86,7 +86,7 @@ impl Account {
         self.flushed == self.given.len()
     }
 
-    /// Whether a flusher has something to do here.
+    /// Whether a flusher has work here.
     pub(crate) fn is_to_be_flushed(&self) -> bool {
         !self.is_flushed() && !self.has_failed && !self.is_closed && (self.flushes || self.fails)
     }
@@ -103,14 +103,14 @@ impl Account {
         self.is_closed
     }
 
-    /// Its waker, for what has changed.
+    /// Takes the sink's waker, to wake it for a change.
     pub(crate) fn take_waker(&mut self) -> Option<Waker> {
         self.waker.take()
     }
 
-    /// All that was said of it is as it is.
+    /// Checks that the reports match the state.
     pub(crate) fn check(&self) {
-        // Which they were is compared when they are accepted.
+        // The items themselves are compared when they are accepted.
         assert_eq!(self.given.len(), self.accepted.len(), "each item is delivered once, or handed back");
         assert!(!self.untold, "a failure is told to nobody");
     }
@@ -129,10 +129,10 @@ impl Account {
     }
 }
 
-/// A sink that does as its account says.
+/// A sink that acts as its account requires.
 pub(crate) struct Outlet {
     pub(crate) account: Rc<RefCell<Account>>,
-    /// Counts those that were not dropped, and their flushes.
+    /// Counts the sinks that were not dropped, and their flushes.
     pub(crate) count: Rc<Cell<usize>>,
 }
 

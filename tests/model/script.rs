@@ -9,19 +9,19 @@ use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
-/// What performs operations, also in the middle of a poll.
+/// Performs operations, also in the middle of a poll.
 pub(crate) trait World {
     fn perform(&self, operation: &Operation);
 }
 
-/// A stream that does what the oracle has for it, and tells the oracle of its polls.
+/// A stream that acts as the oracle requires, and reports its polls to the oracle.
 pub(crate) struct Script {
     pub(crate) number: usize,
     pub(crate) oracle: Rc<RefCell<Oracle>>,
     pub(crate) world: Weak<dyn World>,
 }
 
-/// What a stream's poll panics with.
+/// The payload of a panic in a stream's poll.
 struct Tantrum;
 
 impl Script {
@@ -54,7 +54,7 @@ impl Stream for Script {
             Outcome::Item(item) => Poll::Ready(Some(item)),
             Outcome::Ended { .. } => Poll::Ready(None),
             Outcome::Pending { .. } => Poll::Pending,
-            // Without the panic hook, for a fuzz target's takes every panic for a failure.
+            // Without the panic hook, because a fuzz target's hook takes every panic for a failure.
             Outcome::Panicked => resume_unwind(Box::new(Tantrum)),
         }
     }
@@ -70,7 +70,7 @@ impl Drop for Script {
     }
 }
 
-/// Receives; a stream's panic is told as such.
+/// Receives, and returns the panic of a stream as a result.
 pub(crate) fn receive(poll: impl FnOnce() -> Received) -> Received {
     match catch_unwind(AssertUnwindSafe(poll)) {
         Ok(received) => received,
@@ -79,7 +79,7 @@ pub(crate) fn receive(poll: impl FnOnce() -> Received) -> Received {
     }
 }
 
-/// Performs an operation that is about a stream alone. `false` if it is not.
+/// Performs an operation that concerns only a stream. Returns `false` for other operations.
 pub(crate) fn perform_on_stream(oracle: &RefCell<Oracle>, operation: &Operation) -> bool {
     let waker: Option<Waker> = match *operation {
         Operation::Push { stream } => oracle.borrow_mut().push(stream),

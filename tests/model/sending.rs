@@ -1,5 +1,5 @@
-//! Sending in the model: each item is delivered once or handed back, in the order of the calls; nothing stays unflushed
-//! that a flusher can flush; and a failure is told once.
+//! Sending in the model: each item is delivered once or returned, in the order of the calls. No sink stays unflushed that a
+//! flusher can flush. A failure is reported once.
 
 use super::multiplexer::Channels;
 use super::operation::Operation;
@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use stream_multiplexer::{Flusher, MultiplexerError, SendError, StreamId, TrySendError};
 
-/// The sinks by the numbers of their streams, and who flushes them.
+/// The sinks by the numbers of their streams, and the flusher.
 #[derive(Default)]
 pub(crate) struct Outlets {
     pub(crate) accounts: RefCell<BTreeMap<usize, Rc<RefCell<Account>>>>,
@@ -30,7 +30,7 @@ impl Outlets {
         self.account(stream).borrow().is_closed()
     }
 
-    /// A call said that it has failed.
+    /// A call reported that the sink failed.
     pub(crate) fn told(&self, stream: usize) {
         self.account(stream).borrow_mut().told();
     }
@@ -73,7 +73,7 @@ impl Channels {
         self.check_fate(stream, item, fate, self.multiplexer.try_feed(id, item), false);
     }
 
-    /// `None` if the pair is not there.
+    /// The fate is `None` if the pair does not exist.
     fn next_item(&self, stream: usize) -> (u32, Option<Fate>) {
         let (item, fate) = self.outlets.account(stream).borrow().next();
         (item, self.oracle.borrow().has_pair(stream).then_some(fate))
@@ -103,7 +103,8 @@ impl Channels {
         }
     }
 
-    /// Sends or feeds to a channel. All get the same item, so it is the next one for none: a number that no other is.
+    /// Sends or feeds to a channel. All sinks receive the same item. It has a number that no other item has, instead of each
+    /// sink's next number.
     fn try_all_of(&self, channel: usize, flushes: bool) {
         const ITEM: u32 = u32::MAX;
         let mut refused = Vec::new();
@@ -133,7 +134,7 @@ impl Channels {
         assert!(errors.is_empty(), "who is not in the channel is not sent to");
     }
 
-    /// Polls it once.
+    /// Polls `close_sink` once.
     fn close_sink(&self, stream: usize, id: StreamId) {
         let account = self.outlets.account(stream);
         let has_pair = self.oracle.borrow().has_pair(stream);
@@ -153,7 +154,7 @@ impl Channels {
             }
         };
         if let Poll::Ready(Ok(())) = expected {
-            // A pair that was kept for it is gone when its stream is dropped.
+            // A pair that was kept for this sink is gone when its stream is dropped.
             self.oracle.borrow_mut().sink_closed(stream);
         }
         let closed = {
@@ -173,7 +174,7 @@ impl Channels {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    /// Polls the flusher, which there is from then on. Returns whether it is at rest.
+    /// Polls the flusher, which is created if there is none. Returns whether it is idle.
     fn flush(&self) -> bool {
         let mut flusher = self.outlets.flusher.borrow_mut();
         let make = || Flushing { flusher: self.multiplexer.flusher(), task: Task::default() };
@@ -205,10 +206,10 @@ impl Channels {
             .any(|(stream, account)| oracle.has_pair(*stream) && account.borrow().is_to_be_flushed())
     }
 
-    /// A flusher that sleeps has nothing to do.
+    /// A sleeping flusher has no work.
     pub(super) fn check_flusher(&self) {
         if let Ok(flusher) = self.outlets.flusher.try_borrow() {
-            // In the middle of a call the wake for the end may be still to come.
+            // In the middle of a call, the wake for the end may still be outstanding.
             let has_ended = || !self.oracle.borrow().is_in_call() && self.has_flusher_ended();
             let has_something = || self.has_something_to_flush() || has_ended();
             flusher.iter().for_each(|Flushing { task, .. }| task.check(has_something()));
@@ -219,7 +220,7 @@ impl Channels {
         self.outlets.accounts.borrow().values().for_each(|account| account.borrow().check());
     }
 
-    /// Then all sinks are ready, and everything is flushed.
+    /// Makes all sinks ready, after which every sink is flushed.
     pub(super) fn flush_the_rest(&self) {
         let streams: Vec<_> = self.outlets.accounts.borrow().keys().copied().collect();
         for stream in &streams {

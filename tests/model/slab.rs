@@ -1,5 +1,5 @@
-//! A [`StreamSlab`] compared with the oracle. It is the oracle's only channel, closed, so that it ends when
-//! it is empty.
+//! A [`StreamSlab`] compared with the oracle. The slab is the oracle's only channel, which is closed, so that it ends
+//! when it is empty.
 
 use super::operation::Operation;
 use super::oracle::{Event, Oracle, Received};
@@ -13,7 +13,7 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 use stream_multiplexer::StreamSlab;
 
-/// Performs the operations, and then receives what is left.
+/// Performs the operations, and then receives the remaining events.
 pub(crate) fn run(operations: &[Operation]) {
     let world = Slab::new();
     operations.iter().for_each(|operation| world.perform(operation));
@@ -24,7 +24,7 @@ pub(crate) fn run(operations: &[Operation]) {
 
 struct Slab {
     oracle: Rc<RefCell<Oracle>>,
-    /// Borrowed while it is polled: then nothing else can be done with it.
+    /// Borrowed during a poll, in which no other operation on the slab is possible.
     members: RefCell<Members>,
     this: Weak<Self>,
 }
@@ -152,7 +152,7 @@ impl Slab {
     fn check(&self, members: &Members) {
         let oracle = self.oracle.borrow();
         let mut present = oracle.members(SLAB);
-        // Those whose poll panicked are there until that is told.
+        // Members whose poll panicked stay until their end is reported.
         present.extend(oracle.untold(SLAB));
         present.sort_unstable();
         let mut members_there: Vec<_> = members.slab.iter().map(|(_, script)| script.number).collect();
@@ -164,12 +164,12 @@ impl Slab {
     }
 }
 
-/// The keys of the members, before a call.
+/// The keys of the members before a call.
 fn keys(slab: &StreamSlab<Script>) -> HashMap<usize, usize> {
     slab.iter().map(|(key, script)| (key, script.number)).collect()
 }
 
-/// What the members with these keys told.
+/// Translates the events of these keys.
 fn told(keys: &HashMap<usize, usize>, events: Vec<(usize, Option<u32>)>) -> Vec<Event> {
     let event = |(key, item)| match item {
         Some(item) => Event::Item { stream: keys[&key], item },

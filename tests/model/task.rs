@@ -1,4 +1,4 @@
-//! A task that receives, and whether it was woken as it must be.
+//! A task that receives, and a check of its wakes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,9 +21,9 @@ impl Wake for Wakes {
 #[derive(Default)]
 pub(crate) struct Task {
     wakes: Arc<Wakes>,
-    /// The next poll is another task's.
+    /// The next poll has the waker of another task.
     changes: bool,
-    /// Its last poll was in vain, and did not wake it.
+    /// The last poll was in vain, and did not wake the task.
     is_parked: bool,
 }
 
@@ -32,7 +32,7 @@ impl Task {
         self.changes = true;
     }
 
-    /// Runs again: a waker for one poll.
+    /// Starts a poll, and returns its waker.
     pub(crate) fn unpark(&mut self) -> Waker {
         self.is_parked = false;
         if std::mem::take(&mut self.changes) {
@@ -42,13 +42,13 @@ impl Task {
         Waker::from(Arc::clone(&self.wakes))
     }
 
-    /// A poll was in vain: sleeps, unless it was woken meanwhile. Returns whether it was.
+    /// After a poll in vain: sleeps, unless the task was woken in the meantime. Returns whether it was woken.
     pub(crate) fn park(&mut self) -> bool {
         self.is_parked = self.wakes() == 0;
         !self.is_parked
     }
 
-    /// A task that sleeps is woken when there is something to receive, and not again until it polls.
+    /// Checks that a sleeping task is woken when there is an event to receive, and not again until it polls.
     pub(crate) fn check(&self, has_something: bool) {
         if self.is_parked {
             assert!(self.wakes() > 0 || !has_something, "a task sleeps while there is something to receive");

@@ -1,4 +1,4 @@
-//! Streams and sinks that do something unusual at a chosen moment.
+//! Streams and sinks that run an action, or panic, at a chosen moment.
 
 use super::{Broken, Gate, Pipe};
 use futures::{Sink, Stream};
@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-/// When foreign code runs.
+/// The moment at which foreign code runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Moment {
     Poll,
@@ -21,13 +21,13 @@ pub(crate) enum Moment {
     Drop,
 }
 
-/// What is to happen in something, once.
+/// Actions for chosen moments, each of which runs once.
 #[derive(Clone, Default)]
 pub(crate) struct Hooks(Arc<Mutex<HashMap<Moment, Action>>>);
 
 pub(crate) type Action = Box<dyn FnOnce() + Send>;
 
-/// What the panics carry.
+/// The payload of the panics.
 pub(crate) struct Bang;
 
 impl Hooks {

@@ -1,4 +1,4 @@
-//! Streams, sinks and wakers driven by hand, so that a test says exactly who is ready when.
+//! Streams, sinks and wakers driven by hand, so that a test determines exactly what is ready when.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
@@ -26,7 +26,7 @@ impl Wakes {
         (wakes, waker)
     }
 
-    /// How often it was woken since this was last asked.
+    /// Returns the number of wakes since the last call.
     pub(crate) fn take(&self) -> usize {
         self.0.swap(0, Ordering::SeqCst)
     }
@@ -47,7 +47,7 @@ pub(crate) fn poll_with<S: Stream + Unpin>(stream: &mut S, waker: &Waker) -> Pol
     Pin::new(stream).poll_next(&mut Context::from_waker(waker))
 }
 
-/// Polls a stream with a waker that nobody hears.
+/// Polls a stream with a waker that does nothing.
 pub(crate) fn poll<S: Stream + Unpin>(stream: &mut S) -> Poll<Option<S::Item>> {
     poll_with(stream, Waker::noop())
 }
@@ -57,7 +57,7 @@ pub(crate) fn poll_future<F: Future + Unpin>(future: &mut F, waker: &Waker) -> P
     Pin::new(future).poll(&mut Context::from_waker(waker))
 }
 
-/// Polls a future that yields to the executor, and waits for nothing else.
+/// Polls a future that yields to the executor and waits for nothing else.
 pub(crate) fn run<F: Future + Unpin>(mut future: F) -> F::Output {
     let (wakes, waker) = Wakes::new();
     loop {
@@ -77,11 +77,11 @@ struct PipeState<T> {
     polls: usize,
 }
 
-/// The end of a [`Pipe`] that the test holds.
+/// The test's end of a [`Pipe`].
 #[derive(Debug)]
 pub(crate) struct Feed<T>(Arc<Mutex<PipeState<T>>>);
 
-/// A stream that yields what its [`Feed`] is given, and counts its polls. It wakes when it is fed.
+/// A stream that yields the items of its [`Feed`], and counts its polls. Feeding wakes it.
 #[derive(Debug)]
 pub(crate) struct Pipe<T>(Arc<Mutex<PipeState<T>>>);
 
@@ -122,17 +122,17 @@ impl<T> Feed<T> {
         self.change(|state| state.panics = true);
     }
 
-    /// Wakes the stream for nothing.
+    /// Wakes the stream without an item.
     pub(crate) fn wake(&self) {
         self.change(|_| {});
     }
 
-    /// The waker that the last poll in vain left.
+    /// The waker of the last poll in vain.
     pub(crate) fn waker(&self) -> Option<Waker> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).waker.clone()
     }
 
-    /// How often it was polled since this was last asked.
+    /// Returns the number of polls since the last call.
     pub(crate) fn take_polls(&self) -> usize {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).polls)
     }
@@ -163,7 +163,7 @@ impl<T> Stream for Pipe<T> {
 
 #[derive(Debug)]
 struct GateState<T> {
-    /// How many more items it is ready for.
+    /// For how many more items the sink is ready.
     room: usize,
     flushes: bool,
     closes: bool,
@@ -176,16 +176,16 @@ struct GateState<T> {
     polls: usize,
 }
 
-/// The side of a [`Gate`] that the test holds.
+/// The test's side of a [`Gate`].
 #[derive(Debug)]
 pub(crate) struct Gatekeeper<T>(Arc<Mutex<GateState<T>>>);
 
-/// A sink that is ready, flushes and closes when its [`Gatekeeper`] lets it. It wakes when that changes.
-/// `start_send` without room is an assertion: nobody may send to a sink that was not ready.
+/// A sink that becomes ready, flushes and closes when its [`Gatekeeper`] allows it, and is woken when that changes.
+/// `start_send` asserts that there is room: a sink that was not ready must not receive an item.
 #[derive(Debug)]
 pub(crate) struct Gate<T>(Arc<Mutex<GateState<T>>>);
 
-/// A gate with room for `room` items, that flushes and closes.
+/// A gate with room for `room` items, which flushes and closes.
 pub(crate) fn gate<T>(room: usize) -> (Gatekeeper<T>, Gate<T>) {
     let state = GateState {
         room,
@@ -203,7 +203,7 @@ pub(crate) fn gate<T>(room: usize) -> (Gatekeeper<T>, Gate<T>) {
     (Gatekeeper(Arc::clone(&state)), Gate(state))
 }
 
-/// What a [`Gate`] fails with.
+/// The error of a [`Gate`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Broken;
 
@@ -255,12 +255,12 @@ impl<T> Gatekeeper<T> {
         self.change(|state| state.panics = true);
     }
 
-    /// Takes what was sent so far.
+    /// Takes the items that were sent so far.
     pub(crate) fn take_items(&self) -> Vec<T> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).items)
     }
 
-    /// How many items were flushed so far.
+    /// The number of flushed items.
     pub(crate) fn flushed(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).flushed
     }
@@ -269,7 +269,7 @@ impl<T> Gatekeeper<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).closed
     }
 
-    /// How often it was polled (for readiness, flushing or closing) since this was last asked.
+    /// Returns the number of polls (for readiness, flushing or closing) since the last call.
     pub(crate) fn take_polls(&self) -> usize {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).polls)
     }
@@ -357,7 +357,7 @@ impl<T> Sink<T> for Drain {
     }
 }
 
-/// Runs a test in a thread of its own, and fails if it hangs.
+/// Runs a test in another thread, and fails if the test hangs.
 pub(crate) fn finishes(test: impl FnOnce() + Send + 'static) {
     let (done, finished) = mpsc::channel();
     let running = thread::spawn(move || {

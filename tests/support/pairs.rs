@@ -12,7 +12,7 @@ pub(crate) type Pairs = Multiplexer<Pipe<u32>, Gate<u32>>;
 
 pub(crate) type HookedPairs = Multiplexer<Pipe<u32>, Hooked<Gate<u32>>>;
 
-/// A pair, and the ends of it that the test holds.
+/// A pair, with the test's ends of it.
 pub(crate) struct Peer {
     pub(crate) id: StreamId,
     pub(crate) gate: Gatekeeper<u32>,
@@ -26,14 +26,14 @@ pub(crate) fn pairs() -> Pairs {
     multiplexer
 }
 
-/// A pair whose sink has room for so many items.
+/// A pair whose sink has room for `room` items.
 pub(crate) fn add(multiplexer: &Pairs, room: usize) -> Peer {
     let (gate, sink) = gate(room);
     let (feed, stream) = pipe();
     Peer { id: multiplexer.add_stream_pair(sink, stream, CHANNEL).unwrap(), gate, feed }
 }
 
-/// Peers whose sinks have room for so many items each.
+/// Peers whose sinks have room for these numbers of items.
 pub(crate) fn peers<const N: usize>(rooms: [usize; N]) -> (Pairs, [Peer; N]) {
     let multiplexer = pairs();
     let peers = rooms.map(|room| add(&multiplexer, room));

@@ -1,4 +1,4 @@
-//! A task's waker that does something unusual at a chosen moment, when it is cloned too.
+//! A task's waker that runs an action at a chosen moment, including its clone.
 #![allow(unsafe_code, reason = "a waker whose clone is ours can be had in no other way")]
 
 use super::hooked::{Hooks, Moment};
@@ -9,7 +9,7 @@ use std::task::{RawWaker, RawWakerVTable, Waker};
 /// A waker with hooks for `Clone`, `Wake`, and `Drop` of its last clone.
 pub(crate) fn hooked_waker(hooks: &Hooks) -> Waker {
     let data = Arc::into_raw(Arc::new(hooks.clone()));
-    // SAFETY: the functions of the table keep the contract of `RawWaker`: `data` is an `Arc` that came from
+    // SAFETY: the functions of the table uphold the contract of `RawWaker`: `data` is an `Arc` that came from
     // `into_raw`, each waker owns one reference, and `Hooks` is `Send` and `Sync`.
     unsafe { Waker::from_raw(RawWaker::new(data.cast(), &TABLE)) }
 }
@@ -18,32 +18,32 @@ static TABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, dro
 
 /// # Safety
 ///
-/// `data` is that of a waker.
+/// `data` must belong to a live waker.
 unsafe fn borrow(data: *const ()) -> ManuallyDrop<Arc<Hooks>> {
-    // SAFETY: it came from `into_raw`, and the reference is not given up here.
+    // SAFETY: the pointer came from `into_raw`, and the reference is not given up here.
     ManuallyDrop::new(unsafe { Arc::from_raw(data.cast()) })
 }
 
 unsafe fn clone(data: *const ()) -> RawWaker {
-    // SAFETY: the caller is a waker.
+    // SAFETY: the caller is a live waker.
     let hooks = unsafe { borrow(data) };
     hooks.run(Moment::Clone);
     RawWaker::new(Arc::into_raw(Arc::clone(&hooks)).cast(), &TABLE)
 }
 
 unsafe fn wake(data: *const ()) {
-    // SAFETY: the caller is a waker, which gives up its reference.
+    // SAFETY: the caller is a waker that gives up its reference.
     let hooks: Arc<Hooks> = unsafe { Arc::from_raw(data.cast()) };
     hooks.run(Moment::Wake);
 }
 
 unsafe fn wake_by_ref(data: *const ()) {
-    // SAFETY: the caller is a waker.
+    // SAFETY: the caller is a live waker.
     unsafe { borrow(data) }.run(Moment::Wake);
 }
 
 unsafe fn drop(data: *const ()) {
-    // SAFETY: the caller is a waker, which gives up its reference.
+    // SAFETY: the caller is a waker that gives up its reference.
     let hooks: Arc<Hooks> = unsafe { Arc::from_raw(data.cast()) };
     if Arc::strong_count(&hooks) == 1 {
         hooks.run(Moment::Drop);

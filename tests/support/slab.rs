@@ -5,12 +5,12 @@ use futures::Stream;
 use std::task::Poll;
 use stream_multiplexer::StreamSlab;
 
-/// A slab of pipes, with the other end of each; its members' keys are 0, 1, 2...
+/// A slab of pipes, with the feed of each. The keys of its members are 0, 1, 2...
 pub(crate) fn pipes(count: usize) -> (Vec<Feed<u32>>, StreamSlab<Pipe<u32>>) {
     (0..count).map(|_| pipe()).unzip()
 }
 
-/// The same, after each was polled once in vain.
+/// A slab of pipes, each of which was polled once in vain.
 pub(crate) fn idle_pipes(count: usize) -> (Vec<Feed<u32>>, StreamSlab<Pipe<u32>>) {
     let (feeds, mut slab) = pipes(count);
     assert_eq!(drain(&mut slab), []);
@@ -18,7 +18,7 @@ pub(crate) fn idle_pipes(count: usize) -> (Vec<Feed<u32>>, StreamSlab<Pipe<u32>>
     (feeds, slab)
 }
 
-/// Polls, through all yields, until the slab waits or is empty; returns what came.
+/// Polls, through all yields, until the slab waits or is empty. Returns the events.
 pub(crate) fn drain<St: Stream + Unpin>(slab: &mut StreamSlab<St>) -> Vec<(usize, Option<St::Item>)> {
     let (wakes, waker) = Wakes::new();
     let mut events = Vec::new();

@@ -6,14 +6,15 @@ use crate::server::Server;
 use crate::workload::Workload;
 use std::fs;
 
-/// Those of the server, without the system's part. The difference between two runs is free of what comes before and after.
+/// Returns instructions per message in the server's code, without the kernel's part. The difference of two runs excludes
+/// start and end.
 pub fn instructions_per_message(kind: Kind, workload: Workload, connections: usize) -> f64 {
     let (fewer, before) = instructions(kind, workload, connections, workload.messages() / 8);
     let (more, after) = instructions(kind, workload, connections, workload.messages() / 2);
     (after - before) as f64 / (more - fewer) as f64
 }
 
-/// How many messages there were, and how many instructions.
+/// Returns the number of messages and the number of instructions.
 fn instructions(kind: Kind, workload: Workload, connections: usize, messages: usize) -> (usize, u64) {
     let log = std::env::temp_dir().join(format!("end_to_end.{}.callgrind", std::process::id()));
     let words = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"].map(str::to_owned);

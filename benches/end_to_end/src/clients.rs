@@ -1,7 +1,7 @@
 //! All clients, in one thread.
 //!
-//! They never sleep in a system call of a socket, but look again after a nap. So the server's sends wake nobody, which
-//! would cost the server more than the send and differ from run to run.
+//! The clients never sleep in a system call of a socket; they poll their sockets after a short sleep. The server's sends
+//! therefore wake no client, which would cost the server more than the send, and would differ from run to run.
 
 use crate::line;
 use std::io::{ErrorKind, Read, Write};
@@ -11,19 +11,20 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const NAP: Duration = Duration::from_micros(20);
-/// When nothing has come for so long, it is lost.
+/// A line that does not arrive in this time is lost.
 const LONG: Duration = Duration::from_secs(30);
-/// How many connect before the server has admitted them: less than may wait to be accepted.
+/// How many clients connect before the server has accepted them; fewer than the backlog.
 const AT_ONCE: usize = 256;
 
 pub struct Clients {
     sockets: Vec<TcpStream>,
-    /// How much each has said.
+    /// How many lines each client has sent.
     said: usize,
 }
 
 impl Clients {
-    /// Connects `count` clients. Each says a line and has its answer, so what is allocated at the first line is there.
+    /// Connects `count` clients. Each sends a line and receives its answer, so that all allocations for the first line are
+    /// made.
     pub fn connect(port: u16, count: usize) -> Self {
         let mut clients = Self { sockets: Vec::with_capacity(count), said: 0 };
         while clients.sockets.len() < count {
@@ -46,8 +47,8 @@ impl Clients {
         self.sockets.len()
     }
 
-    /// Each says `depth` lines, has them back, and says more, `rounds` times. While one half waits the other one reads,
-    /// so the server has always something to do. Returns how many lines came back.
+    /// `rounds` times, each client sends `depth` lines, and reads the answers. While one half of the clients waits, the
+    /// other half reads, so that the server always has work. Returns how many lines came back.
     pub fn echo(&mut self, depth: usize, rounds: usize) -> usize {
         let all = self.sockets.len();
         let halves = [0..all / 2, all / 2..all];
@@ -65,8 +66,8 @@ impl Clients {
         all * rounds * depth
     }
 
-    /// `speakers` say a line each to everyone, and when everyone has these, others do, `rounds` times. Returns how many
-    /// lines came.
+    /// `rounds` times, `speakers` clients send a line each to all clients. When all clients have received these lines, other
+    /// clients send. Returns how many lines arrived.
     pub fn broadcast(&mut self, speakers: usize, rounds: usize) -> usize {
         let all = self.sockets.len();
         let mut heard_by_first = vec![0; speakers * line::LENGTH];
@@ -134,7 +135,7 @@ fn read(socket: &mut TcpStream, bytes: &mut [u8]) {
     });
 }
 
-/// Goes on until it is done.
+/// Calls `step` until it is done.
 pub fn patiently(mut step: impl FnMut() -> std::io::Result<bool>) {
     let mut idle_since = None;
     loop {

@@ -1,4 +1,4 @@
-//! Servers side by side, interleaved round by round.
+//! Compares servers, interleaved round by round.
 
 use crate::callgrind;
 use crate::clients::Clients;
@@ -7,24 +7,24 @@ use crate::server::Server;
 use crate::workload::Workload;
 
 pub struct Options {
-    /// How often each server is started and measured; the median counts.
+    /// How often each server is started and measured. The median counts.
     pub rounds: usize,
-    /// Numbers of connections.
+    /// The numbers of connections.
     pub sizes: Vec<usize>,
-    /// How much of a workload is done, as a part of a full sample.
+    /// The part of a full sample to run.
     pub part: f64,
-    /// Only these.
+    /// Runs only these servers.
     pub kinds: Vec<Kind>,
     /// Counts instructions, once, instead of measuring time and memory.
     pub instructions: bool,
 }
 
-/// What was measured with one number of connections: a list of samples, sorted, for each kind.
+/// The results for one number of connections: for each kind, a sorted list of samples.
 pub struct Size {
     pub connections: usize,
-    /// Of each workload, in microseconds of the server's CPU per message, or in instructions.
+    /// For each workload, the server's CPU time per message in microseconds, or instructions.
     pub costs: Vec<Vec<Samples>>,
-    /// In KiB per connection. `None` if instructions are counted.
+    /// KiB per connection. `None` if instructions are counted.
     pub memory: Option<Vec<Samples>>,
 }
 
@@ -36,7 +36,7 @@ impl Samples {
         self.0[self.0.len() / 2]
     }
 
-    /// How far they are apart.
+    /// The smallest and the largest sample.
     pub fn range(&self) -> (f64, f64) {
         (self.0[0], self.0[self.0.len() - 1])
     }
@@ -58,7 +58,7 @@ fn compare_with(connections: usize, options: &Options) -> Size {
     for round in 0..options.rounds {
         eprintln!("{connections} connections, round {} of {}", round + 1, options.rounds);
         for turn in 0..options.kinds.len() {
-            // Each round begins with another one: none is always the one after a certain other.
+            // Each round begins with another server, so that no server always follows a certain other one.
             measure(&mut size, (turn + round) % options.kinds.len(), options);
         }
     }
@@ -74,7 +74,7 @@ fn measure(size: &mut Size, at: usize, options: &Options) {
         return;
     };
     let server = Server::start(kind, &[]);
-    // What it allocates for the first connection of all is not theirs.
+    // Excludes the allocations for the very first connection.
     let first = Clients::connect(server.port, 1);
     let before = server.memory();
     let mut clients = Clients::connect(server.port, size.connections);

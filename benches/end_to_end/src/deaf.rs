@@ -7,20 +7,21 @@ use crate::server::Server;
 use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
 
-/// Who reads.
+/// The clients that read.
 const OTHERS: usize = 32;
-/// Lines to each, much more than sockets and buffers have room for.
+/// Lines for each client: much more than sockets and buffers hold.
 const LINES: usize = 32_000;
-/// By how much the server may grow meanwhile, in KiB: all that was said to one is twice as much.
+/// The allowed growth of the server, in KiB. The lines for one client are twice as long.
 const GROWTH: usize = 512;
 
-/// Shows that it holds up nobody and costs the server no memory to speak of; and that it is served again when it reads.
+/// Checks that the client blocks no other client and that the server's memory stays bounded; and that the server serves the
+/// client again when it reads.
 pub fn check(kind: Kind) {
     let server = Server::start(kind, &[]);
     let mut deaf = TcpStream::connect(("127.0.0.1", server.port)).expect("it listens");
     deaf.set_nonblocking(true).expect("it is a socket");
     let mut others = Clients::connect(server.port, OTHERS);
-    // Before: so what the server allocates for those who read is there.
+    // Before the measurement, so that all allocations for the reading clients are made.
     others.broadcast(OTHERS, 10);
     let before = server.memory();
     others.broadcast(OTHERS, LINES / OTHERS);
@@ -34,7 +35,7 @@ pub fn check(kind: Kind) {
     );
 }
 
-/// Reads what there is, and says something now and then, until that is answered. Returns how many lines there were.
+/// Reads, and sends a line now and then, until it is answered. Returns the number of lines that were read.
 fn read_on(deaf: &mut TcpStream) -> usize {
     let mut lines = Vec::new();
     let mut checked = 0;
@@ -45,7 +46,7 @@ fn read_on(deaf: &mut TcpStream) -> usize {
             Ok(0) => panic!("the server hung up"),
             Ok(read) => lines.extend_from_slice(&bytes[..read]),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                // Its answer may find no room: so it says that again.
+                // The sink may have no room for the answer. Sends the line again.
                 clients::write(deaf, &line::echo(0, LINES));
                 return Err(error);
             }

@@ -1,6 +1,6 @@
-//! The servers that are compared. Each answers a line that begins with `E`, and gives one that begins with `B` to all.
+//! The servers. Each answers lines that begin with `E`, and broadcasts lines that begin with `B`.
 //!
-//! They differ in nothing but how they hold their connections: the same runtime, sockets, codec and lines.
+//! The servers differ only in how they hold their connections; runtime, sockets, codec and lines are the same.
 
 mod receiver;
 mod select;
@@ -15,7 +15,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::codec::{FramedRead, FramedWrite};
 
-/// How many bytes the kernel keeps for one client.
+/// The size of the kernel's send buffer for one client.
 const SEND_BUFFER: u32 = 64 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,10 +27,10 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Ours first.
+    /// All kinds, those with this crate first.
     pub const ALL: [Self; 4] = [Self::Receiver, Self::Select, Self::Tasks, Self::SelectAll];
 
-    /// In the table.
+    /// The name in the table.
     pub fn title(self) -> &'static str {
         match self {
             Self::Receiver => "`ChannelReceiver`",
@@ -40,7 +40,7 @@ impl Kind {
         }
     }
 
-    /// In the command line.
+    /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Receiver => "receiver",
@@ -54,7 +54,7 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// Serves for ever, on the first core. Prints its port as soon as it listens.
+    /// Serves forever, on the first core. Prints its port as soon as it listens.
     pub fn serve(self) -> ! {
         system::end_with_parent();
         system::pin(0);
@@ -77,7 +77,7 @@ impl Kind {
 
 fn listen() -> std::io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
-    // For each connection: left to itself the kernel keeps megabytes for a client that does not read.
+    // For each connection: by default the kernel buffers megabytes for a client that does not read.
     socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
     socket.listen(1024)

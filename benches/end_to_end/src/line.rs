@@ -1,23 +1,23 @@
-//! What is said: lines of 32 bytes with the end, several of which may go in one item.
+//! Lines of 32 bytes including the line end. An item may have several lines.
 
 use std::sync::Arc;
 use tokio_util::bytes::BytesMut;
 use tokio_util::codec::{Decoder, Encoder, LinesCodec, LinesCodecError};
 
-/// A line's length with its end.
+/// The length of a line including its end.
 pub const LENGTH: usize = 32;
 
-/// What a server says, as one item.
+/// An item that a server sends.
 #[derive(Clone, Debug)]
 pub enum Lines {
-    /// To one.
+    /// For one client.
     Own(Vec<String>),
-    /// To many, who share it.
+    /// For many clients, which share it.
     Shared(Arc<[String]>),
 }
 
-/// tokio-util's [`LinesCodec`], for all lines that are there: so what they cost is the codec's, and what an item costs is
-/// paid once.
+/// tokio-util's [`LinesCodec`], for all lines in the buffer: a line costs what it costs in the codec, and the cost of
+/// an item is paid once.
 #[derive(Debug)]
 pub struct Codec(LinesCodec);
 
@@ -52,23 +52,23 @@ impl Encoder<Lines> for Codec {
     }
 }
 
-/// Tells what is to be answered from what everyone is to have.
+/// Separates the lines to answer from the lines to broadcast.
 pub fn sort(lines: Vec<String>) -> (Vec<String>, Vec<String>) {
     let is_answered = |line: &String| !line.starts_with('B');
     if lines.iter().all(is_answered) { (lines, Vec::new()) } else { lines.into_iter().partition(is_answered) }
 }
 
-/// The line that a client says as its `number`th.
+/// A client's line with this number, to be answered.
 pub fn echo(client: usize, number: usize) -> [u8; LENGTH] {
     written(b'E', client, number)
 }
 
-/// The same, to be said to everyone.
+/// A client's line with this number, to be broadcast.
 pub fn broadcast(client: usize, number: usize) -> [u8; LENGTH] {
     written(b'B', client, number)
 }
 
-/// Whether it is a line of one of the two, and which number it has.
+/// Parses a line of either kind, and returns its number.
 pub fn number(line: &[u8; LENGTH]) -> Option<usize> {
     let [client, number] =
         [&line[2..10], &line[11..31]].map(|digits| std::str::from_utf8(digits).ok()?.parse().ok());

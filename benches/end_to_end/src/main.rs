@@ -1,4 +1,4 @@
-//! The comparison: see the usage below, and README.md for what is compared.
+//! Compares servers: see the usage below, and README.md for what is measured.
 
 mod callgrind;
 mod clients;
@@ -30,7 +30,7 @@ Measures servers over loopback TCP, one with stream_multiplexer and others witho
   --instructions       counts the servers' own instructions instead, by valgrind
 ";
 
-/// What is open besides the connections.
+/// Open files in addition to the connections.
 const FEW_FILES: u64 = 64;
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! A server, from outside.
+//! A server process, from outside.
 
 use crate::kind::Kind;
 use crate::system;
@@ -8,14 +8,14 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// A process of its own. Dropped, it ends.
+/// A server in its own process, which ends when this is dropped.
 pub struct Server {
     process: Child,
     pub port: u16,
 }
 
 impl Server {
-    /// `under` is a command to run it under, such as valgrind.
+    /// `under` is a command that runs the server, such as valgrind.
     pub fn start(kind: Kind, under: &[String]) -> Self {
         let this_program = std::env::current_exe().expect("it runs").into_os_string();
         let mut words = under.iter().map(Into::into).chain([this_program]);
@@ -41,7 +41,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Not killed outright: so a program that it runs under has its say.
+        // Not killed immediately, so that a program which runs the server can finish.
         let process = Pid::from_raw(i32::try_from(self.process.id()).expect("it is a process"));
         let _ = kill(process, Signal::SIGTERM);
         let _ = self.process.wait();

@@ -1,11 +1,11 @@
-//! The comparison as text.
+//! The results as text.
 
 use crate::comparison::{Options, Samples, Size};
 use crate::text::{aligned, thousands, three_digits};
 use crate::workload::Workload;
 
-/// A table for people (Markdown): a line for each workload and number of connections, a column for each server, with its
-/// ratio to the first one, ours.
+/// A Markdown table: a line for each workload and number of connections, and a column for each server, with its ratio to the
+/// first one.
 pub fn markdown(options: &Options, sizes: &[Size], ranges: bool) -> String {
     let titles = options.kinds.iter().map(|kind| kind.title().to_owned());
     let mut rows = vec![["", "connections"].map(String::from).into_iter().chain(titles).collect::<Vec<_>>()];

@@ -1,12 +1,12 @@
-//! What the clients do.
+//! The workloads of the clients.
 
 use crate::clients::Clients;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workload {
-    /// Each client has as many lines on their way as this.
+    /// The number of lines that each client has in flight.
     Echo(usize),
-    /// So many clients say a line each, which everyone hears.
+    /// The number of clients that send a line each, which all clients receive.
     Broadcast(usize),
 }
 
@@ -22,7 +22,7 @@ impl Workload {
         }
     }
 
-    /// Sends until the server has sent some `messages`. Returns how many these were. All of them are checked.
+    /// Sends until the server has sent about `messages` messages. Returns the exact number. All messages are checked.
     pub fn run(self, clients: &mut Clients, messages: usize) -> usize {
         let at_once = match self {
             Self::Echo(lines) | Self::Broadcast(lines) => lines,
@@ -34,7 +34,7 @@ impl Workload {
         }
     }
 
-    /// How many messages are a sample: where many go in one system call, more.
+    /// The number of messages in a sample: larger if one system call sends many.
     pub fn messages(self) -> usize {
         match self {
             Self::Echo(1) | Self::Broadcast(1) => 60_000,

@@ -1,4 +1,4 @@
-//! The clients' process. It prints how long each answer took, in nanoseconds, a line each.
+//! The process of the clients. It prints the wait for each answer in nanoseconds, one per line.
 
 use crate::{FREE, MEASURED, Outcome, PAYING, WARM_UP};
 use std::io::{BufWriter, Write, stdout};
@@ -7,16 +7,17 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-/// Between an answer and the next line: so the paying clients alone need a small part of the server's time.
+/// The pause between an answer and the next line. The paying clients alone use a small part of the server's time.
 const PAUSE: Duration = Duration::from_millis(2);
-/// What each client's pause is longer than that of the one before it, so that they do not send all together.
+/// Each client's pause is longer than the previous client's by this time, so that the clients do not send in step.
 const STAGGER: Duration = Duration::from_micros(31);
 
-/// Of a free client's socket, in bytes. A thousand floods would otherwise take all the memory that the system has for
-/// sockets. It would then drop packets, those of paying clients too, which are sent again after 200 ms.
+/// The send buffer of a free client's socket, in bytes. Otherwise a thousand flooding clients would use all memory that the
+/// system has for sockets. The system would then drop packets, including those of paying clients, and send them again after
+/// 200 ms.
 const SEND_BUFFER: u32 = 32 * 1024;
 
-/// How long the paying clients waited for their answers, the shortest first.
+/// How long the paying clients waited for their answers, shortest first.
 pub(crate) struct Answers {
     pub(crate) waits: Vec<Duration>,
 }
@@ -60,10 +61,10 @@ pub(crate) fn run(paying: u16, free: u16, flood: bool) -> Outcome<()> {
     Ok(())
 }
 
-/// Sends a line, waits for the answer, and sends the next after a pause.
+/// Sends a line, waits for the answer, and sends the next line after a pause.
 ///
-/// It yields over and over in its pause, so that this core never sleeps: how long a system takes to wake a core is not
-/// the server's affair.
+/// The task keeps yielding during its pause, so that this core never sleeps. The time that a system takes to wake a core is
+/// not a property of the server.
 async fn ping(connection: TcpStream, pause: Duration) -> Outcome<Vec<Duration>> {
     connection.set_nodelay(true)?;
     let (read, mut write) = connection.into_split();
@@ -74,7 +75,7 @@ async fn ping(connection: TcpStream, pause: Duration) -> Outcome<Vec<Duration>> 
     while Instant::now() < end {
         let sent = Instant::now();
         write.write_all(b"a line of a paying client\n").await?;
-        // One that waits for longer than all is measured has waited for so long at least.
+        // A wait that exceeds the whole measurement counts as the length of the measurement.
         match timeout(MEASURED, answers.next_line()).await {
             Ok(answer) => _ = answer?.ok_or("the server has hung up")?,
             Err(_) => return Ok(vec![MEASURED]),

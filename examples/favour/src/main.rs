@@ -1,25 +1,25 @@
-//! What favouring a class does for it, measured.
+//! Measures the effect of favouring a class.
 //!
 //! ```sh
 //! cargo run --release --example favour
 //! ```
 //!
-//! A server on one core, and its clients in a process of their own on another. 20 paying clients send a line, wait for
-//! the answer, and send the next two milliseconds later. 1,000 free clients send lines as fast as the server takes them.
-//! Each line costs the server some microseconds of hashing, so the free ones keep it at 100 %.
+//! The server runs on one core, and its clients in another process on another core. 20 paying clients send a line, wait for
+//! the answer, and send the next line two milliseconds later. 1,000 free clients send lines as fast as the server takes
+//! them. Each line costs the server a few microseconds of hashing, and the free clients keep the server at 100 %.
 //!
-//! Five servers have their turn, and each shows how long the paying clients waited for an answer:
+//! The program measures five servers, and shows how long the paying clients waited for an answer:
 //!
-//! | row | the server |
+//! | row | server |
 //! |---|---|
 //! | unloaded | as `priority`, without the free clients |
-//! | one channel | all clients in one channel: fair, so a paying client is one of 1,020 |
+//! | one channel | all clients in one channel; a paying client is one of 1,020 |
 //! | task per connection | a tokio task for each client, which yields after each line; no multiplexer |
-//! | priority | two channels, the paying one first |
-//! | weights 10 : 1 | two channels, ten lines of the paying one for each line of the other |
+//! | priority | two channels; the paying channel has priority |
+//! | weights 10 : 1 | two channels; ten lines of paying clients for each line of free clients |
 //!
-//! It takes half a minute, prints a table, and draws the chart of the README. `-- yields` shows instead what yielding
-//! more or less often does for *priority*; that takes a minute.
+//! The program takes half a minute, prints a table, and draws the chart of the README. With `-- yields`, it shows
+//! instead how the number of events between yields affects *priority*; this takes a minute.
 
 mod chart;
 mod clients;
@@ -37,11 +37,11 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-/// How many clients there are of each class.
+/// The number of clients of each class.
 const PAYING: u32 = 20;
 const FREE: u32 = 1_000;
 
-/// Before it is measured, so that all clients are there and all buffers are full.
+/// The time before the measurement, in which all clients connect and all buffers fill up.
 const WARM_UP: Duration = Duration::from_secs(1);
 const MEASURED: Duration = Duration::from_secs(4);
 
@@ -82,7 +82,7 @@ fn compare_yields() -> Outcome<()> {
     Ok(())
 }
 
-/// Serves clients in a process of their own, and takes down what they print.
+/// Serves clients in another process, and collects their output.
 fn measure(name: String, kind: Kind, yield_every: Option<NonZeroU32>) -> Outcome<Row> {
     eprintln!("{name} ...");
     let server = server::listen(kind)?;
@@ -90,7 +90,7 @@ fn measure(name: String, kind: Kind, yield_every: Option<NonZeroU32>) -> Outcome
     clients.arg("clients").args([server.paying_port(), server.free_port()].map(|port| port.to_string()));
     clients.arg(kind.is_loaded().to_string()).stdout(Stdio::piped());
     let clients = clients.spawn()?;
-    // A thread for the server alone is on its core, or else the next clients' process would inherit that.
+    // The server has its own thread. If this thread were pinned, the process of the next clients would inherit its core.
     let server = thread::spawn(move || {
         pin_to_core(0);
         server.until_exit(clients, yield_every)
@@ -100,7 +100,8 @@ fn measure(name: String, kind: Kind, yield_every: Option<NonZeroU32>) -> Outcome
     Ok(Row { name, waits: answers.waits, lines: lines.per_second })
 }
 
-/// So that the clients do not take the server's time. Does nothing where the system has no such call, or one core.
+/// Pins the thread to a core, so that clients and server do not share one. Does nothing on a system without such a call, or
+/// with one core.
 fn pin_to_core(number: usize) {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     if let Some(core) = cores.get(number).filter(|_| cores.len() > 1) {

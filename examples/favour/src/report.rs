@@ -1,18 +1,18 @@
-//! The table.
+//! The table of results.
 
 use std::time::Duration;
 
-/// What came of one server.
+/// The result of one server.
 pub(crate) struct Row {
     pub(crate) name: String,
-    /// How long the paying clients waited, the shortest first.
+    /// How long the paying clients waited, shortest first.
     pub(crate) waits: Vec<Duration>,
     /// Lines of paying and of free clients, per second.
     pub(crate) lines: [f64; 2],
 }
 
 impl Row {
-    /// The wait that this share of all waits does not exceed.
+    /// Returns the wait that this share of all waits does not exceed.
     pub(crate) fn quantile(&self, share: f64) -> Duration {
         let last = self.waits.len() - 1;
         #[allow(
@@ -39,7 +39,7 @@ fn micros(time: Duration) -> String {
     grouped((time.as_secs_f64() * 1e6).round())
 }
 
-/// A whole number with commas.
+/// Formats a whole number with commas.
 pub(crate) fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut grouped = String::new();

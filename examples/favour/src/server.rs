@@ -1,4 +1,4 @@
-//! The servers. Each line costs the same work; an answer is sent for those of paying clients.
+//! The servers. Each line costs the same work. Lines of paying clients are answered.
 
 use crate::{MEASURED, Outcome, WARM_UP};
 use futures::StreamExt;
@@ -55,13 +55,13 @@ const PAYING: usize = Class::Paying as usize;
 const FREE: usize = Class::Free as usize;
 const ANSWER: &str = "done";
 
-/// Lines per second, and what the clients have printed.
+/// Lines per second, and the output of the clients.
 pub(crate) struct Lines {
     pub(crate) output: String,
     pub(crate) per_second: [f64; 2],
 }
 
-/// A server that listens, at a port for each class.
+/// A server with a listening port for each class.
 pub(crate) struct Server {
     kind: Kind,
     listeners: [TcpListener; 2],
@@ -129,7 +129,7 @@ async fn serve(server: Server, yield_every: Option<NonZeroU32>, count: Arc<Mutex
     }
 }
 
-/// One loop for all clients: a channel for each share, or one for both classes.
+/// One loop for all clients, with a channel for each share, or one channel for both classes.
 async fn multiplex(
     listeners: [tokio::net::TcpListener; 2],
     count: &Mutex<Count>,
@@ -174,7 +174,7 @@ async fn multiplex(
     }
 }
 
-/// The connections of a listener, each with the port that it came to.
+/// The connections of a listener, each with its local port.
 fn accept(
     listener: &tokio::net::TcpListener,
 ) -> impl futures::Stream<Item = (tokio::net::TcpStream, u16)> + Unpin {
@@ -207,14 +207,14 @@ async fn serve_in_tasks(listeners: &[tokio::net::TcpListener; 2], count: &Arc<Mu
                 if class == Class::Paying && write.write_all(b"done\n").await.is_err() {
                     return;
                 }
-                // Else a task goes on for as long as there are lines in its buffer, and answers take seconds.
+                // Otherwise a task continues while there are lines in its buffer, and answers take seconds.
                 tokio::task::yield_now().await;
             }
         });
     }
 }
 
-/// What a line costs: some ten microseconds of hashing.
+/// The work for a line: about eight microseconds of hashing.
 fn work(line: &str) {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for _ in 0..200 {
@@ -225,7 +225,7 @@ fn work(line: &str) {
     black_box(hash);
 }
 
-/// The lines of each class, in the time that is measured.
+/// The lines of each class during the measurement.
 #[derive(Default)]
 struct Count {
     begin: Option<Instant>,
@@ -238,7 +238,7 @@ impl Count {
     }
 }
 
-/// A paying client has come. They are the last.
+/// A paying client has connected. Paying clients connect last.
 fn begin(count: &Mutex<Count>) {
     let mut count = count.lock().expect("nothing panics under this lock");
     count.begin.get_or_insert_with(|| Instant::now() + WARM_UP);

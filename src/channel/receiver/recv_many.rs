@@ -1,4 +1,4 @@
-//! [`RecvMany`]: the next events of a receiver.
+//! [`RecvMany`]: receives several events from a [`ChannelReceiver`].
 
 use crate::channel::receiver::ChannelReceiver;
 use crate::event::StreamEvent;
@@ -10,7 +10,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// A future of the next events of a channel. Returned by [`ChannelReceiver::recv_many`], which has an example.
+/// A future that receives the next events of a channel. Returned by [`ChannelReceiver::recv_many`], which has an example.
 #[must_use = "futures do nothing unless awaited"]
 pub struct RecvMany<'a, St: Stream, Si> {
     receiver: &'a mut ChannelReceiver<St, Si>,
@@ -34,7 +34,7 @@ impl<St: Stream, Si> Future for RecvMany<'_, St, Si> {
 
     /// # Panics
     ///
-    /// When a stream's poll panics, and when polled again after it has completed.
+    /// If a stream's poll panics, or if the future is polled again after it has completed.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<usize> {
         let this = self.get_mut();
         assert!(!this.is_done, "polled after completion");

@@ -1,4 +1,4 @@
-//! A [`StreamSlab`]'s members as they come from iterators, and go into them.
+//! Iterators over the members of a [`StreamSlab`], and collecting into it.
 
 use super::{Member, StreamSlab};
 use crate::unwind::{Steps, drop_all};
@@ -17,7 +17,7 @@ impl<St: Stream + Unpin> Extend<St> for StreamSlab<St> {
                 any = true;
             }
         });
-        // Only now, so that a task's waker that panics costs no stream its place.
+        // Only now: if the task's waker panics, all streams have been inserted.
         if any {
             steps.take(|| self.wake());
         }
@@ -38,11 +38,11 @@ impl<St> IntoIterator for StreamSlab<St> {
     type Item = (usize, St);
     type IntoIter = IntoIter<St>;
 
-    /// The streams with their keys, in the order of the keys.
+    /// Returns the streams with their keys, in the order of the keys.
     fn into_iter(mut self) -> IntoIter<St> {
         let members = IntoIter::new(mem::take(self.members.slots_mut()).into_iter());
-        // It lets go of its task, whose drop may panic. Here the members are dropped then; a value that is being
-        // returned would be leaked.
+        // Drops the task's waker, which may panic. In that case `members` is dropped here; a value that is being returned
+        // would be leaked.
         drop(self);
         members
     }
@@ -66,8 +66,7 @@ impl<'a, St> IntoIterator for &'a mut StreamSlab<St> {
     }
 }
 
-/// The streams of a [`StreamSlab`] with their keys; from
-/// [`iter`](StreamSlab::iter).
+/// An iterator over the keys and the streams of a [`StreamSlab`]. Returned by [`iter`](StreamSlab::iter).
 ///
 /// ```
 /// use futures::stream;
@@ -81,8 +80,7 @@ pub struct Iter<'a, St> {
     members: slab::Iter<'a, Member<St>>,
 }
 
-/// The streams of a [`StreamSlab`] with their keys; from
-/// [`iter_mut`](StreamSlab::iter_mut).
+/// An iterator over the keys and the streams of a [`StreamSlab`]. Returned by [`iter_mut`](StreamSlab::iter_mut).
 ///
 /// ```
 /// use futures::stream;
@@ -96,9 +94,9 @@ pub struct IterMut<'a, St> {
     members: slab::IterMut<'a, Member<St>>,
 }
 
-/// The streams that a [`StreamSlab`] owned, with the keys that they had; from its `into_iter`.
+/// An owning iterator over the keys and the streams of a [`StreamSlab`]. Returned by `into_iter`.
 ///
-/// What is left in it when it is dropped is dropped as a slab does; see [Panics](StreamSlab#panics).
+/// When the iterator is dropped, it drops the remaining streams as a slab does; see [Panics](StreamSlab#panics).
 ///
 /// ```
 /// use futures::stream;

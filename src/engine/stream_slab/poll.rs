@@ -1,4 +1,4 @@
-//! Polling a [`StreamSlab`]: its members' turns, and what comes of them.
+//! Polling a [`StreamSlab`]: the turns of its members.
 
 use super::{Member, RecvMany, StreamSlab, Untold};
 use crate::engine::patience::Patience;
@@ -16,25 +16,26 @@ impl<St: Stream + Unpin> Stream for StreamSlab<St> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        // Each member still yields its end, at least. A member cannot tell how long it goes on for
-        // others than itself, and adding up all their hints would cost a walk through all.
+        // Each member yields at least its end. Adding up the size hints of all members would cost a walk through all
+        // members.
         let untold = self.untold.as_ref().map_or(0, |untold| usize::from(!untold.is_member));
         (self.len() + untold, if self.is_empty() { Some(untold) } else { None })
     }
 }
 
 impl<St: Stream + Unpin> FusedStream for StreamSlab<St> {
-    /// Whether the slab was polled empty, and nothing was inserted since.
+    /// Whether the slab was polled while it was empty, and no stream was inserted since.
     fn is_terminated(&self) -> bool {
         self.terminated
     }
 }
 
 impl<St: Stream + Unpin> StreamSlab<St> {
-    /// Waits for events and appends up to `limit` of them to `buffer`. Returns how many.
+    /// Waits for events and appends up to `limit` of them to `buffer`. Returns how many events it appended.
     ///
-    /// It waits for the first event only, and then takes those that are ready. (A stream that always has an item fills any
-    /// `limit`.) It returns 0 if the slab is empty or `limit` is 0. `buffer` grows only as far as needed.
+    /// The future waits for the first event only, and then takes further events that are available immediately. (A
+    /// stream that always has an item fills any `limit`.) It returns 0 if the slab is empty or `limit` is 0. `buffer`
+    /// grows only as far as needed.
     ///
     /// ```
     /// use futures::{executor::block_on, stream};
@@ -48,12 +49,12 @@ impl<St: Stream + Unpin> StreamSlab<St> {
     ///
     /// # Panics
     ///
-    /// If a stream's poll panics, or its drop when it has ended. What was received before is in `buffer`; see
+    /// If a stream's poll panics, or its drop after it has ended. The events that were received before are in `buffer`; see
     /// [above](Self#panics). Also if the future is polled again after it has completed.
     ///
     /// # Cancel safety
     ///
-    /// It takes nothing before it completes, so dropping it loses nothing.
+    /// The future takes no event before it completes. Dropping it loses no event.
     pub fn recv_many<'a>(
         &'a mut self,
         buffer: &'a mut Vec<(usize, Option<St::Item>)>,
@@ -65,8 +66,8 @@ impl<St: Stream + Unpin> StreamSlab<St> {
     /// Polls for events and appends up to `limit` of them to `buffer`, as [`recv_many`](Self::recv_many)
     /// does.
     ///
-    /// - `Pending`: nothing is ready now. The task is woken when something is.
-    /// - `Ready(n)`: `n` were appended; 0 if the slab is empty or `limit` is 0.
+    /// - `Pending`: there is no event now. The task is woken when there is one.
+    /// - `Ready(n)`: `n` events were appended. `n` is 0 if the slab is empty or `limit` is 0.
     ///
     /// ```
     /// use futures::{executor::block_on, stream};
@@ -81,7 +82,7 @@ impl<St: Stream + Unpin> StreamSlab<St> {
     ///
     /// # Panics
     ///
-    /// If a stream's poll panics, or its drop when it has ended. What was received before is in `buffer`.
+    /// If a stream's poll panics, or its drop after it has ended. The events that were received before are in `buffer`.
     pub fn poll_recv_many(
         &mut self,
         cx: &mut Context<'_>,
@@ -105,10 +106,10 @@ impl<St: Stream + Unpin> StreamSlab<St> {
 }
 
 impl<St: Stream + Unpin> StreamSlab<St> {
-    /// Takes turns until one brings something; `None` if the slab is empty. When there are no more to take it lets the
-    /// task of `cx` wait; without one, it just says `Pending`.
-    // The event is returned in the shape in which `poll_next` returns it. Told to a closure, or in an enum beside the
-    // other outcomes, it costs up to 20 instructions more per item.
+    /// Takes turns until one yields an event. Returns `Ready(None)` if the slab is empty. If no member is ready,
+    /// registers the waker of `cx` and returns `Pending`; without a `cx`, only returns `Pending`.
+    // The event is returned in the shape in which `poll_next` returns it. Passing it to a closure, or in an enum with the
+    // other outcomes, costs up to 20 instructions more per item.
     #[inline]
     fn poll_event(
         &mut self,
@@ -146,7 +147,7 @@ impl<St: Stream + Unpin> StreamSlab<St> {
                     self.members.clear_ready(key);
                     patience.note(self.members.was_woken(key));
                 }
-                // A stale wake of a slot that is vacant now.
+                // A stale wake of a vacant slot.
                 None => {
                     self.members.clear_ready(key);
                     patience.fruitless += 1;
@@ -161,7 +162,7 @@ impl<St: Stream + Unpin> StreamSlab<St> {
         }
     }
 
-    /// Tells the end of a member that panicked.
+    /// Reports the end of a member that panicked.
     #[cold]
     fn tell_untold(&mut self) -> Poll<Option<(usize, Option<St::Item>)>> {
         let Untold { key, is_member } = self.untold.take().expect("asked by who saw it");
@@ -181,7 +182,7 @@ impl<St: Stream + Unpin> StreamSlab<St> {
         Some(poll)
     }
 
-    /// Drops a member that is over; its end is told by the caller, or by the next poll if the drop panics.
+    /// Drops a member that has ended. The caller reports the end, or the next poll if the drop panics.
     fn drop_member(&mut self, key: usize) {
         let member = self.take(key);
         let untold = &mut self.untold;

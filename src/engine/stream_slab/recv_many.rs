@@ -1,4 +1,4 @@
-//! [`RecvMany`]: the next events of a slab.
+//! [`RecvMany`]: receives several events from a [`StreamSlab`].
 
 use crate::engine::stream_slab::StreamSlab;
 use futures_core::Stream;
@@ -8,7 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// A future of the next events of a [`StreamSlab`]. Returned by [`StreamSlab::recv_many`], which has an example.
+/// A future that receives the next events of a [`StreamSlab`]. Returned by [`StreamSlab::recv_many`], which has an example.
 ///
 /// # Panics
 ///

@@ -1,5 +1,5 @@
-//! Ours: one loop over a channel, which waits for no client. What a client has no room for it misses; what lies in a sink's
-//! buffer until the client reads on is passed on by a flusher, beside the loop.
+//! `ChannelReceiver`: one loop over a channel, which waits for no client. A client misses lines for which its sink has no
+//! room. A flusher in another task sends the rest of a sink's buffer when the client reads.
 
 use super::{Reader, Writer, accept};
 use crate::line::{Lines, sort};
@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::task::{unconstrained, yield_now};
 
 const CLIENTS: usize = 1;
-/// How many events are taken at a time: so few that what is sent finds the socket in the caches in which it was read.
+/// The number of events that are received together: so few that a socket is still in the caches when its answer is sent.
 const IN_A_ROW: usize = 64;
 
 type Connections = Multiplexer<Reader, Writer>;
@@ -19,7 +19,7 @@ pub async fn serve(listener: TcpListener) {
     connections.add_channel(CLIENTS).expect("it is the first");
     tokio::spawn(admit(listener, connections.clone()));
     tokio::spawn(flush(connections.clone()));
-    // It yields by itself, so it needs no budget: when that is used up, each sink says that it is not ready.
+    // The loop yields on its own and needs no budget. When a budget is used up, no sink is ready.
     unconstrained(hear(connections)).await;
 }
 
@@ -44,7 +44,7 @@ async fn hear(connections: Connections) {
         let received = receiver.recv_many(&mut events, IN_A_ROW).await;
         let mut to_all = Vec::new();
         for (id, event) in events.drain(..) {
-            // Who leaves is not there any more, and nothing is left to be done.
+            // Clients that leave have already been removed.
             let StreamEvent::Item(Ok(lines)) = event else { continue };
             let (to_one, public) = sort(lines);
             to_all.extend(public);

@@ -1,5 +1,5 @@
-//! Ours, over a `ChannelSelect`, as one would write it for several channels: that passes on what lies in the sinks' buffers,
-//! too. It waits for no client. What a client has no room for it misses.
+//! `ChannelSelect`: the same loop, as in a program with several channels. The select also flushes the sinks. The loop waits
+//! for no client. A client misses lines for which its sink has no room.
 
 use super::{Reader, Writer, accept};
 use crate::line::{Lines, sort};
@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::task::unconstrained;
 
 const CLIENTS: usize = 1;
-/// How many events are taken at a time, and before others may run: as in `receiver`.
+/// The number of events that are received together, and between yields, as in `receiver`.
 const IN_A_ROW: NonZeroU32 = NonZeroU32::new(64).unwrap();
 
 type Connections = Multiplexer<Reader, Writer>;
@@ -18,7 +18,7 @@ pub async fn serve(listener: TcpListener) {
     let connections = Connections::new();
     connections.add_channel(CLIENTS).expect("it is the first");
     tokio::spawn(admit(listener, connections.clone()));
-    // The select yields by itself, so it needs no budget: when that is used up, each sink says that it is not ready.
+    // The select yields on its own and needs no budget. When a budget is used up, no sink is ready.
     unconstrained(hear(connections)).await;
 }
 
@@ -46,7 +46,7 @@ async fn hear(connections: Connections) {
                     }
                 }
                 StreamEvent::SinkFailed => drop(connections.discard_stream(id)),
-                // Who leaves is not there any more, and nothing is left to be done.
+                // Clients that leave have already been removed.
                 _ => {}
             }
         }

@@ -1,5 +1,5 @@
-//! One loop over a `SelectAll` of the streams, each with its number, and a map of the sinks. By hand: no sink is waited
-//! for, each is flushed once for all that it was given, and those that are not done are asked again.
+//! One hand-written loop over a `SelectAll` of numbered streams, and a map of the sinks. The loop waits for no sink, flushes
+//! each sink once per batch, and polls unflushed sinks again.
 
 use super::{Reader, Writer, accept};
 use crate::line::{Lines, sort};
@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::unconstrained;
 
-/// How many items are taken before what was said is flushed: so few that the sockets are in the caches still.
+/// The number of items between flushes: so few that the sockets are still in the caches.
 const IN_A_ROW: usize = 64;
 
 pub async fn serve(listener: TcpListener) {
@@ -32,7 +32,7 @@ pub async fn serve(listener: TcpListener) {
         writers: HashMap::new(),
         unflushed: Vec::new(),
     };
-    // Bounded by itself, so without tokio's bound: where that is reached, each sink would say that it is not ready.
+    // The loop is bounded and needs no budget. When a budget is used up, no sink is ready.
     unconstrained(poll_fn(|cx| server.poll(cx))).await;
 }
 
@@ -49,7 +49,7 @@ struct Outgoing {
     is_unflushed: bool,
 }
 
-/// A stream with its number; at its end it says that it is gone.
+/// A numbered stream, which yields a last item at its end.
 struct Numbered {
     number: u64,
     reader: Option<Reader>,
@@ -81,7 +81,7 @@ impl Server {
         let mut taken = 0;
         let mut to_all = Vec::new();
         while taken < IN_A_ROW {
-            // `None` while there is nobody: who joins wakes this task.
+            // `None` while there is no client: a new client wakes this task.
             let Poll::Ready(Some((number, said))) = self.readers.poll_next_unpin(cx) else { break };
             taken += 1;
             let Some(lines) = said else {
@@ -103,7 +103,7 @@ impl Server {
         let Self { writers, unflushed, .. } = self;
         unflushed.retain(|number| {
             let Some(outgoing) = writers.get_mut(number) else { return false };
-            // The other half says so when the connection is broken.
+            // The stream reports a broken connection.
             outgoing.is_unflushed = flush(&mut outgoing.writer, cx).is_pending();
             outgoing.is_unflushed
         });
@@ -115,7 +115,7 @@ impl Server {
 }
 
 impl Outgoing {
-    /// Gives it a line if there is room: who does not read misses what its buffer has no room for.
+    /// Passes a line to the sink if it has room. A client that does not read misses the line otherwise.
     fn feed(&mut self, number: u64, lines: Lines, unflushed: &mut Vec<u64>, cx: &mut Context<'_>) {
         let mut writer = Pin::new(&mut self.writer);
         if let Poll::Ready(Ok(())) = Sink::<Lines>::poll_ready(writer.as_mut(), cx) {

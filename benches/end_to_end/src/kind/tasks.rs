@@ -1,4 +1,4 @@
-//! Two tasks for each connection, one that reads and one that writes, and an actor between them all. Bounded channels.
+//! A reading and a writing task for each connection, and one actor between them, with bounded channels.
 
 use super::{Reader, Writer, accept};
 use crate::line::{Lines, sort};
@@ -7,11 +7,11 @@ use std::collections::HashMap;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-/// How much may wait for the actor: then the readers wait.
+/// The capacity of the channel to the actor. When it is full, the readers wait.
 const INBOX: usize = 1024;
-/// How much the actor takes at a time.
+/// The number of items that the actor receives together.
 const IN_A_ROW: usize = 1024;
-/// How much may wait for one client: beyond that it misses lines.
+/// The capacity of the channel to one client. When it is full, the client misses lines.
 const OUTBOX: usize = 64;
 
 enum News {
@@ -46,7 +46,7 @@ async fn act(mut inbox: mpsc::Receiver<News>) {
                 News::Said(id, lines) => {
                     let (to_one, public) = sort(lines);
                     to_all.extend(public);
-                    // Who does not read misses what its outbox has no room for.
+                    // A client that does not read misses lines for which its channel has no room.
                     if let Some(outbox) = outboxes.get(&id).filter(|_| !to_one.is_empty()) {
                         let _ = outbox.try_send(Lines::Own(to_one));
                     }
@@ -71,11 +71,11 @@ async fn read(id: u64, mut reader: Reader, actor: mpsc::Sender<News>) {
     let _ = actor.send(News::Left(id)).await;
 }
 
-/// Ends when the actor has dropped the other end, or the peer is gone.
+/// Ends when the actor has dropped the other end, or the peer has disconnected.
 async fn write(mut writer: Writer, mut lines: mpsc::Receiver<Lines>) {
     while let Some(line) = lines.recv().await {
         let mut written = writer.feed(line).await;
-        // What waits goes in one system call.
+        // Sends all waiting items in one system call.
         while let (Ok(()), Ok(line)) = (&written, lines.try_recv()) {
             written = writer.feed(line).await;
         }
