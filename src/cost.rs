@@ -351,6 +351,11 @@ fn sending_to_many() {
         let (sent, [locks, updates]) = uses(|| multiplexer.try_send_to(0, (), |_, _| unreachable!()));
         let looks = sinks / 32 + 1;
         assert_eq!((sent, locks, updates), (Ok(sinks), 1 + 2 * looks + 2 * sinks, 0));
+        // To feed costs the same. The very first one says how sinks are flushed.
+        let fed = uses(|| multiplexer.try_feed_many(&ids, (), |_, _| unreachable!()));
+        assert_eq!(fed, (sinks, [1 + lookups + 2 * sinks, 0]));
+        let (fed, [locks, updates]) = uses(|| multiplexer.try_feed_to(0, (), |_, _| unreachable!()));
+        assert_eq!((fed, locks, updates), (Ok(sinks), 1 + 2 * looks + 2 * sinks, 0));
     }
 }
 

@@ -795,6 +795,8 @@ fn sends_that_do_not_wait() {
     allocates_nothing_once_grown(|| {
         assert!(multiplexer.try_send(ids[7], 5).is_ok());
         assert!(multiplexer.try_feed(ids[7], 5).is_ok());
+        assert_eq!(multiplexer.try_feed_many(&ids, 5, |_, _| unreachable!()), MEMBERS);
+        assert_eq!(multiplexer.try_feed_to(CHANNEL, 5, |_, _| unreachable!()), Ok(MEMBERS));
         assert_eq!(multiplexer.try_send_many(&ids, 5, |_, _| unreachable!()), MEMBERS);
         assert_eq!(multiplexer.try_send_to(CHANNEL, 5, |_, _| unreachable!()), Ok(MEMBERS));
     });
@@ -820,6 +822,7 @@ fn what_is_left_unflushed_and_driven() {
         sinks[turn % MEMBERS].wake();
         assert!(poll_with(&mut flusher, &tasks[turn % 7]).is_pending());
         assert!(multiplexer.try_send(ids[turn % MEMBERS], 5).is_ok());
+        assert_eq!(multiplexer.try_feed_to(CHANNEL, 5, |_, _| unreachable!()), Ok(MEMBERS));
         sinks.iter().for_each(Lazy::wake);
         for _ in 0..MEMBERS / 32 {
             assert!(poll_with(&mut flusher, &tasks[turn % 7]).is_pending());

@@ -326,6 +326,8 @@ fn send(multiplexer: &Pairs, ids: [StreamId; 2]) {
     let _ = multiplexer.try_feed(ids[0], Parcel::default());
     let _ = multiplexer.try_send_many(ids, Parcel::default(), |_, error| drop(error));
     let _ = multiplexer.try_send_to(A, Parcel::default(), |_, error| drop(error));
+    let _ = multiplexer.try_feed_many(ids, Parcel::default(), |_, error| drop(error));
+    let _ = multiplexer.try_feed_to(A, Parcel::default(), |_, error| drop(error));
     let _ = poll(&mut multiplexer.flusher::<Parcel>());
     let _ = poll_future(&mut multiplexer.close_sink::<Parcel>(ids[1]), Waker::noop());
     if let Ok(mut sender) = multiplexer.sender(ids[0]) {

@@ -1061,6 +1061,7 @@ fn removal_against_shutdown_of_a_sink_that_opens() {
             let multiplexer = multiplexer.clone();
             move || drop(multiplexer.remove_stream(id))
         });
+        let kept = Arc::clone(&shared);
         let opener = thread::spawn(move || open_up(&open, &shared));
         let mut shutdown = multiplexer.shutdown::<()>();
         let failures = block_on(&mut shutdown);
@@ -1069,6 +1070,10 @@ fn removal_against_shutdown_of_a_sink_that_opens() {
         assert_eq!(multiplexer.channel_len(1), Some(0));
         remover.join().unwrap();
         opener.join().unwrap();
+        drop(shutdown);
+        drop(multiplexer);
+        kept.waker.lock().unwrap().take();
+        assert_eq!(Arc::strong_count(&kept), 1, "the sink is gone");
     });
 }
 
@@ -1087,6 +1092,27 @@ fn two_shutdowns() {
             assert!(failures.is_empty(), "{failures:?}");
         }
         assert!(multiplexer.remove_stream(id).is_none());
+    });
+}
+
+/// Another task closes the sink, which becomes ready between two polls of that close and wakes no task. The close that
+/// succeeds wakes the shutdown.
+#[test]
+fn a_close_against_shutdown() {
+    loom::model(|| {
+        let (multiplexer, id, open, _shared) = shut_gate();
+        let closer = thread::spawn({
+            let multiplexer = multiplexer.clone();
+            move || {
+                let mut close = multiplexer.close_sink::<()>(id);
+                assert!(Pin::new(&mut close).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+                open.store(1, Ordering::Relaxed);
+                assert!(matches!(block_on(close), Ok(())));
+            }
+        });
+        assert!(block_on(multiplexer.shutdown::<()>().keep_streams()).is_empty());
+        closer.join().unwrap();
+        assert!(multiplexer.remove_stream(id).is_some(), "its stream has not ended");
     });
 }
 

@@ -214,7 +214,7 @@ impl<St, Si> Multiplexer<St, Si> {
     where
         Si: Sink<T> + Unpin,
     {
-        try_send::to_one(self.registry(), stream, item, Flush::AtOnce)
+        try_send::to_one(self.registry(), stream, item, Flush::Now)
     }
 
     /// [`try_send`](Self::try_send) without the flush, for batches. Send the last item of a batch by `try_send`, or leave
@@ -279,7 +279,8 @@ impl<St, Si> Multiplexer<St, Si> {
     where
         Si: Sink<T> + Unpin,
     {
-        try_send::to_many(self.registry(), streams.into_iter().map(|id| *id.borrow()), &item, refused)
+        let ids = streams.into_iter().map(|id| *id.borrow());
+        try_send::to_many(self.registry(), ids, &item, Flush::Now, refused)
     }
 
     /// Sends clones of an item to all streams that are in a channel and have a sink, to each by
@@ -329,7 +330,91 @@ impl<St, Si> Multiplexer<St, Si> {
     where
         Si: Sink<T> + Unpin,
     {
-        try_send::to_channel(self.registry(), channel, &item, refused)
+        try_send::to_channel(self.registry(), channel, &item, Flush::Now, refused)
+    }
+
+    /// Feeds clones of an item to many streams, to each by [`try_feed`](Self::try_feed): it does not flush. Returns how
+    /// many sinks have it, and calls `refused` for each of the others, with no lock held.
+    ///
+    /// Broadcast the last item of a batch by [`try_send_many`](Self::try_send_many), which flushes all of them.
+    ///
+    /// Cost: as `try_send_many`, without the flush.
+    ///
+    /// ```
+    /// # use futures::{channel::mpsc, stream};
+    /// # use stream_multiplexer::Multiplexer;
+    /// # let multiplexer = Multiplexer::new();
+    /// # multiplexer.add_channel(1)?;
+    /// # let (sink, _peer) = mpsc::unbounded();
+    /// # let id = multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    /// let players = [id];
+    /// multiplexer.try_feed_many(players, "ann: 12 points", |id, error| eprintln!("{id}: {error}"));
+    /// multiplexer.try_send_many(players, "bob: 9 points", |id, error| eprintln!("{id}: {error}"));
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`try_send_many`](Self::try_send_many).
+    pub fn try_feed_many<T: Clone>(
+        &self,
+        streams: impl IntoIterator<Item: Borrow<StreamId>>,
+        item: T,
+        refused: impl FnMut(StreamId, TrySendError<T, Si::Error>),
+    ) -> usize
+    where
+        Si: Sink<T> + Unpin,
+    {
+        let ids = streams.into_iter().map(|id| *id.borrow());
+        try_send::to_many(self.registry(), ids, &item, Flush::Later, refused)
+    }
+
+    /// Feeds clones of an item to all streams that are in a channel and have a sink, to each by
+    /// [`try_feed`](Self::try_feed): it does not flush. Returns how many sinks have it, and calls `refused` for each of the
+    /// others, with no lock held.
+    ///
+    /// Broadcast the last item of a batch by [`try_send_to`](Self::try_send_to), which flushes all of them.
+    ///
+    /// Cost: as `try_send_to`, without the flush.
+    ///
+    /// ```
+    /// use futures::{StreamExt, channel::mpsc, executor::block_on, stream};
+    /// use stream_multiplexer::Multiplexer;
+    ///
+    /// let multiplexer = Multiplexer::new();
+    /// multiplexer.add_channel(1)?;
+    /// let (sink, peer) = mpsc::unbounded();
+    /// multiplexer.add_stream_pair(sink, stream::pending::<()>(), 1)?;
+    ///
+    /// // A batch of lines for everybody, and one flush for each sink.
+    /// let lines = ["one", "two", "three"];
+    /// if let Some((last, first)) = lines.split_last() {
+    ///     for line in first {
+    ///         multiplexer.try_feed_to(1, *line, |_, _| {})?;
+    ///     }
+    ///     multiplexer.try_send_to(1, *last, |_, _| {})?;
+    /// }
+    /// assert_eq!(block_on(peer.take(3).collect::<Vec<_>>()), lines);
+    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownChannel`](MultiplexerError::UnknownChannel).
+    ///
+    /// # Panics
+    ///
+    /// As [`try_send_many`](Self::try_send_many).
+    pub fn try_feed_to<T: Clone>(
+        &self,
+        channel: ChannelId,
+        item: T,
+        refused: impl FnMut(StreamId, TrySendError<T, Si::Error>),
+    ) -> Result<usize, MultiplexerError>
+    where
+        Si: Sink<T> + Unpin,
+    {
+        try_send::to_channel(self.registry(), channel, &item, Flush::Later, refused)
     }
 
     /// Creates a [`Flusher`], which flushes what [`try_send`](Self::try_send) and others left unflushed. A program that polls

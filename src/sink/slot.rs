@@ -432,7 +432,9 @@ impl<Si> SinkTurn<'_, Si> {
         let has_place = state.place.is_some();
         let is_as_before = state.phase == truth.phase && truth.phase < Phase::Failed && !state.missed;
         let is_settled = if truth.unflushed {
-            (has_place || truth.is_flushed_next) && (truth.how.is_none() || slot.flushes.how().is_some())
+            // Without a driver there are no places.
+            let is_placed = has_place || truth.is_flushed_next || !slot.flushes.is_driven();
+            is_placed && (truth.how.is_none() || slot.flushes.how().is_some())
         } else {
             !has_place
         };

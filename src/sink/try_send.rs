@@ -11,17 +11,19 @@ use futures_sink::Sink;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// Whether what a sink took is flushed at once.
+/// When an item is flushed that a sink has taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flush {
-    AtOnce,
+    /// In the same poll.
+    Now,
+    /// By a later send, or by a driver of the flush set.
     Later,
 }
 
-/// What came of one.
+/// The result for one sink.
 type Tried<Si, T> = Result<(), TrySendError<T, <Si as Sink<T>>::Error>>;
 
-/// To one stream.
+/// Offers an item to one stream.
 #[inline]
 pub(crate) fn to_one<St, Si: Sink<T> + Unpin, T>(
     registry: &Registry<St, Si>,
@@ -35,15 +37,16 @@ pub(crate) fn to_one<St, Si: Sink<T> + Unpin, T>(
     }
 }
 
-/// To many streams. Returns how many sinks have it.
+/// Offers clones of an item to many streams. Returns how many sinks have one.
 pub(crate) fn to_many<St, Si: Sink<T> + Unpin, T: Clone>(
     registry: &Registry<St, Si>,
     ids: impl IntoIterator<Item = StreamId>,
     item: &T,
+    flush: Flush,
     mut refused: impl FnMut(StreamId, TrySendError<T, Si::Error>),
 ) -> usize {
     let mut ids = ids.into_iter();
-    let mut batch = Batch { registry, item, sent: 0, steps: Steps::default() };
+    let mut batch = Batch { registry, item, flush, sent: 0, steps: Steps::default() };
     let mut sinks = [const { None }; LOOKUP];
     loop {
         let mut names = [None; LOOKUP];
@@ -58,15 +61,16 @@ pub(crate) fn to_many<St, Si: Sink<T> + Unpin, T: Clone>(
     }
 }
 
-/// To all that are in a channel. Returns how many sinks have it.
+/// Offers clones of an item to all streams that are in a channel. Returns how many sinks have one.
 pub(crate) fn to_channel<St, Si: Sink<T> + Unpin, T: Clone>(
     registry: &Registry<St, Si>,
     channel: ChannelId,
     item: &T,
+    flush: Flush,
     mut refused: impl FnMut(StreamId, TrySendError<T, Si::Error>),
 ) -> Result<usize, MultiplexerError> {
     let channel = registry.channel(channel)?;
-    let mut batch = Batch { registry, item, sent: 0, steps: Steps::default() };
+    let mut batch = Batch { registry, item, flush, sent: 0, steps: Steps::default() };
     let mut sinks = [const { None }; LOOKUP];
     let mut from = Some(0);
     while let Some(key) = from {
@@ -77,11 +81,12 @@ pub(crate) fn to_channel<St, Si: Sink<T> + Unpin, T: Clone>(
     Ok(batch.finish())
 }
 
-/// An item that is offered to many. When one sink panics the others are tried all the same, and then that panic goes
-/// on.
+/// An item that is offered to many sinks. If one of them panics, the others are tried all the same, and then that panic
+/// goes on.
 struct Batch<'a, St, Si, T> {
     registry: &'a Registry<St, Si>,
     item: &'a T,
+    flush: Flush,
     sent: usize,
     steps: Steps,
 }
@@ -92,11 +97,11 @@ impl<St, Si: Sink<T> + Unpin, T: Clone> Batch<'_, St, Si, T> {
         sinks: impl Iterator<Item = (StreamId, Option<Arc<SinkSlot<Si>>>)>,
         mut refused: impl FnMut(StreamId, TrySendError<T, Si::Error>),
     ) {
-        let Self { registry, item, sent, steps } = self;
+        let Self { registry, item, flush, sent, steps } = self;
         steps.for_each(sinks, |(id, sink)| {
             let item = (*item).clone();
             let offered = match sink {
-                Some(sink) => offer(registry, &sink, item, Flush::AtOnce),
+                Some(sink) => offer(registry, &sink, item, *flush),
                 None => Err(TrySendError::Unknown(item)),
             };
             match offered {
@@ -137,7 +142,7 @@ fn offer<St, Si: Sink<T> + Unpin, T>(
         }
         let given = start_send(truth, sink, item.take().expect("put in above"));
         let flushed = given.and_then(|()| match flush {
-            Flush::AtOnce => match poll_flush(truth, sink, cx) {
+            Flush::Now => match poll_flush(truth, sink, cx) {
                 Poll::Ready(flushed) => flushed,
                 Poll::Pending => flush_once_more(slot, notes, truth, sink, cx),
             },
@@ -149,9 +154,9 @@ fn offer<St, Si: Sink<T> + Unpin, T>(
     tried.unwrap_or_else(|| Err(TrySendError::Busy(item.take().expect("put in above"))))
 }
 
-/// A flush was tried, and is not complete: the sink goes to those who are to be flushed, if somebody drives them. It is
-/// asked once more, after the epoch, so that it need have no turn there before it wakes: that would wake their driver,
-/// which asks it the same.
+/// Flushes a sink again whose flush was not complete. The sink is about to get a place in the flush set, if that has a
+/// driver. This second flush comes after the epoch was read, so the place can wait for the sink's wake and needs no turn
+/// before that. (A turn would wake the driver, which would only flush in vain once more.)
 #[cold]
 fn flush_once_more<Si: Sink<T> + Unpin, T>(
     slot: &SinkSlot<Si>,
@@ -173,7 +178,7 @@ fn flush_once_more<Si: Sink<T> + Unpin, T>(
     }
 }
 
-/// Why a sink that is gone, or about to go, does not take an item.
+/// The error of a sink that is gone, or is about to go. Takes the item out.
 #[cold]
 fn gone<T, E>(item: &mut Option<T>, phase: Phase) -> TrySendError<T, E> {
     let item = item.take().expect("it has it still");

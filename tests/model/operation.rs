@@ -146,6 +146,9 @@ pub(crate) enum Operation {
     TrySendTo {
         channel: usize,
     },
+    TryFeedTo {
+        channel: usize,
+    },
     /// Sets the state of the stream's sink, and wakes it.
     SetSink {
         stream: usize,
@@ -255,6 +258,7 @@ impl Operation {
             57..=59 => Self::ReceiveSelected,
             60 if first < 128 => Self::ReceiveManySelected { limit: first % 5 },
             60 if first >= 240 => Self::DropSelect,
+            60 => Self::TryFeedTo { channel: channel(first) },
             61 if first < 64 => Self::ChangeSelectTask,
             61 if first >= 128 => Self::DriveFlushes { drives: first % 2 == 0 },
             62..=63 => Self::TrySend { stream: first },

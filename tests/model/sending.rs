@@ -45,7 +45,8 @@ impl Channels {
         match *operation {
             Operation::TrySend { stream } => self.with_id(stream, |stream, id| self.try_send(stream, id)),
             Operation::TryFeed { stream } => self.with_id(stream, |stream, id| self.try_feed(stream, id)),
-            Operation::TrySendTo { channel } => self.try_send_to(channel),
+            Operation::TrySendTo { channel } => self.try_all_of(channel, true),
+            Operation::TryFeedTo { channel } => self.try_all_of(channel, false),
             Operation::CloseSink { stream } => self.with_id(stream, |stream, id| self.close_sink(stream, id)),
             Operation::SetSink { stream, is_ready, flushes } => self.with_id(stream, |stream, _| {
                 self.change_sink(stream, |account| {
@@ -102,8 +103,9 @@ impl Channels {
         }
     }
 
-    /// All sinks receive the same item. It has a number that no other item has, instead of each sink's next number.
-    fn try_send_to(&self, channel: usize) {
+    /// Sends or feeds to a channel. All sinks receive the same item. It has a number that no other item has, instead of each
+    /// sink's next number.
+    fn try_all_of(&self, channel: usize, flushes: bool) {
         const ITEM: u32 = u32::MAX;
         let mut refused = Vec::new();
         let fates: Option<BTreeMap<_, _>> = {
@@ -112,7 +114,11 @@ impl Channels {
             let fate = |stream| (stream, self.outlets.account(stream).borrow().next().1);
             pairs.map(|pairs| pairs.into_iter().map(fate).collect())
         };
-        let sent = self.multiplexer.try_send_to(channel, ITEM, |id, error| refused.push((id, error)));
+        let note = |id, error| refused.push((id, error));
+        let sent = match flushes {
+            true => self.multiplexer.try_send_to(channel, ITEM, note),
+            false => self.multiplexer.try_feed_to(channel, ITEM, note),
+        };
         let Some(fates) = fates else {
             assert_eq!(sent, Err(MultiplexerError::UnknownChannel(channel)));
             return;
@@ -123,7 +129,7 @@ impl Channels {
         assert_eq!(errors.len(), refused.len(), "each is refused once");
         for (stream, fate) in fates {
             let sent = errors.remove(&stream).map_or(Ok(()), Err);
-            self.check_fate(stream, ITEM, Some(fate), sent, true);
+            self.check_fate(stream, ITEM, Some(fate), sent, flushes);
         }
         assert!(errors.is_empty(), "who is not in the channel is not sent to");
     }

@@ -9,9 +9,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Barrier};
 use std::task::{Context, Poll};
 use std::thread;
-use stream_multiplexer::{Multiplexer, SendError, TrySendError};
+use stream_multiplexer::{Multiplexer, MultiplexerError, SendError, TrySendError};
 use support::hooked::Moment;
-use support::{Broken, finishes, pipe};
+use support::{Broken, finishes, pipe, poll};
 
 mod to_one {
     use super::*;
@@ -157,6 +157,68 @@ mod to_many {
         assert!(refused.iter().all(|(_, error)| *error == TrySendError::Full(5)));
         assert_eq!(peers[1].gate.take_items(), []);
         assert!(peers.iter().skip(4).step_by(3).all(|peer| peer.gate.take_items() == [5]));
+    }
+
+    /// The same sinks have it and the same errors come as of `try_send_many`; only, none is flushed.
+    #[test]
+    fn fed_by_their_ids() {
+        let multiplexer = pairs();
+        let mut peers = peers(&multiplexer);
+        let mut ids: Vec<_> = peers.iter().map(|peer| peer.id).collect();
+        multiplexer.discard_stream(peers.pop().unwrap().id);
+        ids.push(ids[1]);
+        let mut refused = Vec::new();
+        assert_eq!(multiplexer.try_feed_many(&ids, 5, |id, error| refused.push((id, error))), 66);
+        let full = ids.iter().step_by(3).take(33).map(|id| (*id, TrySendError::Full(5)));
+        let unknown = (ids[99], TrySendError::Unknown(5));
+        let twice = (ids[1], TrySendError::Full(5));
+        assert_eq!(refused, full.chain([unknown, twice]).collect::<Vec<_>>());
+        assert!(peers.iter().all(|peer| peer.gate.flushed() == 0));
+        assert!(peers.iter().skip(1).step_by(3).all(|peer| peer.gate.take_items() == [5]));
+    }
+
+    /// None is flushed until the last item of the batch is sent, which flushes each of them once.
+    #[test]
+    fn fed_to_a_channel() {
+        let multiplexer = pairs();
+        multiplexer.add_channel(2).unwrap();
+        let peers: Vec<_> = (0..100).map(|nth| add(&multiplexer, if nth == 4 { 2 } else { 3 })).collect();
+        multiplexer.add_stream(pipe().1, CHANNEL).unwrap();
+        multiplexer.change_stream_channel(peers[1].id, 2).unwrap();
+        for item in 0..2 {
+            assert_eq!(multiplexer.try_feed_to(CHANNEL, item, |_, _| unreachable!()), Ok(99));
+        }
+        assert!(peers.iter().all(|peer| peer.gate.flushed() == 0));
+        assert!(
+            peers.iter().all(|peer| peer.gate.take_polls() == if peer.id == peers[1].id { 0 } else { 2 })
+        );
+        let mut refused = Vec::new();
+        let sent = multiplexer.try_send_to(CHANNEL, 2, |id, error| refused.push((id, error)));
+        assert_eq!((sent, &refused[..]), (Ok(98), &[(peers[4].id, TrySendError::Full(2))][..]));
+        for (at, peer) in peers.iter().enumerate() {
+            let (items, flushed, polls): (&[u32], _, _) = match at {
+                1 => (&[], 0, 0),
+                4 => (&[0, 1], 0, 1),
+                _ => (&[0, 1, 2], 3, 2),
+            };
+            assert_eq!((peer.gate.flushed(), peer.gate.take_polls()), (flushed, polls), "{at}");
+            assert_eq!(peer.gate.take_items(), items, "{at}");
+        }
+        assert_eq!(multiplexer.try_feed_to(7, 5, |_, _| {}), Err(MultiplexerError::UnknownChannel(7)));
+    }
+
+    /// With a driver each is flushed in one turn, however many items it was fed.
+    #[test]
+    fn fed_to_a_channel_is_flushed_by_a_driver() {
+        let multiplexer = pairs();
+        let peers: Vec<_> = (0..100).map(|_| add(&multiplexer, 9)).collect();
+        let mut flusher = multiplexer.flusher::<u32>();
+        for item in 0..8 {
+            assert_eq!(multiplexer.try_feed_to(CHANNEL, item, |_, _| unreachable!()), Ok(100));
+        }
+        assert!(peers.iter().all(|peer| (peer.gate.flushed(), peer.gate.take_polls()) == (0, 8)));
+        (0..2).for_each(|_| assert!(poll(&mut flusher).is_pending()));
+        assert!(peers.iter().all(|peer| (peer.gate.flushed(), peer.gate.take_polls()) == (8, 1)));
     }
 
     #[test]

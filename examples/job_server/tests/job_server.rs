@@ -174,9 +174,31 @@ fn a_client_that_does_not_read_waits_and_stalls_nobody_and_gets_all_its_answers(
         ann.do_a_job();
     }
     assert_eq!(admin.requests()[1], received);
-    slow.0.get_mut().shutdown(Shutdown::Write).unwrap();
+    slow.end();
     slow.hear_answers_to_nonsense(said);
     slow.hear_end();
+}
+
+/// A client sends all its jobs, and ends its half of the connection before it reads. It receives the same answers as a client
+/// that reads each answer, in the same order, and then the end.
+#[test]
+fn a_client_that_ends_its_half_gets_all_its_answers_and_then_the_end() {
+    const JOBS: u64 = 200;
+    let server = Server::start(&[]);
+    let job = |job: u64| json!({"job": job});
+    let mut client = server.client();
+    client.say(&json!({"login": FREE}));
+    (0..JOBS).for_each(|number| client.say(&job(number)));
+    client.end();
+
+    let mut patient = server.member(PAYING);
+    let expected = (0..JOBS).map(|number| {
+        patient.say(&job(number));
+        patient.hear()
+    });
+    assert_eq!(client.hear(), json!({"welcome": "free"}));
+    expected.for_each(|answer| assert_eq!(client.hear(), answer));
+    client.hear_end();
 }
 
 /// Each class has more jobs in flight than the server can do. The test checks this: before the first reading each class had
@@ -217,7 +239,7 @@ fn ctrl_c_says_goodbye_to_all_and_closes_them() {
     clients[3].say(&json!("stats"));
     clients[3].hear_error("that is not for your class");
     let mut ends_early = server.member(PAYING);
-    ends_early.0.get_mut().shutdown(Shutdown::Write).unwrap();
+    ends_early.end();
     ends_early.hear_end();
     server.interrupt();
     for client in &mut clients {
@@ -370,9 +392,14 @@ impl Client {
         ["free", "paying"].map(|class| stats[class]["requests"].as_u64().expect("a number"))
     }
 
+    /// Ends its half of the connection: it sends no more, and still reads.
+    fn end(&mut self) {
+        self.0.get_mut().shutdown(Shutdown::Write).unwrap();
+    }
+
     /// After this returns, the client's place is free: the server closes its side when it has removed the client.
     fn leave(mut self) {
-        self.0.get_mut().shutdown(Shutdown::Write).unwrap();
+        self.end();
         self.hear_end();
     }
 }
