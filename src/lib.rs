@@ -244,7 +244,9 @@
 // | `sink/flush_turn` | the turn of a sink with something unflushed |
 // | `sink/flusher` | `Flusher` |
 // | `channel/share` | `Share` |
+// | `channel/schedule/queue` | the ready channels in the order of their turns |
 // | `channel/schedule` | whose turn it is among channels |
+// | `channel/schedule/tests` | in tests only: the same turns as by looking at all channels |
 // | `channel/select` | `ChannelSelect`, `SelectMany`, `SelectStats` |
 // | `sink/sent` | `Sent` |
 // | `sink/many` | `SendMany` |
