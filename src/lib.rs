@@ -267,7 +267,9 @@
 // | `sink/flush_turn` | one turn of an unflushed sink |
 // | `sink/flusher` | `Flusher` |
 // | `channel/share` | `Share` |
+// | `channel/schedule/queue` | the ready channels, in the order of their turns |
 // | `channel/schedule` | the next turn among channels |
+// | `channel/schedule/tests` | tests: the schedule against a model that looks at all channels |
 // | `channel/select` | `ChannelSelect`, `SelectMany`, `SelectStats` |
 // | `sink/sent` | `Sent` |
 // | `sink/many` | `SendMany` |
