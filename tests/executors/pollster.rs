@@ -7,7 +7,7 @@ use std::thread;
 
 fn run<F: Future<Output = ()>>(job: impl FnOnce(Executor) -> F + Send + 'static) {
     finishes(|| {
-        pollster::block_on(job(Executor::new(|task| drop(thread::spawn(|| pollster::block_on(task))))))
+        pollster::block_on(job(Executor::new(|task| drop(thread::spawn(|| pollster::block_on(task))))));
     });
 }
 

@@ -11,7 +11,7 @@ fn run<F: Future<Output = ()>>(job: impl FnOnce(Executor) -> F + Send + 'static)
             .enable_all()
             .build()
             .unwrap()
-            .block_on(job(Executor::new(|task| drop(tokio::spawn(task)))))
+            .block_on(job(Executor::new(|task| drop(tokio::spawn(task)))));
     });
 }
 
