@@ -1,14 +1,14 @@
 //! [`ChannelSelect`]: several channels as one [`Stream`], by priority and weight.
 //!
 //! It is the engine's set once more, with channels in the place of members: each has a slot with a waker, which waits in
-//! the channel among its receivers. What is woken moves into the [`Schedule`], which says who is ready and whose
-//! turn it is.
+//! the channel among its receivers. A channel that is woken moves into the [`Schedule`], which says which are ready and
+//! whose turn it is.
 //!
 //! **No wake is lost.** A channel that is not ready in the schedule has its slot's waker in the channel's list, since an
 //! epoch at which the channel was idle and parked; or it was woken, and its bit waits to be absorbed. So it leaves the
 //! schedule in one place alone: when it was idle and the list took the waker.
 //!
-//! One more slot is for the sinks that have something unflushed. It is woken as any of those is who drive them.
+//! One more slot is for the sinks that have something unflushed. It is woken as each driver of these sinks is.
 
 mod recv_many;
 mod stats;
@@ -43,16 +43,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-/// What [`ChannelSelect::starvation_bound`] is at first.
+/// The default of [`ChannelSelect::starvation_bound`].
 const STARVATION_BOUND: u32 = 64;
 
-/// What [`ChannelSelect::yield_every`] is at first.
+/// The default of [`ChannelSelect::yield_every`].
 const YIELD_EVERY: Option<NonZeroU32> = NonZeroU32::new(4);
 
 /// How many streams of several channels may be polled in vain in one call, before it yields to the executor.
 const FRUITLESS_POLLS: usize = 64;
 
-/// The slot that is for the unflushed sinks.
+/// The slot of the unflushed sinks.
 const FLUSHES: usize = 0;
 
 /// What a select yields.
@@ -151,8 +151,8 @@ pub(crate) type SelectEvent<T> = (ChannelId, StreamId, StreamEvent<T>);
 ///
 /// # Streams that wait
 ///
-/// A stream whose channel nobody receives from, or that waits behind others, is not polled. Meanwhile it answers no pings,
-/// if its protocol answers them in its poll, and nobody notices that its peer has left.
+/// A stream is not polled while it waits behind others, or if nothing receives from its channel. Meanwhile it answers no
+/// pings, if its protocol answers them in its poll, and its peer's leaving is not noticed.
 ///
 /// # Cost
 ///
@@ -189,7 +189,7 @@ type Cost<T> = Box<dyn Fn(&T) -> u64 + Send + Sync>;
 
 /// A slot's tenant.
 struct Seat<St> {
-    /// `None` in the slot that is for the unflushed sinks.
+    /// `None` in the slot of the unflushed sinks.
     channel: Option<Arc<Channel<St>>>,
     /// How it waits in the channel's list.
     waiter: Waiter,
@@ -307,7 +307,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
     }
 
     /// Removes a channel from this select, and not from the multiplexer. Returns whether it was in it. The items of its
-    /// streams are not lost: they wait until somebody receives from the channel.
+    /// streams are not lost: they wait until something receives from the channel.
     ///
     /// Cost: as [`add`](Self::add).
     ///
@@ -503,7 +503,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
     ///   `event_interval(1)`, or keep the loop in `block_on`.
     /// - **smol, async-io: `block_on`** asks the reactor after each yield. A spawned task shares 200 runs of tasks with the
     ///   others of its executor, between which that does not ask; the thread `async-io` may do so meanwhile.
-    /// - **futures' `LocalPool` and `block_on`** have no I/O: whoever drives that has a thread of its own. A yield lets the
+    /// - **futures' `LocalPool` and `block_on`** have no I/O: it is driven by a thread of its own. A yield lets the
     ///   other tasks of the pool run.
     ///
     /// ```
@@ -633,7 +633,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
 impl<St: Stream, Si> ChannelSelect<St, Si> {
     /// Waits for events and appends up to `limit` of them to `buffer`; returns how many.
     ///
-    /// It waits for the first one only; then it takes what is there at once, 4,096 events at most, whatever the
+    /// It waits for the first one only; then it takes those that are there, 4,096 events at most, whatever the
     /// `limit`. Each is chosen as by `next()`. But who comes meanwhile waits until the caller has worked through the
     /// batch: `limit` times the work for an event adds to the latency of a favoured channel. It returns 0 when the select
     /// has ended, or `limit` is 0.
@@ -894,7 +894,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
             }
         }
         *is_due = false;
-        // If the pair is gone, so is whoever would want to know.
+        // If the pair is gone, there is nothing to report.
         let Some(id) = failed.take() else { return flush };
         let Some(channel) = self.registry.channel_of(id) else { return flush };
         self.failures += 1;

@@ -33,7 +33,7 @@ pub(crate) enum Turns {
 
 /// The receiving side.
 impl<St: Stream> Channel<St> {
-    /// Takes turns, and tells each event to `tell`, until that has enough.
+    /// Takes turns, and reports each event to `tell`, until that has enough.
     ///
     /// Cost: a lock pair to begin, and one for each poll.
     #[inline]
@@ -104,7 +104,7 @@ impl<St: Stream> Channel<St> {
         }
     }
 
-    /// [`take_turns`](Self::take_turns), for a task: tells at least one event, or that the channel has ended, or waits.
+    /// [`take_turns`](Self::take_turns), for a task: reports at least one event, or that the channel has ended, or waits.
     #[inline]
     pub(crate) fn poll_events(
         &self,
@@ -173,7 +173,7 @@ impl<St: Stream> Channel<St> {
     }
 
     /// Hands on a stream whose stay is over, and wakes other receivers. If that panics while an item is at
-    /// hand, the panic waits until that is told.
+    /// hand, the panic waits until that is reported.
     #[cold]
     fn settle(
         &self,
@@ -210,7 +210,7 @@ impl<St: Stream> Channel<St> {
 
 impl<St> Channel<St> {
     /// Runs `f` with the stream in slot `key`, taken out as for a poll. `None` if it is not here now. It has a turn
-    /// afterwards, for `f` may have made it ready.
+    /// afterwards, because `f` may have made it ready.
     pub(crate) fn with_stream<R>(
         &self,
         control: &impl Control<St>,

@@ -141,7 +141,7 @@ impl<T> Rotation<T> {
         self.ready.remove(key);
     }
 
-    /// Takes all wakes and says whose they are, for who keeps the ready ones itself. The slot may turn out to be vacant, by
+    /// Takes all wakes and says whose they are, for an owner that keeps the ready ones itself. The slot may turn out to be vacant, by
     /// a stale wake.
     #[inline]
     pub(crate) fn take_woken(&mut self, tell: impl FnMut(usize)) {

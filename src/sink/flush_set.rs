@@ -1,4 +1,4 @@
-//! The sinks with something unflushed, for whoever drives them.
+//! The sinks with something unflushed, for those that drive them.
 //!
 //! It is the engine's set once more: each sink has a slot with a waker, waits among its own senders with that waker,
 //! and has its turn when it was woken. A sink is polled outside of the lock, as a member of a channel is: its entry is
@@ -32,17 +32,17 @@ pub(crate) struct FlushSet<S> {
     /// How many drive it. Changed under the lock only.
     drivers: AtomicUsize,
     has_ended: AtomicUsize,
-    /// Those who drive it and have nothing to do.
+    /// The drivers that have nothing to do.
     tasks: Arc<WaitList>,
     places: Mutex<Rotation<Place<S>>>,
-    /// For those who drive it and do not know what the sinks take.
+    /// For drivers that do not know what the sinks take.
     how: OnceLock<How<S>>,
 }
 
 /// Flushes a sink, and waits for it if that is pending. If the sink fails, that is noted before the error is dropped.
 pub(crate) type How<S> = fn(&S, &Notes, &mut Context<'_>, &mut Waiter, &mut Option<StreamId>);
 
-/// What whoever polls a sink says of its place here, and is told.
+/// What passes between the poll of a sink and its place here.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
     /// The epoch of the senders' list before this poll, if it was read. If a flush waits then its place need have no
@@ -94,7 +94,7 @@ pub(crate) enum Turn<S> {
     Yield,
 }
 
-/// Those who put sinks here.
+/// Putting sinks here.
 impl<S> FlushSet<S> {
     pub(crate) fn new() -> Self {
         let places = Rotation::with_capacity(0);
@@ -103,15 +103,15 @@ impl<S> FlushSet<S> {
         Self { drivers, has_ended, tasks, places: Mutex::new(places), how: OnceLock::new() }
     }
 
-    /// How a sink is flushed, if somebody has said.
+    /// How a sink is flushed, if that is known.
     #[inline]
     pub(crate) fn how(&self) -> Option<How<S>> {
         self.how.get().copied()
     }
 
-    /// Says how a sink is flushed, which who sends to it knows. The sinks are all of one type, and every flush flushes
-    /// what is unflushed, whoever sent it: so it is said once for all of them. If this is true the caller owes the
-    /// drivers a [`wake`](Self::wake).
+    /// Says how a sink is flushed, which each sender to it knows. The sinks are all of one type, and every flush flushes
+    /// all that is unflushed: so it is said once for all of them. If this is true the caller owes the drivers a
+    /// [`wake`](Self::wake).
     ///
     /// Cost: once, a walk through the places under the lock.
     #[cold]
@@ -120,19 +120,19 @@ impl<S> FlushSet<S> {
             return false;
         }
         let mut places = self.places.lock();
-        // Who drove it without knowing had to pass over these.
+        // A driver that did not know had to pass over these.
         (0..places.end()).for_each(|key| places.set_ready(key));
         places.unpark()
     }
 
-    /// Whether somebody drives it. To be asked under the lock of a sink; see [`attach`](Self::attach).
+    /// Whether it has a driver. To be asked under the lock of a sink; see [`attach`](Self::attach).
     #[inline]
     pub(crate) fn is_driven(&self) -> bool {
         // Ordering: that lock orders it against the first driver, who looks at each sink after it was counted.
         self.drivers.load(Ordering::Relaxed) != 0
     }
 
-    /// Gives a sink a place, and a turn unless it `waits` there for the sink. `None` if nobody drives the set. If the
+    /// Gives a sink a place, and a turn unless it `waits` there for the sink. `None` if the set has no driver. If the
     /// second is true the caller owes the drivers a [`wake`](Self::wake).
     ///
     /// Cost: one lock pair. Allocates only when more sinks are here than ever before.
@@ -174,12 +174,12 @@ impl<S> FlushSet<S> {
         }
     }
 
-    /// Wakes those who drive it.
+    /// Wakes the drivers.
     pub(crate) fn wake(&self) {
         self.tasks.wake_all();
     }
 
-    /// No sink will ever come: wakes those who drive it, for they end.
+    /// No sink will ever come: wakes the drivers, because they end.
     pub(crate) fn end(&self) {
         // Ordering: see `has_ended`.
         self.has_ended.store(1, Ordering::Relaxed);
@@ -209,10 +209,10 @@ impl<S> FlushSet<S> {
     }
 }
 
-/// Those who drive it.
+/// Driving it.
 impl<S> FlushSet<S> {
     /// Counts a driver. Returns whether it is the first: then it is to look at each sink there is, under the sink's
-    /// lock. Whatever is left unflushed before that look is found by it, and whoever comes after it sees a driver.
+    /// lock. That look finds all that was left unflushed before it, and all that comes after it sees a driver.
     pub(crate) fn attach(&self) -> bool {
         let places = self.places.lock();
         // Ordering: see `is_driven`.

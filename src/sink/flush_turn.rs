@@ -20,10 +20,10 @@ pub(crate) enum Flushed {
     Yield,
 }
 
-/// Flushes the sink whose turn it is, by one who does not know what it takes. If that fails, `failed` has the name,
-/// also if the drop of the error panics.
+/// Flushes the sink whose turn it is, for a driver that does not know what it takes. If that fails, `failed` has the
+/// name, also if the drop of the error panics.
 ///
-/// A sink is passed over as long as nobody has said how it is flushed; when somebody does, it has its turn.
+/// A sink is passed over as long as it is not known how it is flushed; as soon as it is, it has its turn.
 pub(crate) fn flush_next<St, Si>(
     registry: &Registry<St, Si>,
     patience: &mut Patience,

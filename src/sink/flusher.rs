@@ -108,7 +108,7 @@ impl<St, Si: Sink<T> + Unpin, T> Stream for Flusher<St, Si, T> {
             return Poll::Ready(None);
         }
         let flushes = this.registry.flushes();
-        // There may be such beside it who do not know.
+        // There may be drivers beside it that do not know.
         if flushes.how().is_none() && flushes.learn(flush_unnamed::<Si, T>) {
             flushes.wake();
         }

@@ -54,7 +54,7 @@ impl PartialOrd for Entry {
         Some(self.cmp(other))
     }
 
-    // Field by field: a third of what the tuples take.
+    // Field by field, which takes fewer instructions than the tuples.
     #[inline]
     fn lt(&self, other: &Self) -> bool {
         if self.priority != other.priority {
@@ -76,10 +76,10 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Makes room for so many that are not over, and as many that are.
+    /// Makes room for so many that are not over, as many that are, and one more while it is replaced.
     pub(super) fn reserve(&mut self, entries: usize) {
-        self.line.reserve((2 * entries).saturating_sub(self.line.len()));
-        self.heap.reserve((2 * entries).saturating_sub(self.heap.len()));
+        self.line.reserve((2 * entries + 1).saturating_sub(self.line.len()));
+        self.heap.reserve((2 * entries + 1).saturating_sub(self.heap.len()));
     }
 
     /// How many are not over.
