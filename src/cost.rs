@@ -152,6 +152,26 @@ fn many_items_of_the_only_ready_channel_of_a_select() {
     assert_eq!([locks, updates], [2 + 1 + 99, 0]);
 }
 
+/// The higher of two busy channels: a batch takes its events up to the relief round as it does where one alone is ready.
+#[test]
+fn many_items_of_the_channel_that_leads_a_select() {
+    let multiplexer = Multiplexer::without_sinks();
+    let mut select = multiplexer.select();
+    for (channel, share) in [(0, Share::new()), (1, Share::new().priority(1))] {
+        multiplexer.add_channel(channel).unwrap();
+        multiplexer.add_stream(Hand::with_items(1_000), channel).unwrap();
+        select.add(channel, share).unwrap();
+    }
+    assert!(poll(&mut select).is_ready());
+    let (mut buffer, mut cx) = (Vec::new(), Context::from_waker(Waker::noop()));
+    let (received, [locks, updates]) = uses(|| select.poll_recv_many(&mut cx, &mut buffer, 100));
+    assert_eq!(received, Poll::Ready(100));
+    let lower: Vec<_> = (0..100).filter(|&at| buffer[at].0 == 1).collect();
+    assert_eq!(lower, [63], "the same order as of one event at a time");
+    // What is left of 64 of the higher one, one of the lower, and the rest.
+    assert_eq!([locks, updates], [(2 + 1 + 62) + 2 + (2 + 1 + 35), 0]);
+}
+
 /// Many members, all idle; one is woken and its item taken, then the next. What ten of these took: lock pairs
 /// and read-modify-writes of the wakes, then polls, lock pairs and read-modify-writes of receiving.
 fn sparse<S: Set>(members: usize) -> ([usize; 2], [usize; 3]) {

@@ -130,21 +130,22 @@
 //!
 //! # Favouring a class
 //!
-//! A [`ChannelSelect`] receives from several channels by priority and weight. A server that one class overloads then serves
-//! the other class as if it were alone. Here 20 paying clients send lines and wait for the answers, while 1,000 others send
-//! as fast as they can, and each line takes the server 8 µs. How long a paying client waits:
+//! A [`ChannelSelect`] receives from several channels by priority and weight. When one class overloads the server, a
+//! favoured class is served as if it were alone. In this measurement, 20 paying clients send lines and wait for the
+//! answers, 1,000 other clients send as fast as they can, and each line costs the server 8 µs. The table shows how long a
+//! paying client waits:
 //!
 //! | server | median | 99th percentile |
 //! |---|--:|--:|
 //! | without the 1,000 others | 49 µs | 148 µs |
 //! | one channel for all clients | 6,566 µs | 8,431 µs |
 //! | a task per connection, no multiplexer | 6,549 µs | 8,038 µs |
-//! | a channel for each class, the paying one first | 41 µs | 101 µs |
+//! | a channel for each class, the paying class first | 41 µs | 101 µs |
 //! | a channel for each class, weights 10 : 1 | 40 µs | 87 µs |
 //!
-//! Measured on 2026-11-26 with tokio's current-thread runtime on two virtual cores of an AMD EPYC, one for the server and
-//! one for the clients; the repository's example `favour` measures it again. [Classes](crate::guide::classes) shows
-//! priorities, weights, limits and pauses.
+//! The figures are from 2026-11-26, with tokio's current-thread runtime, on two virtual cores of an AMD EPYC: one for the
+//! server and one for the clients. The repository's example `favour` repeats the measurement.
+//! [Classes](crate::guide::classes) shows priorities, weights, limits and pauses.
 //!
 //! # Sending
 //!
@@ -266,7 +267,9 @@
 // | `sink/flush_turn` | one turn of an unflushed sink |
 // | `sink/flusher` | `Flusher` |
 // | `channel/share` | `Share` |
+// | `channel/schedule/queue` | the ready channels, in the order of their turns |
 // | `channel/schedule` | the next turn among channels |
+// | `channel/schedule/tests` | tests: the schedule against a model that looks at all channels |
 // | `channel/select` | `ChannelSelect`, `SelectMany`, `SelectStats` |
 // | `sink/sent` | `Sent` |
 // | `sink/many` | `SendMany` |
@@ -277,7 +280,7 @@
 // | `sink/close` | `CloseSink`, `CloseStream` |
 // | `sink/shutdown` | `Shutdown` |
 // | `multiplexer` | `Multiplexer`: the handle |
-// | `multiplexer/lifecycle` | methods that create and close it |
+// | `multiplexer/lifecycle` | methods that create and close a multiplexer |
 // | `multiplexer/channels` | methods for channels |
 // | `multiplexer/pairs` | methods for pairs |
 // | `multiplexer/receiving` | methods that receive |

@@ -85,7 +85,7 @@ struct Seat {
 
 impl Seat {
     fn new(channel: usize, key: usize) -> Self {
-        let short = |key| u32::try_from(key).expect("there are not that many channels, nor members of one");
+        let short = |key| u32::try_from(key).expect("fewer than 2^32 channels, and members of each");
         Self { channel: NonZeroU32::MIN.saturating_add(short(channel)), key: short(key) }
     }
 
@@ -235,7 +235,7 @@ impl<St, Si> Registry<St, Si> {
         let mut room = sinks.iter_mut();
         let state = self.state.lock();
         channel.pairs(from, limit, |pair| {
-            *room.next().expect("as many as asked for") = state.pairs[pair].sink.clone();
+            *room.next().expect("at most `limit` pairs are visited") = state.pairs[pair].sink.clone();
         })
     }
 

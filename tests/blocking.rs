@@ -338,7 +338,7 @@ mod until_all_is_drained {
 
 /// Threads and a task wait for the same condition.
 #[test]
-fn many_wait_at_once() {
+fn many_wait_together() {
     finishes(|| {
         for _ in 0..ROUNDS {
             let multiplexer = multiplexer();
@@ -382,7 +382,7 @@ fn one_that_gives_up_is_not_missed() {
 
 /// Waiting threads hold no lock: all other operations continue.
 #[test]
-fn others_use_it_meanwhile() {
+fn other_threads_use_the_multiplexer() {
     finishes(|| {
         let multiplexer = multiplexer();
         let (first, feed) = add(&multiplexer, A);

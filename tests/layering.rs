@@ -8,18 +8,18 @@ fn src() -> PathBuf {
 }
 
 /// The modules in the order of the table: files, by their paths without the extension.
-fn rooms() -> Vec<String> {
+fn modules() -> Vec<String> {
     let lib = fs::read_to_string(src().join("lib.rs")).unwrap();
     let rows = lib.lines().filter_map(|line| line.strip_prefix("// | `"));
-    rows.filter_map(|row| row.split_once("` |")).map(|(room, _)| room.to_owned()).collect()
+    rows.filter_map(|row| row.split_once("` |")).map(|(module, _)| module.to_owned()).collect()
 }
 
 /// The module to which a path of modules or of a file leads: the one with the longest matching path.
-fn room_of<'a>(rooms: &'a [String], path: &str) -> Option<&'a String> {
-    let leads_to = |room: &&String| {
-        path.strip_prefix(room.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+fn module_of<'a>(modules: &'a [String], path: &str) -> Option<&'a String> {
+    let leads_to = |module: &&String| {
+        path.strip_prefix(module.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    rooms.iter().filter(leads_to).max_by_key(|room| room.len())
+    modules.iter().filter(leads_to).max_by_key(|module| module.len())
 }
 
 /// Every source file except `lib.rs`: its path without the extension, and its text.
@@ -60,30 +60,30 @@ fn used(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_file_has_its_room() {
-    let rooms = rooms();
-    assert!(rooms.len() > 10, "the table was not found: {rooms:?}");
+fn every_file_is_in_the_table() {
+    let modules = modules();
+    assert!(modules.len() > 10, "the table was not found: {modules:?}");
     for (file, _) in files() {
         // A file in the folder of a module that is a single row belongs to that row. Other folders need a row for each file.
-        let room = room_of(&rooms, &file).unwrap_or_else(|| panic!("{file} is not in the table"));
-        let is_folder = rooms.iter().any(|other| other.starts_with(&format!("{room}/")));
-        assert!(*room == file || !is_folder, "{file} is not in the table");
+        let module = module_of(&modules, &file).unwrap_or_else(|| panic!("{file} is not in the table"));
+        let is_folder = modules.iter().any(|other| other.starts_with(&format!("{module}/")));
+        assert!(*module == file || !is_folder, "{file} is not in the table");
     }
-    for room in rooms {
-        assert!(src().join(format!("{room}.rs")).exists(), "{room} is in the table and not there");
+    for module in modules {
+        assert!(src().join(format!("{module}.rs")).exists(), "{module} is in the table, but does not exist");
     }
 }
 
 #[test]
-fn files_use_only_what_stands_above_them() {
-    let rooms = rooms();
-    let floor = |room: &String| rooms.iter().position(|other| other == room);
+fn files_use_only_files_above_them() {
+    let modules = modules();
+    let floor = |module: &String| modules.iter().position(|other| other == module);
     for (file, text) in files() {
-        let here = room_of(&rooms, &file).unwrap();
+        let here = module_of(&modules, &file).unwrap();
         for used in used(&text) {
-            let there =
-                room_of(&rooms, &used).unwrap_or_else(|| panic!("{file} uses {used}, which is no room"));
-            assert!(floor(there) <= floor(here), "{file} uses {used}, which stands below it");
+            let there = module_of(&modules, &used)
+                .unwrap_or_else(|| panic!("{file} uses {used}, which is not in the table"));
+            assert!(floor(there) <= floor(here), "{file} uses {used}, which is below it");
         }
     }
 }

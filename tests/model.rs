@@ -20,12 +20,12 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1024) })]
 
     #[test]
-    fn a_slab_does_as_the_oracle_says(operations in any_operations()) {
+    fn a_slab_matches_the_oracle(operations in any_operations()) {
         run_slab(&operations);
     }
 
     #[test]
-    fn a_multiplexer_does_as_the_oracle_says(operations in any_operations()) {
+    fn a_multiplexer_matches_the_oracle(operations in any_operations()) {
         run_multiplexer(&operations);
     }
 }
@@ -72,7 +72,7 @@ fn every_operation_is_decoded() {
 
 /// The stream was moved and came back before, and has another slot now.
 #[test]
-fn nothing_is_told_of_a_stream_after_its_removal() {
+fn nothing_is_reported_for_a_stream_after_its_removal() {
     let multiplexer = Multiplexer::without_sinks();
     multiplexer.add_channel(1).unwrap();
     multiplexer.add_channel(2).unwrap();

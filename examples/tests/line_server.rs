@@ -1,4 +1,4 @@
-//! The example `line_server`, as it is built, with real clients over TCP.
+//! Tests the example `line_server` as it is built, with real clients over TCP.
 
 #![cfg(unix)]
 
@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// A test that waits for longer has failed.
+/// A test that waits longer has failed.
 const HANGS: Duration = Duration::from_secs(60);
 const LONGEST_LINE: usize = 8 * 1024;
 
@@ -160,7 +160,7 @@ mod lines {
                     }
                     join(sender);
                     assert_eq!(next, vec![LINES; names.len()]);
-                    // Stays until all have heard it.
+                    // Keeps the connection until all members have received the line.
                     member
                 })
             })
@@ -184,7 +184,7 @@ mod leaving {
         ann.hear_end();
     }
 
-    /// More than the kernel takes for it.
+    /// More than the kernel buffers for the client.
     #[test]
     fn who_stops_writing_still_gets_what_it_has_not_read_yet() {
         const LINES: usize = 100;
@@ -221,7 +221,7 @@ mod leaving {
             ann.say("are you there?");
             ann.hear("ann: are you there?");
             ghost.stream.write_all(b"I am the").unwrap();
-            // With something unread: its connection is reset.
+            // With unread input: its connection is reset.
             ghost.wait_for_something_unread();
             drop(ghost);
             server.wait_for_log("ghost is");
@@ -264,7 +264,7 @@ mod slow_readers {
         let mut sending = rude.clone_stream();
         let chatter = thread::spawn(move || {
             let questions = "?\n".repeat(1 << 20);
-            // Until it is disconnected.
+            // Until the client is disconnected.
             while sending.write_all(questions.as_bytes()).is_ok() {}
         });
         let mut ann = server.member("ann");
@@ -307,7 +307,7 @@ mod interrupt {
         let mut members: Vec<_> =
             ["ann", "bob", "carl"].into_iter().map(|name| server.member(name)).collect();
         let said: Vec<_> = (0..LINES).map(|number| number.to_string()).collect();
-        // The server learns of both at once.
+        // The server notices both at the same time.
         server.signal("STOP");
         members[0].say(&said.join("\n"));
         server.signal("INT");
@@ -324,7 +324,7 @@ mod interrupt {
         assert!(TcpStream::connect(server.address).is_err());
     }
 
-    /// A connection that is closed with something unread is reset, and what lies in the kernel is lost.
+    /// A connection that is closed with unread input is reset, and output in the kernel is lost.
     #[test]
     fn who_talks_on_gets_what_it_has_not_read_yet() {
         const LINES: usize = 100;
@@ -353,7 +353,7 @@ mod interrupt {
         let mut server = Server::start();
         let mut ann = server.member("ann");
         let reads_nothing = server.member("bob");
-        // More than the buffers between them take.
+        // More than the buffers between the server and the client hold.
         for _ in 0..100 {
             ann.say(&"x".repeat(LONGEST_LINE));
             ann.next();
@@ -401,7 +401,7 @@ mod arguments {
     }
 }
 
-/// The example, running on a port of its own. Ends with its owner.
+/// The example, running on its own port. It ends when this is dropped.
 struct Server {
     process: Child,
     address: SocketAddr,
@@ -448,7 +448,7 @@ impl Server {
         self.log.lines.lock().unwrap().iter().any(|line| line.contains(what))
     }
 
-    /// Waits until this is logged, and takes it out of the log.
+    /// Waits until this line is logged, and removes it from the log.
     fn wait_for_log(&self, what: &str) {
         self.log.wait_for(what);
     }
@@ -491,7 +491,7 @@ impl Log {
     }
 }
 
-/// Where cargo puts the examples: beside the directory of this test.
+/// Cargo puts the examples next to the directory of this test.
 fn example() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(|deps| deps.parent()).expect("target/PROFILE/deps/TEST");
@@ -517,7 +517,7 @@ impl Client {
         self.stream.try_clone().unwrap()
     }
 
-    /// Reads from now on with a system call for every few bytes.
+    /// Makes later reads take only a few bytes per system call.
     fn in_small_bites(self) -> Self {
         assert!(self.reader.buffer().is_empty());
         let reader = BufReader::with_capacity(16, self.reader.into_inner());
@@ -532,7 +532,7 @@ impl Client {
         self.stream.write_all(&[line, b"\n"].concat()).unwrap();
     }
 
-    /// The next line; `None` at the end.
+    /// Returns the next line, or `None` at the end.
     fn next(&mut self) -> Option<String> {
         let mut line = String::new();
         self.reader.read_line(&mut line).expect("a line within a minute");
@@ -566,7 +566,7 @@ impl Client {
     }
 }
 
-/// The thread's result, or its panic.
+/// Returns the result of the thread, or continues its panic.
 fn join<T>(thread: JoinHandle<T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

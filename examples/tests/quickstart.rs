@@ -1,4 +1,4 @@
-//! The example `quickstart`, as it is built, with real clients over TCP.
+//! Tests the example `quickstart` as it is built, with real clients over TCP.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// A test that waits for longer has failed.
+/// A test that waits longer has failed.
 const HANGS: Duration = Duration::from_secs(60);
 
 struct Server {
@@ -35,7 +35,7 @@ impl Server {
 
     fn member(&self) -> Client {
         let mut client = self.client();
-        // The answer shows that the guest is there; and its own line comes back when it is a member.
+        // The answer shows that the guest was admitted. After the login, the client receives its own line.
         client.say("hello?");
         client.hear("say LOGIN");
         client.say("LOGIN\nI am in");
@@ -97,7 +97,7 @@ fn a_member_that_sends_much_and_never_reads_stalls_nobody() {
     let mut writes = flood.0.get_ref().try_clone().unwrap();
     let writer = std::thread::spawn(move || {
         let lines = format!("{}\n", "x".repeat(1_000)).repeat(32);
-        // 32 MB, or until it is disconnected.
+        // 32 MB, or until the client is disconnected.
         (0..1_000).all(|_| writes.write_all(lines.as_bytes()).is_ok())
     });
     while !writer.is_finished() {
@@ -111,7 +111,7 @@ fn a_member_that_sends_much_and_never_reads_stalls_nobody() {
     ann.hear("still here");
 }
 
-/// More members than a tokio task may write to within one poll, if its budget is not lifted.
+/// More members than a tokio task can write to within one poll, unless its budget is lifted.
 #[test]
 fn no_line_of_a_fast_member_is_missing_anywhere() {
     const MEMBERS: usize = 250;

@@ -1,7 +1,7 @@
-//! Every interleaving of small scenes. A lost wake is a deadlock here, and loom reports it.
+//! Every interleaving of small scenes. A lost wake is a deadlock here, which loom reports.
 //!
-//! The members have a waker of the test's: their readiness is a relaxed flag, so nothing but the wake itself
-//! orders "it is ready" before the poll that must see it.
+//! The members use a waker of the test. Their readiness is a relaxed flag, so that only the wake itself orders the
+//! write of the flag before the poll that must see it.
 
 use futures_core::Stream;
 use futures_sink::Sink;
@@ -18,16 +18,15 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-/// What a member and the thread that feeds it share. The waker is set before the threads start, so it needs
-/// no model.
+/// The state that a member and its feeding thread share. The waker is set before the threads start, and is not modelled.
 #[derive(Default)]
 struct Shared {
     waker: Mutex<Option<Waker>>,
-    /// What a sink was given.
+    /// The number of items that the sink has received.
     taken: Mutex<usize>,
 }
 
-/// Yields one item for each that was added to `items`, and never registers anything in a poll.
+/// Yields one item for each that was added to `items`. A poll never registers its waker.
 struct Member {
     items: Arc<AtomicUsize>,
     yielded: usize,
@@ -81,7 +80,7 @@ async fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
     poll_fn(|cx| Pin::new(&mut *stream).poll_next(cx)).await
 }
 
-/// A slab with idle members, each polled once, and the feeds of the last `fed` of them.
+/// A slab with idle members, each of which was polled once, and the feeds of the last `fed` members.
 fn idle_slab(members: usize, fed: usize) -> (StreamSlab<Member>, Vec<Feed>) {
     let (mut feeds, members): (Vec<_>, Vec<_>) = (0..members).map(|_| member()).unzip();
     let mut slab = StreamSlab::from_iter(members);
@@ -90,7 +89,7 @@ fn idle_slab(members: usize, fed: usize) -> (StreamSlab<Member>, Vec<Feed>) {
     (slab, feeds)
 }
 
-/// One thread wakes, the other polls and parks.
+/// One thread wakes; the other polls and parks.
 fn wake_against_poll(key: usize) {
     loom::model(move || {
         let (mut slab, mut feeds) = idle_slab(key + 1, 1);
@@ -116,7 +115,7 @@ fn wake_against_poll_in_a_branch_of_a_branch() {
     wake_against_poll(5);
 }
 
-/// A member is woken again and again while its items are taken.
+/// A member is woken repeatedly while its items are received.
 #[test]
 fn wakes_against_park() {
     loom::model(|| {
@@ -132,7 +131,7 @@ fn wakes_against_park() {
     });
 }
 
-/// The task was woken by an insert when it slept before, not by a member.
+/// The task's previous sleep was ended by an insert, not by a member.
 #[test]
 fn wake_against_park_after_an_insert() {
     loom::model(|| {
@@ -177,8 +176,8 @@ fn two_wakers_in_two_branches() {
     two_wakers(6);
 }
 
-/// The last member is removed and the slab shrinks, while its waker is woken once more; then the key has a new member,
-/// whose wake arrives, whatever the stale one marks.
+/// The last member is removed and the slab shrinks, while the member's waker is called once more. After that the key
+/// has a new member, whose wake arrives, whatever the stale wake marks.
 fn stale_wake_against_shrink(key: usize) {
     loom::model(move || {
         let (mut slab, mut feeds) = idle_slab(key + 1, 1);
@@ -206,7 +205,7 @@ fn stale_wake_against_shrink_of_branches() {
     stale_wake_against_shrink(5);
 }
 
-/// The upper branch is that of another member, too, and stays.
+/// The upper branch also belongs to another member, and stays.
 #[test]
 fn stale_wake_against_shrink_of_the_lower_branch() {
     stale_wake_against_shrink(10);
@@ -214,7 +213,7 @@ fn stale_wake_against_shrink_of_the_lower_branch() {
 
 type Mux = Multiplexer<Member>;
 
-/// A channel with one idle member, polled once.
+/// A channel with one idle member, which was polled once.
 fn idle_channel() -> (Mux, ChannelReceiver<Member, ()>, StreamId, Feed) {
     let multiplexer = Mux::new();
     multiplexer.add_channel(1).unwrap();
@@ -229,7 +228,7 @@ fn is_item(event: Option<(StreamId, StreamEvent<()>)>) -> bool {
     matches!(event, Some((_, StreamEvent::Item(()))))
 }
 
-/// Two receivers wait; two items come; each gets one, whoever of them takes the wake.
+/// Two receivers wait, and two items arrive. Each receiver receives one, whichever receiver absorbs the wake.
 #[test]
 fn two_receivers_share() {
     loom::model(|| {
@@ -243,7 +242,7 @@ fn two_receivers_share() {
     });
 }
 
-/// The same while both are polling: one may find the wake of a member that the other has taken out.
+/// The same while both receivers are polling: one may absorb the wake of a member that the other has taken out.
 #[test]
 fn two_receivers_against_wakes() {
     loom::model(|| {
@@ -255,7 +254,7 @@ fn two_receivers_against_wakes() {
                 receiver
             })
         });
-        // First a wake for nothing: its poll returns `Pending` while the next wake comes.
+        // First a wake without an item: its poll returns `Pending` while the next wake comes.
         feed.wake();
         feed.push();
         feed.push();
@@ -265,7 +264,7 @@ fn two_receivers_against_wakes() {
     });
 }
 
-/// A channel is resumed while a receiver finds it paused and goes to sleep; its member was woken before.
+/// A channel is resumed while a receiver finds it paused and goes to sleep. Its member was woken before.
 #[test]
 fn resume_channel_against_sleep() {
     loom::model(|| {
@@ -297,7 +296,8 @@ fn pause_channel_against_wake_and_park() {
     });
 }
 
-/// A stream is paused and resumed while it is woken, and polled or not. Paused it is not polled; its wake is not lost.
+/// A stream is paused and resumed while it is woken, and perhaps polled. While paused it is not polled, and its wake is not
+/// lost.
 #[test]
 fn pause_stream_against_wake_and_poll() {
     loom::model(|| {
@@ -313,7 +313,7 @@ fn pause_stream_against_wake_and_poll() {
     });
 }
 
-/// A stream is paused while another thread wakes it: its item comes before that, or when it is resumed.
+/// A stream is paused while another thread wakes it: its item is received before the pause, or after the resumption.
 #[test]
 fn pause_stream_against_wake() {
     loom::model(|| {
@@ -328,7 +328,7 @@ fn pause_stream_against_wake() {
     });
 }
 
-/// A stream that is paused is moved and resumed while it is polled, and comes to rest nowhere.
+/// A paused stream is moved and resumed while it is polled, and is not left unpolled anywhere.
 #[test]
 fn pause_and_move_against_poll() {
     loom::model(|| {
@@ -356,7 +356,7 @@ fn pause_and_move_against_poll() {
 
 type Select = ChannelSelect<Member, ()>;
 
-/// A select of two channels, with an idle member each, that knows that they are idle.
+/// A select of two channels with an idle member each. The select has found both idle.
 fn idle_select() -> (Mux, Select, [Feed; 2]) {
     let multiplexer = Mux::new();
     let mut select = multiplexer.select();
@@ -375,7 +375,7 @@ fn is_item_of(event: Option<(ChannelId, StreamId, StreamEvent<()>)>, expected: C
     matches!(event, Some((channel, _, StreamEvent::Item(()))) if channel == expected)
 }
 
-/// A member wakes its channel while the select asks that, and parks.
+/// A member wakes its channel while the select polls that channel, and parks.
 #[test]
 fn wake_against_a_select() {
     loom::model(|| {
@@ -389,7 +389,7 @@ fn wake_against_a_select() {
     });
 }
 
-/// Both channels wake at a time.
+/// Both channels wake at the same time.
 #[test]
 fn two_wakes_against_a_select() {
     loom::model(|| {
@@ -403,8 +403,8 @@ fn two_wakes_against_a_select() {
     });
 }
 
-/// A channel wakes while the select lets go of it: what it has is there for the next receiver; and the other one, which
-/// has its slot next, loses nothing.
+/// A channel wakes while it is removed from the select: its events wait for the next receiver. The other channel, which
+/// has its slot next, loses no event.
 #[test]
 fn wake_against_removal_from_a_select() {
     loom::model(|| {
@@ -421,7 +421,7 @@ fn wake_against_removal_from_a_select() {
     });
 }
 
-/// A select and a receiver share a channel; two items come, and each gets one.
+/// A select and a receiver share a channel. Two items arrive, and each receives one.
 #[test]
 fn a_select_and_a_receiver_share() {
     loom::model(|| {
@@ -435,7 +435,7 @@ fn a_select_and_a_receiver_share() {
     });
 }
 
-/// The channels are removed from the multiplexer while the select asks them, and parks: it ends.
+/// The channels are removed from the multiplexer while the select polls them and parks: the select ends.
 #[test]
 fn removal_of_channels_against_a_select() {
     loom::model(|| {
@@ -467,7 +467,7 @@ fn add_against_park() {
     });
 }
 
-/// A member that has an item is moved while it is polled: the item comes once, before or after the move.
+/// A member with an item is moved while it is polled: the item is received once, before or after the move.
 #[test]
 fn move_against_poll() {
     loom::model(|| {
@@ -492,7 +492,7 @@ fn move_against_poll() {
     });
 }
 
-/// A member is removed while it is polled: one departure, and the stream is handed back or dropped.
+/// A member is removed while it is polled: there is one departure, and the stream is returned or dropped.
 #[test]
 fn remove_against_poll() {
     loom::model(|| {
@@ -514,7 +514,7 @@ fn remove_against_poll() {
     });
 }
 
-/// Closing ends a receiver that goes to sleep.
+/// Closing ends a receiver that is going to sleep.
 #[test]
 fn close_against_park() {
     loom::model(|| {
@@ -527,7 +527,7 @@ fn close_against_park() {
     });
 }
 
-/// A channel is removed while its member is polled: the receiver ends, and the stream is handed back or dropped.
+/// A channel is removed while its member is polled: the receiver ends, and the stream is returned or dropped.
 #[test]
 fn remove_channel_against_poll() {
     loom::model(|| {
@@ -564,7 +564,7 @@ fn remove_channel_against_two_receivers() {
     });
 }
 
-/// Many items are taken in one poll, of members that are woken one after the other.
+/// Many items are received in one poll, from members that are woken one after the other.
 #[test]
 fn recv_many_against_wakes() {
     loom::model(|| {
@@ -586,7 +586,7 @@ fn recv_many_against_wakes() {
     });
 }
 
-/// The same, beside one who takes one at a time: there are two items, and one for each.
+/// The same, with a concurrent receiver that receives one event: there are two items, one for each receiver.
 #[test]
 fn recv_many_beside_another_receiver() {
     loom::model(|| {
@@ -601,8 +601,8 @@ fn recv_many_beside_another_receiver() {
     });
 }
 
-/// A member that has an item is moved from channel to channel while it is polled in the first, and then in those
-/// that follow. Each stay has its departure, and the item comes once, wherever the stream is.
+/// A member with an item is moved from channel to channel while it is polled in the first, and then in the following ones.
+/// Each stay has its departure, and the item is received once, in any of the channels.
 fn moves_against_polls(to: &'static [ChannelId]) {
     loom::model(move || {
         let (multiplexer, first, id, feed) = idle_channel();
@@ -652,7 +652,7 @@ fn two_moves_there_and_one_back_against_polls() {
     moves_against_polls(&[2, 1, 2]);
 }
 
-/// The same, while each channel's receiver is in a thread of its own.
+/// The same, with each channel's receiver in its own thread.
 #[test]
 fn a_move_there_and_back_against_two_receivers() {
     loom::model(|| {
@@ -684,7 +684,7 @@ fn a_move_there_and_back_against_two_receivers() {
     });
 }
 
-/// A stream is moved into a channel that is closed: it is refused, or the receiver is told of it.
+/// A stream is moved into a channel that is closed at the same time: the move is refused, or the receiver receives it.
 #[test]
 fn close_channel_against_move() {
     loom::model(|| {
@@ -703,7 +703,7 @@ fn close_channel_against_move() {
     });
 }
 
-/// Who waits for the end of a channel is told when the last stream leaves it, or when it is closed.
+/// A task that waits for the end of a channel is woken when the last stream leaves, or when the channel is closed.
 #[test]
 fn drained_against_close_and_remove() {
     loom::model(|| {
@@ -717,7 +717,7 @@ fn drained_against_close_and_remove() {
     });
 }
 
-/// A stream is taken out by one who looks at it, while it is woken and polled: its item is not missed.
+/// A stream is taken out for access in place, while it is woken and polled: its item is not missed.
 #[test]
 fn with_stream_against_wake_and_poll() {
     loom::model(|| {
@@ -733,7 +733,7 @@ fn with_stream_against_wake_and_poll() {
     });
 }
 
-/// A sink that becomes ready from another thread; its readiness is relaxed, too.
+/// A sink that becomes ready from another thread. Its readiness is relaxed, too.
 struct Gate {
     open: Arc<AtomicUsize>,
     shared: Arc<Shared>,
@@ -803,7 +803,7 @@ fn sink_against_sender() {
     });
 }
 
-/// Two tasks send to one sink: who finds it away is told when it is back.
+/// Two tasks send to one sink. A task that finds the sink busy is woken when the poll of the sink returns.
 #[test]
 fn two_senders() {
     loom::model(|| {
@@ -828,7 +828,7 @@ fn remove_against_sender() {
     });
 }
 
-/// A sender that holds the sink weakly is told when the whole multiplexer goes.
+/// A sender that holds the sink weakly is woken when the whole multiplexer is dropped.
 #[test]
 fn drop_against_stream_sender() {
     loom::model(|| {
@@ -840,13 +840,13 @@ fn drop_against_stream_sender() {
     });
 }
 
-/// Polls a send once, and drops it. Returns whether it was done.
+/// Polls a send once, and drops it. Returns whether it was complete.
 fn poll_and_drop(multiplexer: &GateMux, id: StreamId) -> bool {
     let mut send = multiplexer.send_one(id, ());
     Pin::new(&mut send).poll(&mut Context::from_waker(Waker::noop())).is_ready()
 }
 
-/// A stream is closed while another task sends to it: the close is done, and the sender told what became of its item.
+/// A stream is closed while another task sends to it: the close completes, and the send returns a correct result.
 #[test]
 fn close_against_sender() {
     loom::model(|| {
@@ -861,7 +861,7 @@ fn close_against_sender() {
     });
 }
 
-/// One item for two sinks, of which one is ready and the other becomes so.
+/// One item for two sinks, one of which is ready, while the other becomes ready.
 #[test]
 fn send_to_two_against_a_sink() {
     loom::model(|| {
@@ -874,7 +874,7 @@ fn send_to_two_against_a_sink() {
     });
 }
 
-/// The same, while another task sends to the one that is ready.
+/// The same, while another task sends to the ready sink.
 #[test]
 fn send_to_two_against_a_sender() {
     loom::model(|| {
@@ -891,7 +891,7 @@ fn send_to_two_against_a_sender() {
     });
 }
 
-/// Of those who wait for a sink one leaves while all are woken: the other is woken.
+/// One of two tasks that wait for a sink leaves while both are woken: the other one is woken.
 #[test]
 fn a_sender_leaves_while_all_are_woken() {
     loom::model(|| {
@@ -907,7 +907,7 @@ fn a_sender_leaves_while_all_are_woken() {
     });
 }
 
-/// A send is cancelled that waits, or has missed the sink while another polled it.
+/// A send is cancelled that waits, or that found the sink busy.
 #[test]
 fn a_sender_is_dropped_against_another() {
     loom::model(|| {
@@ -923,7 +923,8 @@ fn a_sender_is_dropped_against_another() {
     });
 }
 
-/// The same where the sink is ready: who misses it is told when it is back, also if one that missed it is dropped.
+/// The same with a ready sink: a task that found it busy is woken when the poll returns, even if another such task is
+/// dropped.
 #[test]
 fn a_sender_that_missed_the_sink_is_dropped() {
     loom::model(|| {
@@ -941,7 +942,7 @@ fn a_sender_that_missed_the_sink_is_dropped() {
     });
 }
 
-/// A sink becomes ready while the shutdown that waits for it goes to sleep: it is closed, and the shutdown ends.
+/// A sink becomes ready while the shutdown that waits for it goes to sleep: the sink is closed, and the shutdown completes.
 #[test]
 fn sink_against_shutdown() {
     loom::model(|| {
@@ -953,7 +954,7 @@ fn sink_against_shutdown() {
     });
 }
 
-/// The same for two sinks that wake one after the other: the wake of one does not hide that of the other.
+/// The same for two sinks that wake one after the other: the wake of one sink does not hide the wake of the other.
 #[test]
 fn two_sinks_against_shutdown() {
     loom::model(|| {
@@ -972,8 +973,8 @@ fn two_sinks_against_shutdown() {
     });
 }
 
-/// A pair whose sink never becomes ready is removed while the shutdown looks for it, polls it or goes to sleep: the
-/// shutdown does not wait for it, and reports at most that it is gone.
+/// A pair whose sink never becomes ready is removed while the shutdown looks the sink up, polls it or goes to sleep: the
+/// shutdown does not wait for the sink, and reports at most that the pair is gone.
 #[test]
 fn removal_against_shutdown() {
     loom::model(|| {
@@ -991,7 +992,7 @@ fn removal_against_shutdown() {
     });
 }
 
-/// A pair is added while the shutdown begins: it is refused, or closed with the others.
+/// A pair is added while the shutdown begins: the pair is refused, or closed with the others.
 #[test]
 fn addition_against_shutdown() {
     loom::model(|| {
@@ -1011,8 +1012,8 @@ fn addition_against_shutdown() {
     });
 }
 
-/// Another task sends to a sink that is ready, and so the shutdown may find the sink away: it is woken when the sink is
-/// back, and closes it. The sender gets its result, and the sink had the item if that is `Ok`.
+/// Another task sends to a ready sink. If the shutdown finds the sink busy, it is woken when that poll returns, and closes
+/// the sink. The sender receives its result; if the result is `Ok`, the sink has received the item.
 #[test]
 fn a_sender_against_shutdown() {
     loom::model(|| {
@@ -1031,7 +1032,7 @@ fn a_sender_against_shutdown() {
 }
 
 /// The same, with a sink that becomes ready just before the other task sends to it: the shutdown sleeps, or is woken and
-/// finds the sink away.
+/// finds the sink busy.
 #[test]
 fn a_sender_against_shutdown_of_a_sink_that_opens() {
     loom::model(|| {
@@ -1050,8 +1051,8 @@ fn a_sender_against_shutdown_of_a_sink_that_opens() {
     });
 }
 
-/// A pair is removed while its sink becomes ready in a third thread: the shutdown ends, whichever comes first, and reports
-/// the pair at most if it did not close the sink.
+/// A pair is removed while its sink becomes ready in a third thread: the shutdown completes, whichever comes first, and
+/// reports the pair only if it did not close the sink.
 #[test]
 fn removal_against_shutdown_of_a_sink_that_opens() {
     loom::model(|| {
@@ -1076,7 +1077,7 @@ fn removal_against_shutdown_of_a_sink_that_opens() {
     });
 }
 
-/// Two shutdowns at a time: both end.
+/// Two concurrent shutdowns: both complete, and the sink is closed once.
 #[test]
 fn two_shutdowns() {
     loom::model(|| {
@@ -1094,7 +1095,7 @@ fn two_shutdowns() {
     });
 }
 
-/// Another task closes the sink, which becomes ready between two polls of that close and wakes nobody: the close that
+/// Another task closes the sink, which becomes ready between two polls of that close and wakes no task. The close that
 /// succeeds wakes the shutdown.
 #[test]
 fn a_close_against_shutdown() {
@@ -1115,7 +1116,7 @@ fn a_close_against_shutdown() {
     });
 }
 
-/// A sink that takes all, and flushes while it is open. As `Gate` it leaves a waker of the test's.
+/// A sink that takes all items, and flushes while it is open. As `Gate`, it uses a waker of the test.
 struct Valve {
     open: Arc<AtomicUsize>,
     flushed: Arc<AtomicUsize>,
@@ -1153,7 +1154,7 @@ type ValveMux = Multiplexer<futures_pending::Pending, Valve>;
 mod futures_pending {
     use super::*;
 
-    /// A stream that never has anything.
+    /// A stream that never yields.
     pub(super) struct Pending;
 
     impl Stream for Pending {
@@ -1165,7 +1166,7 @@ mod futures_pending {
     }
 }
 
-/// A pair whose sink is open or not, and the side of it that the test holds.
+/// A pair whose sink is open or not, and the test's side of it.
 struct Valves {
     multiplexer: ValveMux,
     id: StreamId,
@@ -1184,7 +1185,7 @@ fn valve(open: usize) -> Valves {
     Valves { multiplexer, id, open, flushed, shared }
 }
 
-/// Polls a flusher until all is flushed; a wake that is lost is a deadlock.
+/// Polls a flusher until everything is flushed. A lost wake is a deadlock.
 fn drive(flusher: &mut Flusher<futures_pending::Pending, Valve, ()>, flushed: &AtomicUsize) {
     block_on(poll_fn(|cx| match Pin::new(&mut *flusher).poll_next(cx) {
         _ if flushed.load(Ordering::Relaxed) != 0 => Poll::Ready(()),
@@ -1202,7 +1203,7 @@ fn drive_select(select: &mut ChannelSelect<futures_pending::Pending, Valve>, flu
     }));
 }
 
-/// One leaves something unflushed, the first in this multiplexer, while the select parks.
+/// A thread leaves a sink unflushed, the first in this multiplexer, while the select parks.
 #[test]
 fn try_feed_against_a_select() {
     loom::model(|| {
@@ -1218,7 +1219,7 @@ fn try_feed_against_a_select() {
     });
 }
 
-/// A sink waits that nobody knows how to flush, until another is sent to.
+/// A sink waits that the select cannot flush before a first send, which determines the item type.
 #[test]
 fn the_first_send_against_a_select() {
     loom::model(|| {
@@ -1238,7 +1239,7 @@ fn the_first_send_against_a_select() {
     });
 }
 
-/// One leaves something unflushed while the flusher parks.
+/// A thread leaves a sink unflushed while the flusher parks.
 #[test]
 fn try_feed_against_a_flusher() {
     loom::model(|| {
@@ -1266,7 +1267,7 @@ fn a_sink_against_a_flusher() {
     });
 }
 
-/// The flusher is made while something is left unflushed.
+/// The flusher is created while a sink is left unflushed.
 #[test]
 fn try_feed_against_a_new_flusher() {
     loom::model(|| {
@@ -1280,7 +1281,7 @@ fn try_feed_against_a_new_flusher() {
     });
 }
 
-/// Another flusher leaves meanwhile.
+/// Another flusher is dropped in the meantime.
 #[test]
 fn a_flusher_that_is_dropped_against_a_new_one() {
     loom::model(|| {
@@ -1293,8 +1294,8 @@ fn a_flusher_that_is_dropped_against_a_new_one() {
     });
 }
 
-/// One sends while the other does: each is told that it was taken, or that the sink is busy; and the flusher has
-/// flushed what was taken when it has nothing to do.
+/// Two threads send at the same time: each send is accepted, or returns that the sink is busy. The flusher has flushed the
+/// accepted items when it has no more work.
 #[test]
 fn try_send_against_try_send() {
     loom::model(|| {
@@ -1311,8 +1312,7 @@ fn try_send_against_try_send() {
     });
 }
 
-/// The sink wakes while something is left unflushed in it, and the flusher, which has nothing to do, is put down as who
-/// waits.
+/// The sink wakes while it is left unflushed, and the idle flusher is registered as waiting.
 #[test]
 fn try_send_against_a_sink_that_wakes() {
     loom::model(|| {
@@ -1329,8 +1329,8 @@ fn try_send_against_a_sink_that_wakes() {
     });
 }
 
-/// One tries to send while another's send is in flight, in another thread: the item is taken, or handed back because the
-/// sink is being polled. The other send has its end, and each item was taken once.
+/// A thread tries to send while a send of another thread is in flight: the item is accepted, or returned because the sink is
+/// being polled. The other send completes, and each item was accepted once.
 #[test]
 fn try_send_against_a_send_in_flight() {
     loom::model(|| {
@@ -1355,7 +1355,7 @@ fn try_send_against_a_send_in_flight() {
     });
 }
 
-/// The same with a `StreamSender`, and a sink that becomes ready meanwhile: until then it is full.
+/// The same with a `StreamSender`, and a sink that becomes ready in the meantime: until then the sink is full.
 #[test]
 fn try_send_against_a_sender_of_a_sink_that_opens() {
     loom::model(|| {
@@ -1379,7 +1379,7 @@ fn try_send_against_a_sender_of_a_sink_that_opens() {
     });
 }
 
-/// The pair goes while its sink is flushed.
+/// The pair is removed while its sink is flushed.
 #[test]
 fn remove_against_a_flusher() {
     loom::model(|| {
@@ -1390,7 +1390,7 @@ fn remove_against_a_flusher() {
         let removing = thread::spawn(move || {
             assert!(multiplexer.discard_stream(id));
         });
-        // It ends with the last pair.
+        // The flusher ends with the last pair.
         block_on(poll_fn(|cx| Pin::new(&mut flusher).poll_next(cx)));
         removing.join().unwrap();
         drop(flusher);

@@ -194,7 +194,7 @@ impl Departures {
 
     #[inline]
     fn make_due(&mut self, limit: usize, cursor: usize) {
-        debug_assert_eq!(self.due, 0, "it is due already");
+        debug_assert_eq!(self.due, 0, "no batch is due");
         self.due = self.marked.min(limit);
         self.turns = 0;
         self.mark_batch(cursor);
@@ -210,7 +210,7 @@ impl Departures {
     #[inline]
     pub(super) fn pop(&mut self, spent: &mut Spent) -> Untold {
         self.due -= 1;
-        let untold = self.queue.pop_front().expect("as many are there as are due");
+        let untold = self.queue.pop_front().expect("the queue has at least `due` entries");
         self.unread -= usize::from(matches!(untold, Untold::Departed(..)));
         if self.queue.is_empty() && self.queue.capacity() > ROOM_KEPT {
             spent.0 = mem::take(&mut self.queue);

@@ -2,38 +2,44 @@
 //!
 //! # Priority
 //!
-//! The ready channels, if there are several, are in a heap over (priority, virtual time, since when it waits). The first
-//! of them is asked before every event. When `bound` turns in a row were taken ahead of a ready lower channel, there is a **relief round**:
-//! each lower channel that waited when it began has one turn, who waits longest first.
+//! The ready channels are in a queue by (priority, virtual time, since when it waits). The first of them is asked before
+//! every event. When `bound` turns in a row were taken ahead of a ready lower channel, there is a **relief round**: each
+//! lower channel that waited when the round began has one turn. The one that has waited longest goes first.
 //!
-//! **Bound.** Among n channels of distinct priorities, one that is ready waits at most `bound + n - 2` turns of others,
-//! and the highest at most `n - 1`. For let X wait. It waits first for what is left of a round in which it has no turn
-//! (any more), then for at most `bound` turns of higher ones, of which each counts, because X is ready and lower; then
-//! for those who come before it in the next round. Who had a turn in the first of these rounds while X waited is behind X
-//! in the second, for it waits less long. So nobody is in both, and in neither is X or the highest of all.
+//! **Bound.** Among n channels of distinct priorities, one that is ready waits for at most `bound + n - 2` turns of
+//! others, and the highest for at most `n - 1`. Proof: let X wait. It waits first for what is left of a round in which it
+//! has no turn (any more), then for at most `bound` turns of higher ones, each of which counts because X is ready and
+//! lower; then for those that come before it in the next round. A channel that had a turn in the first of these rounds
+//! while X waited is behind X in the second, because it has waited less long. So no channel is in both, and neither X nor
+//! the highest of all is in either.
+//!
+//! # The leader
+//!
+//! A ready channel *leads* if no other ready one is of its priority or a higher one, and no relief round is on. It stays
+//! first whatever its turns cost, until another channel becomes ready or a round begins. So it is not in the queue, and
+//! its turns are counted, to be charged when it gives way. As a rule one channel is ready at a time: that one leads.
 //!
 //! # Weights
 //!
-//! Start-time fair queueing: a turn adds cost / weight to the channel's virtual time, and the least is next in its
-//! priority; of equal ones, who waits longest. `now` is the time at which the last one began its turn. A channel that
-//! becomes ready goes on from there if it is behind, so it saves up nothing; if it is ahead it keeps its debt. So a ready
-//! channel is at `now` or ahead of it, by the cost of its last turn / its weight at most: `now` never goes back, and was
-//! its own time then. Hence of two that stay ready, neither gets more in any span, by cost / weight, than the other and
-//! the cost / weight of one turn of each.
+//! Start-time fair queueing: a turn adds cost / weight to the channel's virtual time, and the channel with the least is
+//! next in its priority; of equal ones, the one that has waited longest. `now` is the time at which the last one began its
+//! turn. A channel that becomes ready goes on from there if it is behind, so it saves up nothing; if it is ahead it keeps
+//! its debt. So a ready channel is at `now` or ahead of it, by the cost of its last turn / its weight at most: `now` never
+//! goes back, and was its own time then. Hence of two that stay ready, neither gets more in any span, by cost / weight,
+//! than the other and the cost / weight of one turn of each.
+
+mod queue;
+#[cfg(all(test, not(loom_models)))]
+mod tests;
 
 use crate::channel::share::Share;
+use queue::{Entry, Key, Queue, Time};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::mem;
 use std::num::NonZeroU32;
 
-/// A channel's key: its slot in the select.
-type Key = usize;
-
 const NONE: Key = Key::MAX;
-
-/// Virtual time in units of 2^-63 turns of weight 1. At one unit of cost per nanosecond it lasts for a thousand years.
-type Time = u128;
 
 const FRACTION_BITS: u32 = 63;
 
@@ -44,32 +50,32 @@ pub(crate) struct Schedule {
     /// How many places there are.
     len: usize,
     classes: Vec<Class>,
-    /// The only one that is ready, if there is but one; else [`NONE`].
-    only: Key,
-    /// The ready ones, a binary heap, if there are several. There is room for all.
-    heap: Vec<Entry>,
+    /// The one that leads; else [`NONE`].
+    leader: Key,
+    /// The other ready ones. There is room for all.
+    queue: Queue,
     /// After how many turns ahead of a ready lower one there is a relief round. 0: never.
     bound: u32,
     /// How many of these there were in a row.
     ahead: u32,
-    /// In a relief round: the tickets of those who waited when it began, who waits longest first; some had their turn
-    /// since, or are not ready any more. There is room for all.
+    /// In a relief round: the tickets of those that waited when it began, the one that has waited longest first; some had
+    /// their turn since, or are not ready any more. There is room for all.
     relief: BinaryHeap<Reverse<(u64, Key)>>,
-    /// How many turns there were, but for those in `solo`.
+    /// How many turns there were, except those in `solo`.
     turns: u64,
     /// Those of them that brought no event.
     in_vain: u64,
     tickets: u64,
-    /// Who has its turn now; else [`NONE`].
+    /// The one that has its turn now; else [`NONE`].
     turn: Key,
     solo: Solo,
 }
 
-/// What one had in a row while no other was ready, and is not charged yet: so its turns, and becoming idle and ready in
-/// between, cost next to nothing.
+/// What the leader had in a row, and is not charged yet: so its turns, and becoming idle and ready in between while no
+/// other is ready, cost next to nothing.
 #[derive(Debug)]
 struct Solo {
-    /// The only one, or, if none is ready, the last one that was it; else [`NONE`].
+    /// The leader, or, if none is ready, the last one that led; else [`NONE`].
     key: Key,
     run: Run,
 }
@@ -98,38 +104,13 @@ struct Place {
     time: Time,
     /// 1 / weight.
     stride: u64,
-    /// Where it is in the heap; [`NONE`] if it is not.
-    at: usize,
-    /// How many turns there had been when it began to wait: when it became ready, or had its last turn.
+    /// Whether it is in the queue.
+    is_queued: bool,
+    /// How many turns there had been when it began to wait, which is when it became ready, or had its last turn.
     since: u64,
-    /// Who has a smaller one waits longer.
+    /// The one with a smaller ticket has waited longer. No two have the same one, ever.
     ticket: u64,
     counts: Counts,
-}
-
-/// One that is ready, and what decides whose turn it is.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    time: Time,
-    ticket: u64,
-    priority: u32,
-    /// Short, so that this is not larger.
-    key: u32,
-}
-
-const _: () = assert!(size_of::<Entry>() == 32);
-
-impl Entry {
-    #[inline(always)]
-    fn is_before(&self, other: &Self) -> bool {
-        if self.priority != other.priority {
-            self.priority < other.priority
-        } else if self.time != other.time {
-            self.time < other.time
-        } else {
-            self.ticket < other.ticket
-        }
-    }
 }
 
 /// What became of a channel, counted.
@@ -155,8 +136,8 @@ struct Class {
     /// The time at which the last one of it began its turn.
     now: Time,
     places: usize,
-    /// How many are in the heap.
-    ready: usize,
+    /// How many are in the queue.
+    queued: usize,
 }
 
 /// Control.
@@ -166,8 +147,8 @@ impl Schedule {
             places: Vec::new(),
             len: 0,
             classes: Vec::new(),
-            only: NONE,
-            heap: Vec::new(),
+            leader: NONE,
+            queue: Queue::default(),
             bound,
             ahead: 0,
             relief: BinaryHeap::new(),
@@ -195,7 +176,7 @@ impl Schedule {
             self.places.resize_with(key + 1, || None);
         }
         self.len += 1;
-        self.heap.reserve(self.len - self.heap.len());
+        self.queue.reserve(self.len);
         self.relief.reserve(self.len.saturating_sub(self.relief.len()));
         let class = self.enter(share.priority);
         let place = Place {
@@ -203,7 +184,7 @@ impl Schedule {
             class,
             time: 0,
             stride: stride(share),
-            at: NONE,
+            is_queued: false,
             since: 0,
             ticket: 0,
             counts: Counts::default(),
@@ -236,6 +217,8 @@ impl Schedule {
         let is_ready = self.is_ready(key);
         if is_ready {
             self.leave_ready(key);
+            // It keeps its ticket: else that entry would be valid again.
+            self.queue.drop_over(|entry| is_over(&self.places, entry));
         }
         let from = self.place(key).class;
         let before = self.classes[from].now;
@@ -294,7 +277,7 @@ impl Schedule {
 
 impl Class {
     fn new(priority: u32) -> Self {
-        Self { priority, now: 0, places: 0, ready: 0 }
+        Self { priority, now: 0, places: 0, queued: 0 }
     }
 }
 
@@ -310,8 +293,8 @@ impl Schedule {
     #[inline]
     pub(crate) fn wake(&mut self, key: usize) {
         // Nobody had a turn since it became idle.
-        if key == self.solo.key && self.only == NONE {
-            self.only = key;
+        if key == self.solo.key && self.leader == NONE {
+            self.leader = key;
         } else {
             self.wake_among_others(key);
         }
@@ -345,10 +328,10 @@ impl Schedule {
         if self.turn != NONE {
             self.end_by_panic();
         }
-        let next = if self.only != NONE {
-            self.only
+        let next = if self.leader != NONE {
+            self.leader
         } else if self.relief.is_empty() {
-            self.heap.first()?.key as Key
+            self.queue.first()?.key()
         } else {
             self.next_in_relief()?
         };
@@ -376,20 +359,20 @@ impl Schedule {
         self.in_vain += 1;
     }
 
-    /// Whether one alone is ready.
+    /// Whether one leads: the next turns are its own, until another is [woken](Self::wake) or a relief round begins.
     #[inline]
-    pub(crate) fn has_only(&self) -> bool {
-        self.only != NONE
+    pub(crate) fn has_leader(&self) -> bool {
+        self.leader != NONE
     }
 
     /// Cost: each that was ready when the round began is looked at once in it, at O(log ready).
     #[cold]
     fn next_in_relief(&mut self) -> Option<Key> {
-        let first = self.heap.first()?.key as Key;
+        let first = self.queue.first()?.key();
         let highest = self.place(first).class;
-        let has_lower = self.heap.len() > self.classes[highest].ready;
+        let has_lower = self.queue.len() > self.classes[highest].queued;
         while let (true, Some(&Reverse((ticket, key)))) = (has_lower, self.relief.peek()) {
-            let waits = |place: &Place| place.at != NONE && place.ticket == ticket && place.class != highest;
+            let waits = |place: &Place| place.is_queued && place.ticket == ticket && place.class != highest;
             if self.places[key].as_ref().is_some_and(waits) {
                 return Some(key);
             }
@@ -397,6 +380,7 @@ impl Schedule {
         }
         self.relief.clear();
         self.ahead = 0;
+        self.elect();
         Some(first)
     }
 
@@ -405,35 +389,49 @@ impl Schedule {
     /// Cost: O(log ready); every so many turns, when a relief round begins, O(ready).
     #[inline(always)]
     pub(crate) fn served(&mut self, key: usize, cost: u64) {
-        if self.only == key {
+        if self.leader == key {
             let Run { turns, more, last } = &mut self.solo.run;
             (*turns, *more, *last) = (*turns + 1, more.saturating_add(cost - 1), cost - 1);
+            if !self.queue.is_empty() {
+                self.went_ahead();
+            }
         } else {
             self.served_among_others(key, cost);
         }
     }
 
-    /// Charges what one had alone, which is the only one no more.
+    /// There was a turn ahead of a ready lower one.
+    #[inline]
+    fn went_ahead(&mut self) {
+        self.ahead = self.ahead.saturating_add(1);
+        if self.bound != 0 && self.ahead >= self.bound {
+            self.begin_relief();
+        }
+    }
+
+    /// Charges what the leader had, or the last one that led.
     #[inline]
     fn settle(&mut self) {
         if self.solo.run.turns != 0 {
             self.charge_solo();
         }
-        self.solo.key = self.only;
+        self.solo.key = self.leader;
     }
 
     #[inline(never)]
     fn charge_solo(&mut self) {
         let had = mem::take(&mut self.solo.run);
         self.charge(self.solo.key, had);
-        // Nobody waited when it had the first of these.
-        self.relief.clear();
-        self.ahead = 0;
+        if self.queue.is_empty() {
+            // No other waited when it had the last of these.
+            self.ahead = 0;
+        }
     }
 
-    /// A channel had these turns. Returns whether there are others that are not of its priority in the heap.
+    /// A channel had these turns. Returns its next entry, and whether there are others in the queue that are not of its
+    /// priority.
     #[inline(always)]
-    fn charge(&mut self, key: Key, had: Run) -> bool {
+    fn charge(&mut self, key: Key, had: Run) -> (Entry, bool) {
         let ticket = self.draw_ticket();
         let place = self.places[key].as_mut().expect("it is there");
         let class = &mut self.classes[place.class];
@@ -445,30 +443,32 @@ impl Schedule {
         place.counts.note(&had, self.turns - place.since);
         self.turns += had.turns;
         (place.since, place.ticket) = (self.turns, ticket);
-        self.heap.len() > class.ready
+        (place.entry(key), self.queue.len() > class.queued)
     }
 
     #[inline(never)]
     fn served_among_others(&mut self, key: Key, cost: u64) {
-        let is_ahead = self.charge(key, Run { turns: 1, more: cost - 1, last: cost - 1 });
-        let place = self.place(key);
-        let (at, time, ticket) = (place.at, place.time, place.ticket);
-        let entry = Entry { time, ticket, ..self.heap[at] };
-        self.sift_down(at, entry);
+        let (next, is_ahead) = self.charge(key, Run { turns: 1, more: cost - 1, last: cost - 1 });
+        let Self { queue, places, .. } = self;
+        queue.replace(next, |entry| is_over(places, entry));
         if !self.relief.is_empty() {
             return;
         }
-        // It was the highest: the others are lower, but for those of its class.
-        self.ahead = if is_ahead { self.ahead.saturating_add(1) } else { 0 };
-        if self.bound != 0 && self.ahead >= self.bound {
-            self.begin_relief();
+        // It was the highest: the others are lower, except those of its class.
+        if is_ahead {
+            self.went_ahead();
+        } else {
+            self.ahead = 0;
         }
     }
 
     #[cold]
     fn begin_relief(&mut self) {
+        self.settle();
+        self.give_way();
         let mut relief = mem::take(&mut self.relief).into_vec();
-        relief.extend(self.heap.iter().map(|entry| Reverse((entry.ticket, entry.key as Key))));
+        let waiting = self.queue.iter().filter(|entry| !is_over(&self.places, entry));
+        relief.extend(waiting.map(|entry| Reverse((entry.ticket, entry.key()))));
         self.relief = BinaryHeap::from(relief);
     }
 
@@ -477,8 +477,8 @@ impl Schedule {
     /// Cost: O(log ready).
     #[inline]
     pub(crate) fn idle(&mut self, key: usize) {
-        if self.only == key {
-            self.only = NONE;
+        if self.leader == key && self.queue.is_empty() {
+            self.leader = NONE;
         } else {
             self.idle_among_others(key);
         }
@@ -486,7 +486,8 @@ impl Schedule {
 
     #[inline(never)]
     fn idle_among_others(&mut self, key: usize) {
-        if self.places[key].as_ref().is_some_and(|place| place.at != NONE) {
+        if self.places[key].is_some() && self.is_ready(key) {
+            self.settle();
             self.leave_ready(key);
         }
     }
@@ -502,109 +503,85 @@ impl Schedule {
     }
 }
 
-/// Who is ready.
+/// Which are ready.
 impl Schedule {
     fn is_ready(&self, key: Key) -> bool {
-        self.only == key || self.place(key).at != NONE
+        self.leader == key || self.place(key).is_queued
     }
 
     /// To be [settled](Self::settle) before.
     fn enter_ready(&mut self, key: Key) {
-        if self.only == NONE && self.heap.is_empty() {
-            (self.only, self.solo.key) = (key, key);
-            return;
+        let priority = self.place(key).share.priority;
+        if self.leader != NONE && priority <= self.place(self.leader).share.priority {
+            self.give_way();
         }
-        if self.only != NONE {
-            let only = mem::replace(&mut self.only, NONE);
-            self.solo.key = NONE;
-            debug_assert_eq!(self.solo.run.turns, 0, "it was settled");
-            self.enter_heap(only);
+        let is_first = self.queue.first().is_none_or(|first| priority < first.priority);
+        if self.leader == NONE && is_first && self.relief.is_empty() {
+            (self.leader, self.solo.key) = (key, key);
+        } else {
+            self.enter_queue(key);
         }
-        self.enter_heap(key);
     }
 
+    /// To be [settled](Self::settle) before.
     fn leave_ready(&mut self, key: Key) {
-        if self.only == key {
-            (self.only, self.solo.key) = (NONE, NONE);
-            return;
+        if self.leader == key {
+            (self.leader, self.solo.key) = (NONE, NONE);
+        } else {
+            self.leave_queue(key);
         }
-        self.leave_heap(key);
-        if let [last] = self.heap[..] {
-            self.leave_heap(last.key as Key);
-            (self.only, self.solo.key) = (last.key as Key, last.key as Key);
+        if self.leader == NONE && self.relief.is_empty() {
+            self.elect();
+        }
+    }
+
+    /// Makes the first the leader, if it is the only one of its class. No relief round may be on.
+    fn elect(&mut self) {
+        let Some(key) = self.queue.first().map(Entry::key) else { return };
+        if self.classes[self.place(key).class].queued == 1 {
+            self.leave_queue(key);
+            (self.leader, self.solo.key) = (key, key);
+        }
+    }
+
+    /// The leader, if there is one, is one of the others. To be [settled](Self::settle) before.
+    fn give_way(&mut self) {
+        if self.leader != NONE {
+            debug_assert_eq!(self.solo.run.turns, 0, "it was settled");
+            let leader = mem::replace(&mut self.leader, NONE);
+            self.solo.key = NONE;
+            self.enter_queue(leader);
         }
     }
 }
 
-/// The heap.
+/// The queue.
 impl Schedule {
-    fn enter_heap(&mut self, key: Key) {
-        let place = self.place(key);
-        let class = place.class;
-        let entry = Entry {
-            time: place.time,
-            ticket: place.ticket,
-            priority: place.share.priority,
-            key: u32::try_from(key).expect("there are fewer channels"),
-        };
-        self.classes[class].ready += 1;
-        self.heap.push(entry);
-        self.sift_up(self.heap.len() - 1, entry);
-    }
-
-    fn leave_heap(&mut self, key: Key) {
+    fn enter_queue(&mut self, key: Key) {
         let place = self.place_mut(key);
-        let (at, class) = (place.at, place.class);
-        place.at = NONE;
-        self.classes[class].ready -= 1;
-        let moved = self.heap.pop().expect("it is there");
-        if moved.key as Key != key {
-            self.sift_up(at, moved);
-            let at = self.place(moved.key as Key).at;
-            self.sift_down(at, moved);
-        }
+        place.is_queued = true;
+        let (class, entry) = (place.class, place.entry(key));
+        self.classes[class].queued += 1;
+        self.queue.push(entry);
     }
 
-    /// Puts an entry into the heap at a vacant place or above.
-    fn sift_up(&mut self, mut at: usize, entry: Entry) {
-        while at > 0 {
-            let above = (at - 1) / 2;
-            if !entry.is_before(&self.heap[above]) {
-                break;
-            }
-            self.put(at, self.heap[above]);
-            at = above;
-        }
-        self.put(at, entry);
+    fn leave_queue(&mut self, key: Key) {
+        let place = self.place_mut(key);
+        place.is_queued = false;
+        let class = place.class;
+        self.classes[class].queued -= 1;
+        self.queue.end(key, |entry| is_over(&self.places, entry));
     }
+}
 
-    /// Puts an entry into the heap at a vacant place or below.
+impl Place {
     #[inline]
-    fn sift_down(&mut self, mut at: usize, entry: Entry) {
-        let (heap, places) = (&mut self.heap[..], &mut self.places[..]);
-        let mut put = |at: usize, entry: Entry| {
-            places[entry.key as Key].as_mut().expect("it is there").at = at;
-            entry
-        };
-        while let Some(mut least) = heap.get(2 * at + 1).copied() {
-            let mut below = 2 * at + 1;
-            if let Some(other) = heap.get(below + 1) {
-                if other.is_before(&least) {
-                    (below, least) = (below + 1, *other);
-                }
-            }
-            if !least.is_before(&entry) {
-                break;
-            }
-            heap[at] = put(at, least);
-            at = below;
-        }
-        heap[at] = put(at, entry);
+    fn entry(&self, key: Key) -> Entry {
+        Entry::new(key, self.share.priority, self.time, self.ticket)
     }
+}
 
-    #[inline]
-    fn put(&mut self, at: usize, entry: Entry) {
-        self.heap[at] = entry;
-        self.place_mut(entry.key as Key).at = at;
-    }
+fn is_over(places: &[Option<Place>], entry: &Entry) -> bool {
+    let place = places[entry.key()].as_ref();
+    !place.is_some_and(|place| place.is_queued && place.ticket == entry.ticket)
 }

@@ -186,7 +186,7 @@ impl BitSet {
         let bit = at >> self.share;
         let here = (at + 1..self.sharing(bit).end).find(is_marked);
         let there = || self.sharing(first_behind(self.top, bit)).find(is_marked);
-        here.or_else(there).expect("the top says so")
+        here.or_else(there).expect("the top marks a non-empty word")
     }
 }
 

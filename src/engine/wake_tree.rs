@@ -107,7 +107,7 @@ const FIRST: [usize; LEVELS] = {
         first[level] = bit;
         level += 1;
     }
-    assert!(bit == 1 + ALONE_BITS, "all bits are given out");
+    assert!(bit == 1 + ALONE_BITS, "all bits of the root are assigned");
     first
 };
 
@@ -185,7 +185,7 @@ impl MemberWaker {
         let (mut branch, mut mark) = (&self.branch, 1 << (self.key % BITS));
         // Ordering: Release pairs with the Acquire swaps in `take` and `for_each_word`: the poll sees all writes before the
         // wake, even if the bit was already set (a read-modify-write continues the release sequence). Acquire pairs with
-        // the Release in `park`: a thread that sees the flag also sees that the parked task has read its epoch.
+        // the Release in `park`: if this thread sees the flag, the parked task's read of the epoch happened before.
         while branch.bits.fetch_or(mark, Ordering::AcqRel) == 0 {
             mark = branch.mark;
             match &branch.above {
@@ -332,7 +332,8 @@ impl WakeTree {
             if bit >= FIRST[0] {
                 self.take_members(bit - FIRST[0], &mut tell);
             } else {
-                let level = FIRST.iter().position(|&first| bit >= first).expect("this is the root's last");
+                let level =
+                    FIRST.iter().position(|&first| bit >= first).expect("every bit belongs to a level");
                 self.take_branch(level, bit - FIRST[level], &mut tell);
             }
         }

@@ -22,7 +22,7 @@
 //! A lock pair is one lock and unlock of an uncontended mutex of the standard library, about 5 ns. The
 //! read-modify-writes are operations on the set of ready members. The numbers are upper bounds: a marked member is not
 //! marked again. Reference counts are additional: one for each cloned waker, two for each sink that is sent to, four
-//! for a move. The columns of allocations are 0 once the slabs have grown to the number of members, or of unread
+//! for a move. The allocations are 0 once the slabs have grown to the number of members, or of unread
 //! departures.
 //!
 //! # Memory

@@ -42,9 +42,9 @@ impl<St, Si> Control<St> for Registry<St, Si> {
             // The stream was moved during its poll, and never arrives in the other channel.
             let there = Arc::clone(state.channels.of(seat));
             let wake = if keeps(&state.pairs, &there) {
-                there.keep_expected(seat.key(), member.take().expect("it was not kept here"))
+                there.keep_expected(seat.key(), member.take().expect("`retire` did not keep it"))
             } else {
-                there.depart(seat.key(), id, how).expect("it has not ended there").wake
+                there.depart(seat.key(), id, how).expect("an expected stream has not ended").wake
             };
             elsewhere = Some((there, wake));
         }

@@ -38,7 +38,7 @@ impl<St, Si> Registry<St, Si> {
         };
         let vacant = state.pairs.vacant_entry();
         let id = StreamId::new(state.next, vacant.key());
-        state.next = state.next.checked_add(1).expect("nobody lives to see 2^64 pairs");
+        state.next = state.next.checked_add(1).expect("fewer than 2^64 pairs are ever added");
         let (key, wake) = channel.seat(Member::new(id, stream));
         let seat = Seat::new(channel_key, key);
         vacant.insert(Pair { serial: id.serial(), seat, sink: slot(id, sink, &self.flushes) });

@@ -3,21 +3,27 @@
 use futures::channel::oneshot;
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryFutureExt};
+use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// Runs tasks next to the job.
-pub(crate) trait Executor: Clone + 'static {
-    fn run(&self, task: BoxFuture<'static, ()>);
+/// Runs tasks next to the job. All executors have this one type: each job is compiled once per kind of socket.
+#[derive(Clone)]
+pub(crate) struct Executor(Rc<dyn Fn(BoxFuture<'static, ()>)>);
+
+impl Executor {
+    pub(crate) fn new(run: impl Fn(BoxFuture<'static, ()>) + 'static) -> Self {
+        Self(Rc::new(run))
+    }
 
     /// Starts a task. The caller awaits the returned future; a panic of the task propagates through it.
-    fn spawn<T: Send + 'static>(
+    pub(crate) fn spawn<T: Send + 'static>(
         &self,
         task: impl Future<Output = T> + Send + 'static,
     ) -> impl Future<Output = T> + Send + 'static {
         let (returns, returned) = oneshot::channel();
-        self.run(task.map(|value| drop(returns.send(value))).boxed());
+        (self.0)(task.map(|value| drop(returns.send(value))).boxed());
         returned.unwrap_or_else(|_| panic!("a task panicked"))
     }
 }

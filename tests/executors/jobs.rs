@@ -30,44 +30,44 @@ macro_rules! test_each {
     ($run:ident, $tcp:ty, $unix:ty) => {
         #[test]
         fn echo_and_move() {
-            $run(crate::jobs::echo_and_move::<$tcp, _>);
-            $run(crate::jobs::echo_and_move::<$unix, _>);
+            $run(crate::jobs::echo_and_move::<$tcp>);
+            $run(crate::jobs::echo_and_move::<$unix>);
         }
 
         #[test]
         fn broadcast() {
-            $run(crate::jobs::broadcast::<$tcp, _>);
-            $run(crate::jobs::broadcast::<$unix, _>);
+            $run(crate::jobs::broadcast::<$tcp>);
+            $run(crate::jobs::broadcast::<$unix>);
         }
 
         #[test]
         fn peer_vanishes() {
-            $run(crate::jobs::peer_vanishes::<$tcp, _>);
-            $run(crate::jobs::peer_vanishes::<$unix, _>);
+            $run(crate::jobs::peer_vanishes::<$tcp>);
+            $run(crate::jobs::peer_vanishes::<$unix>);
         }
 
         #[test]
         fn peer_half_closes() {
-            $run(crate::jobs::peer_half_closes::<$tcp, _>);
-            $run(crate::jobs::peer_half_closes::<$unix, _>);
+            $run(crate::jobs::peer_half_closes::<$tcp>);
+            $run(crate::jobs::peer_half_closes::<$unix>);
         }
 
         #[test]
         fn thousands_of_lines() {
-            $run(crate::jobs::thousands_of_lines::<$tcp, _>);
-            $run(crate::jobs::thousands_of_lines::<$unix, _>);
+            $run(crate::jobs::thousands_of_lines::<$tcp>);
+            $run(crate::jobs::thousands_of_lines::<$unix>);
         }
 
         #[test]
         fn two_channels_as_one() {
-            $run(crate::jobs::two_channels_as_one::<$tcp, _>);
-            $run(crate::jobs::two_channels_as_one::<$unix, _>);
+            $run(crate::jobs::two_channels_as_one::<$tcp>);
+            $run(crate::jobs::two_channels_as_one::<$unix>);
         }
 
         #[test]
         fn peer_does_not_read() {
-            $run(crate::jobs::peer_does_not_read::<$tcp, _>);
-            $run(crate::jobs::peer_does_not_read::<$unix, _>);
+            $run(crate::jobs::peer_does_not_read::<$tcp>);
+            $run(crate::jobs::peer_does_not_read::<$unix>);
         }
     };
 }
@@ -75,7 +75,7 @@ pub(crate) use test_each;
 
 /// Two channels, a task that accepts, a task that answers the first line of each connection and moves the connection, a task
 /// that answers all other lines, and clients that send many lines before they read.
-pub(crate) async fn echo_and_move<N: Net, E: Executor>(executor: E) {
+pub(crate) async fn echo_and_move<N: Net>(executor: Executor) {
     const CLIENTS: usize = 12;
     const LINES: usize = 100;
     let (server, listener) = server::<N>(ChannelOptions::new()).await;
@@ -153,7 +153,7 @@ async fn answer<N: Net>(server: Server<N>, mut receiver: Receiver<N>) -> Account
 
 /// Every line of each client is sent to all clients. All clients receive the same order, and the lines of each client
 /// in order.
-pub(crate) async fn broadcast<N: Net, E: Executor>(executor: E) {
+pub(crate) async fn broadcast<N: Net>(executor: Executor) {
     const CLIENTS: usize = 8;
     const LINES: usize = 25;
     let (server, listener) = server::<N>(ChannelOptions::new()).await;
@@ -196,7 +196,7 @@ pub(crate) async fn broadcast<N: Net, E: Executor>(executor: E) {
 
 /// A peer disconnects in the middle of a line, with unread input. Its departure is received once, and no other peer is
 /// affected.
-pub(crate) async fn peer_vanishes<N: Net, E: Executor>(executor: E) {
+pub(crate) async fn peer_vanishes<N: Net>(executor: Executor) {
     let (server, listener) = server::<N>(ChannelOptions::new()).await;
     let stays = executor.spawn({
         let listener = Arc::clone(&listener);
@@ -245,13 +245,13 @@ pub(crate) async fn peer_vanishes<N: Net, E: Executor>(executor: E) {
 }
 
 /// In a half-closing channel, a peer that has shut down its writing side receives the answer and then the end.
-pub(crate) async fn peer_half_closes<N: Net, E: Executor>(executor: E) {
-    assert_eq!(ask_and_fall_silent::<N, E>(&executor, true).await, ["answer to 3 lines"]);
-    assert!(ask_and_fall_silent::<N, E>(&executor, false).await.is_empty());
+pub(crate) async fn peer_half_closes<N: Net>(executor: Executor) {
+    assert_eq!(ask_and_fall_silent::<N>(&executor, true).await, ["answer to 3 lines"]);
+    assert!(ask_and_fall_silent::<N>(&executor, false).await.is_empty());
 }
 
 /// Returns what a peer receives that sends three lines and shuts down its writing side.
-async fn ask_and_fall_silent<N: Net, E: Executor>(executor: &E, half_close: bool) -> Vec<String> {
+async fn ask_and_fall_silent<N: Net>(executor: &Executor, half_close: bool) -> Vec<String> {
     let (server, listener) = server::<N>(ChannelOptions::new().half_close(half_close)).await;
     let asks = executor.spawn({
         let listener = Arc::clone(&listener);
@@ -277,7 +277,7 @@ async fn ask_and_fall_silent<N: Net, E: Executor>(executor: &E, half_close: bool
 }
 
 /// Echoes thousands of lines, at the pace of the slower side.
-pub(crate) async fn thousands_of_lines<N: Net, E: Executor>(executor: E) {
+pub(crate) async fn thousands_of_lines<N: Net>(executor: Executor) {
     const LINES: usize = 5_000;
     let (server, listener) = server::<N>(ChannelOptions::new()).await;
     let client = executor.spawn({
@@ -311,7 +311,7 @@ pub(crate) async fn thousands_of_lines<N: Net, E: Executor>(executor: E) {
 
 /// Every other client is moved to a channel of lower priority. A select answers all clients without flushing: the select
 /// flushes before it sleeps.
-pub(crate) async fn two_channels_as_one<N: Net, E: Executor>(executor: E) {
+pub(crate) async fn two_channels_as_one<N: Net>(executor: Executor) {
     const CLIENTS: usize = 8;
     const LINES: usize = 200;
     let (server, listener) = server::<N>(ChannelOptions::new()).await;
@@ -360,7 +360,7 @@ pub(crate) async fn two_channels_as_one<N: Net, E: Executor>(executor: E) {
 }
 
 /// A peer that reads nothing makes the broadcast wait, and does not delay the other peer.
-pub(crate) async fn peer_does_not_read<N: Net, E: Executor>(executor: E) {
+pub(crate) async fn peer_does_not_read<N: Net>(executor: Executor) {
     const LINE: usize = 256 * 1024;
     let (server, listener) = server::<N>(ChannelOptions::new()).await;
     let reads = executor.spawn({

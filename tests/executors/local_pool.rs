@@ -3,8 +3,7 @@
 use crate::executor::{Executor, finishes};
 use crate::jobs;
 use crate::net::{Tcp, Unix};
-use futures::executor::{LocalPool, LocalSpawner};
-use futures::future::BoxFuture;
+use futures::executor::LocalPool;
 use futures::stream;
 use futures::task::{LocalSpawnExt, Spawn};
 use std::cell::RefCell;
@@ -12,17 +11,11 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use stream_multiplexer::Multiplexer;
 
-impl Executor for LocalSpawner {
-    fn run(&self, task: BoxFuture<'static, ()>) {
-        self.spawn_obj(task.into()).unwrap();
-    }
-}
-
-fn run<F: Future<Output = ()>>(job: impl FnOnce(LocalSpawner) -> F + Send + 'static) {
+fn run<F: Future<Output = ()>>(job: impl FnOnce(Executor) -> F + Send + 'static) {
     finishes(|| {
         let mut pool = LocalPool::new();
         let spawner = pool.spawner();
-        pool.run_until(job(spawner));
+        pool.run_until(job(Executor::new(move |task| spawner.spawn_obj(task.into()).unwrap())));
     });
 }
 

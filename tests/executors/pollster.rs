@@ -3,20 +3,12 @@
 use crate::executor::{Executor, finishes};
 use crate::jobs;
 use crate::net::{Tcp, Unix};
-use futures::future::BoxFuture;
 use std::thread;
 
-#[derive(Clone)]
-struct Threads;
-
-impl Executor for Threads {
-    fn run(&self, task: BoxFuture<'static, ()>) {
-        thread::spawn(|| pollster::block_on(task));
-    }
-}
-
-fn run<F: Future<Output = ()>>(job: impl FnOnce(Threads) -> F + Send + 'static) {
-    finishes(|| pollster::block_on(job(Threads)));
+fn run<F: Future<Output = ()>>(job: impl FnOnce(Executor) -> F + Send + 'static) {
+    finishes(|| {
+        pollster::block_on(job(Executor::new(|task| drop(thread::spawn(|| pollster::block_on(task))))));
+    });
 }
 
 jobs::test_each!(run, Tcp, Unix);

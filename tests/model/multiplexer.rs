@@ -19,8 +19,8 @@ use stream_multiplexer::{
     StreamId, StreamPair, TryRecvError,
 };
 
-/// Performs the operations in a multiplexer that has two channels, with a receiver each; then receives what
-/// is left.
+/// Performs the operations in a multiplexer that has two channels, with a receiver each. After that, receives the remaining
+/// events.
 pub(crate) fn run(operations: &[Operation]) {
     let world = Channels::new();
     for channel in 0..2 {
@@ -32,7 +32,7 @@ pub(crate) fn run(operations: &[Operation]) {
         world.perform(&Operation::AddReceiver { receiver: channel, channel });
         world.perform(&Operation::Select { channel, share: 0 });
     }
-    // Half of the runs begin without any who flushes.
+    // Half of the runs begin without a flusher.
     world.perform(&Operation::DriveFlushes { drives: operations.len() % 2 == 0 });
     for operation in operations {
         world.perform(operation);
@@ -53,7 +53,7 @@ pub(super) struct Channels {
     pub(super) multiplexer: Pairs,
     /// By the numbers of their streams.
     ids: RefCell<BTreeMap<usize, StreamId>>,
-    /// Each is borrowed while it polls.
+    /// Each is borrowed during its poll.
     receivers: [RefCell<Option<Receiver>>; 4],
     select: RefCell<Selected>,
     pub(super) outlets: Outlets,
@@ -62,7 +62,7 @@ pub(super) struct Channels {
     this: Weak<Self>,
 }
 
-/// So many flushes since it last waited may make a select yield. (It is 64; some have nothing to do.)
+/// A select may yield after this number of flushes since it last waited. (The limit is 64, but some turns flush nothing.)
 const FLUSHES_IN_A_ROW: usize = 32;
 
 type SelectEvent = (usize, StreamId, StreamEvent<u32>);
@@ -75,20 +75,20 @@ struct Receiver {
     task: Task,
 }
 
-/// A select, and which channels are in it; it may not know of all that have ended.
+/// A select, and its channels. The select may not have noticed yet that some of them have ended.
 struct Selected {
     select: ChannelSelect<Script, Outlet>,
     channels: Vec<usize>,
     task: Task,
     flushes: bool,
-    /// How many flushes there were when it last waited.
+    /// The number of flushes when it last waited.
     flushes_before: usize,
 }
 
 impl Selected {
     fn new(multiplexer: &Pairs) -> Self {
         let mut select = multiplexer.select();
-        // Each yield has its reason in the streams.
+        // Only the streams cause yields.
         select.yield_every(None).starvation_bound(NonZeroU32::new(3));
         Self { select, channels: Vec::new(), task: Task::default(), flushes: true, flushes_before: 0 }
     }
@@ -198,7 +198,7 @@ impl Channels {
         }
     }
 
-    /// A stream that was added, if there is any.
+    /// Calls `perform` with a stream that was added, if there is one.
     pub(super) fn with_id(&self, stream: usize, perform: impl FnOnce(usize, StreamId)) {
         let stream = self.oracle.borrow().pick(stream);
         let id = stream.and_then(|stream| self.ids.borrow().get(&stream).copied());
@@ -207,14 +207,14 @@ impl Channels {
         }
     }
 
-    /// A receiver's place, unless it is in the middle of a poll.
+    /// Calls `perform` with the place of a receiver, unless the receiver is in the middle of a poll.
     fn with_receiver(&self, receiver: usize, perform: impl FnOnce(&mut Option<Receiver>)) {
         if let Ok(mut receiver) = self.receivers[receiver % self.receivers.len()].try_borrow_mut() {
             perform(&mut receiver);
         }
     }
 
-    /// The select, unless it is in the middle of a poll.
+    /// Calls `perform` with the select, unless it is in the middle of a poll.
     fn with_select(&self, perform: impl FnOnce(&mut Selected)) {
         if let Ok(mut selected) = self.select.try_borrow_mut() {
             perform(&mut selected);
@@ -274,7 +274,7 @@ impl Channels {
         place.into_iter().for_each(|place| self.oracle.borrow_mut().set_max_streams(place, limit));
     }
 
-    /// Or resumes it.
+    /// Pauses or resumes a channel.
     fn pause_channel(
         &self,
         channel: usize,
@@ -287,7 +287,7 @@ impl Channels {
         place.into_iter().for_each(|place| self.oracle.borrow_mut().pause_channel(place, paused));
     }
 
-    /// Or resumes it.
+    /// Pauses or resumes a stream.
     fn pause_stream(
         &self,
         stream: usize,
@@ -425,7 +425,7 @@ impl Channels {
     }
 }
 
-/// Several channels.
+/// Selects.
 impl Channels {
     fn add_to_select(&self, selected: &mut Selected, channel: usize, number: usize) {
         let oracle = self.oracle.borrow();
@@ -435,11 +435,11 @@ impl Channels {
         };
         let was_in = selected.channels.contains(&place);
         match added {
-            // It may have ended and left.
+            // The channel may have ended and left the select.
             Ok(()) => assert!(!was_in || oracle.has_ended(place)),
             Err(error) => assert!(was_in && error == MultiplexerError::DuplicateChannel(channel)),
         }
-        // Another that had its name is gone.
+        // An earlier channel with this id is not in the select any more.
         selected.channels.retain(|other| *other != place && !oracle.is_named(*other, channel));
         selected.channels.push(place);
         assert!(selected.select.contains(channel));
@@ -492,7 +492,7 @@ impl Channels {
         self.end_selected(selected, buffer, received);
     }
 
-    /// A call of a select is over.
+    /// Checks the end of a call of a select.
     fn end_selected(&self, selected: &mut Selected, events: Vec<SelectEvent>, received: Received) {
         let events: Vec<_> = events.into_iter().filter_map(|event| self.selected_event(event)).collect();
         if let Received::Nothing { woken } = received {
@@ -505,7 +505,7 @@ impl Channels {
         self.check_select(selected, received);
     }
 
-    /// `None` if that is of a sink.
+    /// Returns `None` for an event of a sink.
     fn selected_event(&self, (channel, id, event): SelectEvent) -> Option<Event> {
         if event == StreamEvent::SinkFailed {
             let stream = self.stream(id);
@@ -520,7 +520,7 @@ impl Channels {
         })
     }
 
-    /// When it sleeps it has asked all, and so knows who has ended.
+    /// A select that sleeps has polled all its channels, and knows which have ended.
     fn check_select(&self, selected: &mut Selected, received: Received) {
         let Selected { select, channels, flushes, .. } = selected;
         let oracle = self.oracle.borrow();
@@ -603,7 +603,7 @@ impl Channels {
                 Received::Events
             }
             Poll::Ready(Err(error)) => {
-                // It may have been removed meanwhile.
+                // The channel may have been removed in the meantime.
                 assert!(error == MultiplexerError::Closed || error == unknown);
                 Received::End
             }
@@ -660,7 +660,7 @@ impl Channels {
     }
 }
 
-/// Looking whether all is as it must be.
+/// Checks of the state.
 impl Channels {
     fn check(&self) {
         self.check_flusher();
@@ -684,7 +684,7 @@ impl Channels {
         self.check_select_wakes(&oracle);
     }
 
-    /// A select that sleeps is woken when one of its channels has something, or all have ended.
+    /// A sleeping select is woken when one of its channels has an event, or all have ended.
     pub(super) fn check_select_wakes(&self, oracle: &Oracle) {
         if let Ok(Selected { channels, task, flushes, .. }) = self.select.try_borrow().as_deref() {
             let has_something = channels.iter().any(|channel| oracle.has_something(*channel));
@@ -710,7 +710,7 @@ impl Channels {
         assert_eq!(departed, [counts.ended, counts.moved, counts.removed, counts.refused]);
     }
 
-    /// Nothing leaks. (In the middle of a poll there is more.)
+    /// Nothing leaks. (In the middle of a poll, more values are alive.)
     fn check_what_is_kept(&self) {
         let oracle = self.oracle.borrow();
         assert_eq!(Rc::strong_count(&self.sinks) - 1, oracle.open_sinks(), "sinks");

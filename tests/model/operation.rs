@@ -1,7 +1,7 @@
-//! What may be done to a slab or to a multiplexer and its streams.
+//! Operations on a slab or a multiplexer and its streams.
 
-/// One step. Streams and receivers are named by any number, taken modulo what is there; a step that makes
-/// no sense at the moment, such as one for a stream before there is any, does nothing.
+/// One step. Streams and receivers are numbered, modulo the number of present ones. A step that is not applicable at
+/// the moment, for example because there is no stream, does nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     AddChannel {
@@ -9,7 +9,7 @@ pub(crate) enum Operation {
         half_close: bool,
         report_departures: bool,
     },
-    /// A slab is cleared.
+    /// Clears a slab.
     RemoveChannel {
         channel: usize,
     },
@@ -17,7 +17,7 @@ pub(crate) enum Operation {
     CloseChannel {
         channel: usize,
     },
-    /// From now on it admits so many.
+    /// Sets the limit of the channel.
     SetMaxStreams {
         channel: usize,
         limit: Option<usize>,
@@ -34,57 +34,57 @@ pub(crate) enum Operation {
     ResumeStream {
         stream: usize,
     },
-    /// Gives memory back.
+    /// Releases memory.
     Shrink {
         channel: usize,
     },
     Insert {
         channel: usize,
     },
-    /// So many that they are in several words of the set of ready members, and that polling them all makes
-    /// a call yield.
+    /// Inserts so many streams that they occupy several words of the set of ready members, and that polling all of them
+    /// makes a call yield.
     InsertMany {
         channel: usize,
     },
     Remove {
         stream: usize,
     },
-    /// Removes it if it is in that channel.
+    /// Removes the stream if it is in that channel.
     RemoveFrom {
         stream: usize,
         channel: usize,
     },
-    /// Does something with the stream where it is.
+    /// Accesses the stream in place.
     With {
         stream: usize,
     },
-    /// In a slab: removed, and inserted again.
+    /// In a slab: removes the stream and inserts it again.
     Move {
         stream: usize,
         channel: usize,
     },
-    /// The stream has one more item, and wakes.
+    /// Gives the stream one more item, and wakes it.
     Push {
         stream: usize,
     },
-    /// The stream ends after its items, and wakes.
+    /// Lets the stream end after its items, and wakes it.
     End {
         stream: usize,
     },
-    /// Wakes a stream for nothing.
+    /// Wakes a stream without an item.
     Wake {
         stream: usize,
     },
-    /// Wakes by a waker that a stream left behind when it left.
+    /// Calls a waker that a removed stream left behind.
     WakeStale {
         waker: usize,
     },
-    /// The stream wakes, and then does something unusual.
+    /// Wakes the stream, which then acts unusually.
     Trick {
         stream: usize,
         trick: Trick,
     },
-    /// In the place of the one that was there.
+    /// Replaces the previous receiver.
     AddReceiver {
         receiver: usize,
         channel: usize,
@@ -92,11 +92,11 @@ pub(crate) enum Operation {
     DropReceiver {
         receiver: usize,
     },
-    /// From now on it polls as another task.
+    /// Polls the receiver with another task's waker from now on.
     ChangeTask {
         receiver: usize,
     },
-    /// Polls once. A slab has but one receiver.
+    /// Polls the receiver once. A slab has only one receiver.
     Receive {
         receiver: usize,
     },
@@ -111,12 +111,12 @@ pub(crate) enum Operation {
     TryRecv {
         channel: usize,
     },
-    /// To the select; with a share made of any number.
+    /// Adds a channel to the select, with a share decoded from any number.
     Select {
         channel: usize,
         share: usize,
     },
-    /// From the select.
+    /// Removes a channel from the select.
     Unselect {
         channel: usize,
     },
@@ -124,18 +124,18 @@ pub(crate) enum Operation {
         channel: usize,
         share: usize,
     },
-    /// From now on the select polls as another task.
+    /// Polls the select with another task's waker from now on.
     ChangeSelectTask,
     /// Polls the select once.
     ReceiveSelected,
     ReceiveManySelected {
         limit: usize,
     },
-    /// From now on the select flushes, or not.
+    /// Makes the select flush from now on, or not.
     DriveFlushes {
         drives: bool,
     },
-    /// Another takes its place, which flushes.
+    /// Replaces the select with a new one, which flushes.
     DropSelect,
     TrySend {
         stream: usize,
@@ -149,13 +149,13 @@ pub(crate) enum Operation {
     TryFeedTo {
         channel: usize,
     },
-    /// From now on the stream's sink does so. It wakes.
+    /// Sets the state of the stream's sink, and wakes it.
     SetSink {
         stream: usize,
         is_ready: bool,
         flushes: bool,
     },
-    /// The next poll of the stream's sink fails. It wakes.
+    /// Makes the next poll of the stream's sink fail, and wakes it.
     FailSink {
         stream: usize,
     },
@@ -163,36 +163,36 @@ pub(crate) enum Operation {
     CloseSink {
         stream: usize,
     },
-    /// Polls the flusher once, which is made if there is none.
+    /// Polls the flusher once, and creates it if there is none.
     Flush,
     DropFlusher,
 }
 
-/// What a stream does, once.
+/// An unusual action of a stream, once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Trick {
-    /// Its next poll is in vain, and wakes itself.
+    /// The next poll is in vain, and wakes itself.
     WakeItself,
-    /// Its next poll panics.
+    /// The next poll panics.
     Panic,
-    /// Its next poll does this, and then looks whether there is an item.
+    /// The next poll performs these operations, and then checks for an item.
     BeforeLook(Vec<Operation>),
-    /// Its next poll looks whether there is an item, then does this, and then returns what it saw.
+    /// The next poll checks for an item, then performs these operations, and then returns what it found.
     AfterLook(Vec<Operation>),
-    /// Its drop does this.
+    /// The drop performs these operations.
     InDrop(Vec<Operation>),
 }
 
-/// How many codes of operations there are.
+/// The number of codes of operations.
 const CODES: u8 = 76;
 
-/// How many channels there may be; one more is named that never is.
+/// The number of channels. One more id is used that never belongs to a channel.
 pub(crate) const CHANNELS: usize = 3;
 
-/// Names the stream in whose poll the operation is done, if it is done in one.
+/// Stands for the stream in whose poll the operation is performed, if any.
 pub(crate) const ITSELF: usize = 255;
 
-/// The operations that some bytes stand for. Any bytes stand for some.
+/// Decodes operations. Any bytes can be decoded.
 pub(crate) fn operations(bytes: &[u8]) -> Vec<Operation> {
     let mut bytes = bytes.iter().copied();
     std::iter::from_fn(|| Operation::decode(&mut bytes)).collect()
@@ -214,7 +214,8 @@ impl Operation {
         })
     }
 
-    /// One that holds no other. What is frequent has several codes, and what undoes much has few operands.
+    /// Decodes an operation without nested operations. Frequent operations have several codes, and destructive ones few
+    /// operands.
     fn simple(code: u8, mut operand: impl FnMut() -> usize) -> Self {
         let first = operand();
         match code {
@@ -287,7 +288,7 @@ impl Trick {
         }
     }
 
-    /// One that is worth doing at such a time, more often than not to the stream itself.
+    /// Decodes an operation that is useful inside a poll, usually one on the stream itself.
     fn decode_operation(bytes: &mut impl Iterator<Item = u8>) -> Operation {
         let mut operand = || bytes.next().map_or(0, usize::from);
         let code = operand();

@@ -1,15 +1,15 @@
-//! What must come out: a naive account of who is where and has what.
+//! The oracle: a naive record of the place and the contents of every stream, which predicts all results.
 //!
-//! The library may poll a stream only while it is in the channel that is received from, and only when it
-//! was woken. What a stream gives in a poll must come out of that same call, and nothing else may, but the
-//! departures that are untold: of each stream in their order, and before it is polled there again. When a
-//! call brings nothing, and does not yield, there must be nothing.
+//! The library may poll a stream only while it is in the channel that is received from, and only after it was woken.
+//! The result of a poll must be returned by the same call. A call may return nothing else, except unread departures:
+//! those of each stream in order, and before the stream is polled in that channel again. If a call returns no event and
+//! does not yield, there must be no event.
 
 use super::operation::{ITSELF, Operation, Trick};
 use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
 
-/// Why a stream left a channel; `Moved` to the channel of this name.
+/// The reason why a stream left a channel. `Moved` contains the id of the new channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Departure {
     Ended,
@@ -17,7 +17,7 @@ pub(crate) enum Departure {
     Removed,
 }
 
-/// What is received of a stream.
+/// An event of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     Item {
@@ -26,22 +26,22 @@ pub(crate) enum Event {
     },
     Left {
         stream: usize,
-        /// `None` where the library does not tell why.
+        /// `None` if the library does not report the reason.
         why: Option<Departure>,
-        /// The name of the channel; `None` if there is but one.
+        /// The id of the channel. `None` if there is only one.
         from: Option<usize>,
     },
 }
 
-/// How a call to receive ended, besides the events that it brought.
+/// How a call that receives ended, in addition to its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Received {
     Events,
-    /// Nothing now; whether the task was woken in the call.
+    /// No event now. Contains whether the call woke its task.
     Nothing {
         woken: bool,
     },
-    /// Nothing, from a call that has no task.
+    /// No event, from a call without a task.
     NothingAtOnce,
     End,
     Panicked,
@@ -56,11 +56,11 @@ pub(crate) enum Look {
     Panic,
 }
 
-/// What came of a stream's poll.
+/// The result of a stream's poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Item(u32),
-    /// `told`: it was still in the channel, so this call tells its departure.
+    /// `told`: the stream was still in the channel, so that this call reports its departure.
     Ended {
         told: bool,
     },
@@ -70,28 +70,28 @@ pub(crate) enum Outcome {
     Panicked,
 }
 
-/// How many polls in vain make a call yield, as the documentation says.
+/// After how many polls in vain a call yields, as documented.
 const FRUITLESS_POLLS: usize = 64;
 
-/// How many wakers of streams that left are kept.
+/// The number of wakers of removed streams that are kept.
 const STALE_WAKERS: usize = 8;
 
 #[derive(Default)]
 pub(crate) struct Oracle {
     streams: Vec<StreamAccount>,
-    /// All that there ever were.
+    /// All channels that were ever added.
     channels: Vec<ChannelAccount>,
-    /// The place of each that is there, by name.
+    /// The index of each present channel, by id.
     names: BTreeMap<usize, usize>,
     closed: bool,
-    /// How many stays there were.
+    /// The number of stays so far.
     stays: usize,
-    /// Wakes by wakers of slots where there may be another stream now: each may make one poll in vain.
+    /// Wakes by wakers of slots that may contain another stream now. Each may cause one poll in vain.
     stale_wakes: usize,
     stale_wakers: VecDeque<Waker>,
-    /// The calls to receive that are in progress, the innermost last.
+    /// The calls in progress that receive, innermost last.
     calls: Vec<Call>,
-    /// The streams that are in their polls, the innermost last.
+    /// The streams that are being polled, innermost last.
     in_poll: Vec<usize>,
 }
 
@@ -102,33 +102,33 @@ struct StreamAccount {
     ends: bool,
     trick: Option<Trick>,
     in_drop: Vec<Operation>,
-    /// Where it is, or will be when its poll returns.
+    /// The stream's current stay, which may begin when its poll returns.
     stay: Option<Stay>,
     polled: Option<Polled>,
-    /// It ended in this half-closing channel, where its pair is kept.
+    /// The half-closing channel in which the stream ended, and which keeps its pair.
     kept_in: Option<usize>,
-    /// Wherever it is.
+    /// In any channel.
     is_paused: bool,
-    /// Then its pair is kept for nothing.
+    /// The pair is then not kept after the end of the stream.
     is_sink_closed: bool,
-    /// It came, was woken or had an item, and was not polled since.
+    /// The stream was added, was woken or had an item, and was not polled since.
     is_ready: bool,
-    /// From its last poll, in this stay.
+    /// The waker of its last poll in this stay.
     waker: Option<(Waker, Stay)>,
 }
 
-/// The time that a stream is in a channel.
+/// A stay of a stream in a channel.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Stay {
     channel: usize,
     number: usize,
 }
 
-/// The poll that a stream is in.
+/// The current poll of a stream.
 struct Polled {
     stay: Stay,
-    /// From that stay, which was ended meanwhile, and from later ones in the same channel: told in their
-    /// order, after what this poll brings.
+    /// The departures of the stay in which the poll began, if it has ended, and of later stays in the same channel. They are
+    /// reported in order, after the result of this poll.
     departures: Vec<Departure>,
     self_woken: bool,
 }
@@ -142,18 +142,18 @@ struct ChannelAccount {
     is_closed: bool,
     is_removed: bool,
     counts: Counts,
-    /// The departures that are still to be received, of each stream in their order.
+    /// The unread departures of each stream, in order.
     untold: BTreeMap<usize, VecDeque<Departure>>,
 }
 
-/// What happened in a channel.
+/// The counters of a channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// Departures that were received.
+    /// The received departures.
     pub(crate) told: u64,
     pub(crate) items: u64,
     pub(crate) polls_in_vain: u64,
-    /// Polls that returned the end.
+    /// The polls that returned the end.
     pub(crate) ends: u64,
     pub(crate) ended: u64,
     pub(crate) moved: u64,
@@ -171,22 +171,22 @@ impl Counts {
     }
 }
 
-/// A call to receive.
+/// A call that receives.
 struct Call {
-    /// One, unless a select makes the call.
+    /// One channel, unless a select makes the call.
     channels: Vec<usize>,
     polls: Vec<(usize, Outcome)>,
-    /// It is for one event.
+    /// The call receives one event.
     is_single: bool,
-    /// The channel was paused when it began.
+    /// The channel was paused when the call began.
     is_paused: bool,
-    /// Something else was done in the middle of it, so it may wake its own task.
+    /// Another operation was performed in the middle of the call, which may therefore wake its own task.
     is_disturbed: bool,
 }
 
 /// Channels.
 impl Oracle {
-    /// Whether it may be added.
+    /// Adds a channel. Returns whether that is possible.
     pub(crate) fn add_channel(&mut self, name: usize, half_close: bool, report_departures: bool) -> bool {
         let may = !self.closed && !self.names.contains_key(&name);
         if may {
@@ -206,7 +206,7 @@ impl Oracle {
         may
     }
 
-    /// The streams that were in it, if it is there.
+    /// Removes a channel, and returns its streams.
     pub(crate) fn remove_channel(&mut self, name: usize) -> Option<Vec<usize>> {
         let channel = self.names.remove(&name)?;
         let pairs = self.pairs_in(channel);
@@ -232,12 +232,12 @@ impl Oracle {
         self.channels[channel].is_closed = true;
     }
 
-    /// What happened there; `None` as long as a call to receive is in progress.
+    /// The counters of a channel. `None` while a call that receives is in progress.
     pub(crate) fn counts(&self, channel: usize) -> Option<Counts> {
         self.calls.is_empty().then_some(self.channels[channel].counts)
     }
 
-    /// A stream or a move was refused, for it is full.
+    /// A stream or a move was refused because the channel is full.
     pub(crate) fn refuse(&mut self, channel: usize) {
         self.channels[channel].counts.refused += 1;
     }
@@ -258,7 +258,7 @@ impl Oracle {
         self.channels[channel].max_streams
     }
 
-    /// Whether no more streams fit in. `None` where that depends on what a call in progress has received.
+    /// Whether the channel is full. `None` if this depends on events that a call in progress has received.
     pub(crate) fn is_full(&self, channel: usize) -> Option<bool> {
         let account = &self.channels[channel];
         let Some(limit) = account.max_streams else { return Some(false) };
@@ -267,7 +267,7 @@ impl Oracle {
         if is_full && pairs < limit && self.is_uncertain(channel) { None } else { Some(is_full) }
     }
 
-    /// How many departures are still to be received.
+    /// The number of unread departures.
     pub(crate) fn unread(&self, channel: usize) -> usize {
         let account = &self.channels[channel];
         let is_reported =
@@ -294,7 +294,7 @@ impl Oracle {
         self.names.get(&name).copied()
     }
 
-    /// Whether this is, or was, its name.
+    /// Whether the channel has, or had, this id.
     pub(crate) fn is_named(&self, channel: usize, name: usize) -> bool {
         self.channels[channel].name == name
     }
@@ -304,7 +304,7 @@ impl Oracle {
         (0..self.streams.len()).filter(is_in).collect()
     }
 
-    /// The members, and the pairs that are kept.
+    /// The members, and the kept pairs.
     pub(crate) fn pairs_in(&self, channel: usize) -> Vec<usize> {
         let is_in = |stream: &usize| {
             let account = &self.streams[*stream];
@@ -317,7 +317,7 @@ impl Oracle {
         self.channels[channel].untold.keys().copied()
     }
 
-    /// Whether there is an event, or a panic, for whoever receives.
+    /// Whether the channel has an event, or a panic, to receive.
     pub(crate) fn has_something(&self, channel: usize) -> bool {
         let has_something = |stream: &StreamAccount| {
             let is_here = stream.stay.is_some_and(|stay| stay.channel == channel) && stream.polled.is_none();
@@ -329,12 +329,12 @@ impl Oracle {
         !is_removed && !is_paused && (has_untold || self.streams.iter().any(has_something))
     }
 
-    /// Whether a call is in progress that may have received departures already.
+    /// Whether a call in progress may already have received departures.
     pub(crate) fn is_uncertain(&self, channel: usize) -> bool {
         self.calls.iter().any(|call| call.channels.contains(&channel) && !call.is_single)
     }
 
-    /// After so many polls nothing is left, whatever streams still do.
+    /// After this number of polls no event is left, whatever the streams still do.
     pub(crate) fn polls_to_the_rest(&self) -> usize {
         let items: usize = self.streams.iter().map(|account| account.items.len()).sum();
         let untold = self.channels.iter().flat_map(|account| account.untold.values());
@@ -354,13 +354,13 @@ impl Oracle {
 
 /// Streams.
 impl Oracle {
-    /// A new stream, that is nowhere.
+    /// A new stream, which is in no channel.
     pub(crate) fn add_stream(&mut self) -> usize {
         self.streams.push(StreamAccount::default());
         self.streams.len() - 1
     }
 
-    /// One of those whose pairs are there; or, by the greatest numbers, one of all that there ever were.
+    /// Picks a stream with a present pair. The greatest numbers pick any stream that ever existed.
     pub(crate) fn pick(&self, stream: usize) -> Option<usize> {
         if let (ITSELF, Some(itself)) = (stream, self.in_poll.last()) {
             return Some(*itself);
@@ -379,12 +379,12 @@ impl Oracle {
         account.is_ready = true;
     }
 
-    /// Ends its stay. When it is being polled in that channel, the departure is told after that.
+    /// Ends the stay of a stream. If it is being polled in that channel, the departure is reported after the poll.
     pub(crate) fn leave(&mut self, stream: usize, departure: Departure) {
         let account = &mut self.streams[stream];
         let stay = account.stay.take().expect("it is somewhere");
         self.channels[stay.channel].counts.depart(departure);
-        // A wake that it did not answer stays in its place, and may cost the next tenant's owner a look.
+        // An unanswered wake stays in the slot, and may cause a poll of the next tenant.
         self.stale_wakes += usize::from(std::mem::take(&mut account.is_ready));
         if let Some((waker, _)) = &account.waker {
             self.stale_wakers.push_front(waker.clone());
@@ -396,7 +396,7 @@ impl Oracle {
         }
     }
 
-    /// As [`leave`](Self::leave), and nothing is told of it. It may have left already, untold.
+    /// As [`leave`](Self::leave), without a report. The stream may have left already, with an unread departure.
     pub(crate) fn leave_silently(&mut self, stream: usize, channel: usize) {
         if self.streams[stream].stay.is_some() {
             self.leave(stream, Departure::Removed);
@@ -404,7 +404,7 @@ impl Oracle {
         self.channels[channel].untold.remove(&stream);
     }
 
-    /// The name of its channel.
+    /// The id of the stream's channel.
     pub(crate) fn channel_of(&self, stream: usize) -> Option<usize> {
         let account = &self.streams[stream];
         let channel = account.stay.map(|stay| stay.channel).or(account.kept_in)?;
@@ -415,7 +415,7 @@ impl Oracle {
         self.streams[stream].polled.is_some()
     }
 
-    /// Whether its pair is there.
+    /// Whether the stream's pair is present.
     pub(crate) fn has_pair(&self, stream: usize) -> bool {
         let account = &self.streams[stream];
         account.stay.is_some() || account.kept_in.is_some()
@@ -425,7 +425,7 @@ impl Oracle {
         (0..self.streams.len()).filter(|stream| self.has_pair(*stream)).count()
     }
 
-    /// Resumed, it has a turn.
+    /// A resumed stream has a turn.
     pub(crate) fn pause_stream(&mut self, stream: usize, paused: bool) {
         let account = &mut self.streams[stream];
         account.is_ready |= account.is_paused && !paused;
@@ -436,18 +436,18 @@ impl Oracle {
         self.streams[stream].is_paused
     }
 
-    /// How many pairs have a sink that was not closed.
+    /// The number of pairs with a sink that was not closed.
     pub(crate) fn open_sinks(&self) -> usize {
         let has_sink = |stream: &usize| self.has_pair(*stream) && !self.streams[*stream].is_sink_closed;
         (0..self.streams.len()).filter(has_sink).count()
     }
 
-    /// Whether its pair is kept after its end.
+    /// Whether the stream's pair is kept after its end.
     pub(crate) fn is_kept(&self, stream: usize) -> bool {
         self.streams[stream].kept_in.is_some()
     }
 
-    /// Its sink was closed: who was kept for that leaves.
+    /// The sink of the stream was closed: a pair that was kept for it leaves.
     pub(crate) fn sink_closed(&mut self, stream: usize) {
         self.streams[stream].is_sink_closed = true;
         self.lose(stream);
@@ -457,18 +457,18 @@ impl Oracle {
         self.streams[stream].kept_in = None;
     }
 
-    /// Each may have a turn for that.
+    /// All streams may have changed, and each may have a turn.
     pub(crate) fn change_all(&mut self) {
         let present = self.streams.iter_mut().filter(|account| account.stay.is_some());
         present.for_each(|account| account.is_ready = true);
     }
 
-    /// It was changed where it is, and has a turn for that.
+    /// The stream was accessed in place, and has a turn.
     pub(crate) fn change(&mut self, stream: usize) {
         self.streams[stream].is_ready = true;
     }
 
-    /// What its drop does.
+    /// The operations of the stream's drop.
     pub(crate) fn dropped(&mut self, stream: usize) -> Vec<Operation> {
         assert!(self.streams[stream].stay.is_none(), "stream {stream} was dropped and had not left");
         std::mem::take(&mut self.streams[stream].in_drop)
@@ -482,7 +482,7 @@ impl Oracle {
     }
 }
 
-/// What streams are given. Each returns a waker to be woken, outside of the borrow.
+/// Inputs of streams. Each method returns a waker, to be called outside of the borrow.
 impl Oracle {
     pub(crate) fn push(&mut self, stream: usize) -> Option<Waker> {
         let stream = self.pick(stream)?;
@@ -599,7 +599,7 @@ impl Oracle {
         let account = &mut self.streams[stream];
         match outcome {
             Outcome::Item(_) => account.is_ready = true,
-            // It arrives where it was moved meanwhile.
+            // The stream arrives in the channel to which it was moved in the meantime.
             Outcome::Pending { .. } => account.is_ready |= !lasted,
             Outcome::Ended { told } => self.finish(stream, (!told).then_some(Departure::Ended)),
             Outcome::Panicked => self.finish(stream, Some(Departure::Removed)),
@@ -609,7 +609,7 @@ impl Oracle {
         outcome
     }
 
-    /// A stream is over in its own poll.
+    /// A stream ends, or panics, in its own poll.
     fn finish(&mut self, stream: usize, owed: Option<Departure>) {
         let Some(stay) = self.streams[stream].stay.take() else { return };
         let ended = owed != Some(Departure::Removed);
@@ -623,12 +623,12 @@ impl Oracle {
         }
     }
 
-    /// Something is done that may happen in the middle of a call.
+    /// Another operation is performed, perhaps in the middle of a call.
     pub(crate) fn disturb(&mut self) {
         self.calls.iter_mut().for_each(|call| call.is_disturbed = true);
     }
 
-    /// Whether things are as they were at the last event of the innermost call.
+    /// Whether the state is as at the last event of the innermost call.
     pub(crate) fn is_single_undisturbed(&self) -> bool {
         self.calls.last().is_some_and(|call| call.is_single && !call.is_disturbed)
     }
@@ -641,13 +641,13 @@ impl Oracle {
         self.begin_call_of(vec![channel], is_single);
     }
 
-    /// Of a select, if there are several channels.
+    /// Begins a call: of a select if there are several channels.
     pub(crate) fn begin_call_of(&mut self, channels: Vec<usize>, is_single: bool) {
         let is_paused = channels.iter().all(|channel| self.channels[*channel].is_paused);
         self.calls.push(Call { channels, polls: Vec::new(), is_single, is_paused, is_disturbed: false });
     }
 
-    /// Looks whether a call brought what it must.
+    /// Checks the result of a call.
     pub(crate) fn end_call(&mut self, events: &[Event], received: Received) {
         let call = self.calls.pop().expect("it began");
         self.check_events(&call, events);
@@ -668,7 +668,7 @@ impl Oracle {
         }
     }
 
-    /// What streams gave comes out, in that order; and besides only departures that are owed.
+    /// The results of polls must be returned in order, and besides them only unread departures.
     fn check_events(&mut self, call: &Call, events: &[Event]) {
         let gives =
             |poll: &&(usize, Outcome)| matches!(poll.1, Outcome::Item(_) | Outcome::Ended { told: true });
@@ -689,7 +689,7 @@ impl Oracle {
                         |channel: &&usize| from.is_none_or(|name| self.channels[**channel].name == name);
                     let owes = |channel: &&usize| self.channels[**channel].untold.contains_key(&stream);
                     let mut channels = call.channels.iter().filter(is_it);
-                    // There may have been others of that name.
+                    // There may have been other channels with this id.
                     let one = channels.clone().find(owes).or_else(|| channels.next());
                     self.tell(*one.expect("it is of a channel that was asked"), stream, why);
                 }
@@ -698,8 +698,7 @@ impl Oracle {
         assert_eq!(given.next(), None, "it was taken out of a stream and is lost");
     }
 
-    /// The departures of a stream are told in their order, but for those that outer calls have received and
-    /// not handed over.
+    /// The departures of a stream are reported in order, except those that outer calls have received and not returned yet.
     fn tell(&mut self, channel: usize, stream: usize, why: Option<Departure>) {
         let is_uncertain = self.is_uncertain(channel);
         let all_untold = &mut self.channels[channel].untold;
@@ -724,12 +723,12 @@ impl Oracle {
         assert!(!self.have_ended(&call.channels), "nothing is received, and it has ended");
     }
 
-    /// Whether all of these have.
+    /// Whether all of these channels have ended.
     pub(crate) fn have_ended(&self, channels: &[usize]) -> bool {
         channels.iter().all(|channel| self.has_ended(*channel))
     }
 
-    /// A call may yield after many polls in vain, and after two in a row of streams that wake themselves.
+    /// A call may yield after many polls in vain, and after two consecutive streams that wake themselves.
     fn may_yield(&self, call: &Call) -> bool {
         let self_woken = |poll: &&(usize, Outcome)| poll.1 == Outcome::Pending { self_woken: true };
         let in_a_row = call.polls.iter().rev().take_while(self_woken).count();
@@ -737,10 +736,10 @@ impl Oracle {
         call.is_disturbed || in_a_row >= 2 || in_vain >= FRUITLESS_POLLS
     }
 
-    /// A call does not go on when it ought to yield.
+    /// A call must not continue when it should yield.
     fn check_bounds(call: &Call) {
         let self_woken = |poll: &(usize, Outcome)| poll.1 == Outcome::Pending { self_woken: true };
-        // What several channels have is counted when one of them has no more.
+        // With several channels, the polls of one channel are counted when it has no more events.
         let limit = if call.channels.len() == 1 { FRUITLESS_POLLS } else { 2 * FRUITLESS_POLLS - 1 };
         assert!(call.polls.len() <= limit, "{} polls in one call", call.polls.len());
         let rest = call.polls.iter().skip(1);

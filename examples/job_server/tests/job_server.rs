@@ -1,4 +1,4 @@
-//! The example `job_server`, as it is built, with real clients over TCP.
+//! Tests the example `job_server` as it is built, with real clients over TCP.
 
 #![cfg(unix)]
 
@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 use tokio::net::TcpSocket;
 
-/// A test that waits for longer has failed.
+/// A test that waits longer has failed.
 const HANGS: Duration = Duration::from_secs(60);
 
 const FREE: &str = "free";
@@ -31,7 +31,7 @@ fn a_client_logs_in_and_has_its_jobs_done() {
     let done = client.hear();
     assert!(done["done"].is_u64(), "{done}");
     assert_eq!(client.hear(), done);
-    // It does not log in twice, and is no admin.
+    // The client cannot log in twice, and is no admin.
     for request in [json!({"login": PAYING}), json!("stats"), json!({"pause": true})] {
         client.say(&request);
         client.hear_error("that is not for your class");
@@ -75,7 +75,7 @@ fn a_client_that_does_not_log_in_is_closed() {
     let mut silent = server.client();
     silent.hear_error("you have not logged in");
     silent.hear_end();
-    // Her time would be over, too.
+    // The login time would have passed for Ann, too.
     ann.do_a_job();
 }
 
@@ -87,14 +87,14 @@ fn a_free_client_too_many_is_refused_and_a_place_is_free_when_one_has_left() {
     carl.say(&json!({"login": FREE}));
     carl.hear_error("there are too many clients of your class");
     carl.hear_end();
-    // Paying clients find their place.
+    // Paying clients still find a place.
     server.member(PAYING).do_a_job();
     bob.leave();
     server.member(FREE).do_a_job();
     assert_eq!(server.member(ADMIN).stats()["free"]["refused"], 1);
 }
 
-/// The pair comes back, is answered, and the place is free when the one that was there has logged in.
+/// The pair is returned and answered. The place is free after the previous new client has logged in.
 #[test]
 fn a_new_client_too_many_is_refused() {
     let server = Server::start(&["10", "1"]);
@@ -117,7 +117,7 @@ fn a_pause_stops_the_free_clients_alone_and_they_go_on_after_it() {
     admin.say(&json!({"pause": true}));
     assert_eq!(admin.hear(), json!({"paused": true}));
     free.say(&json!({"job": 1}));
-    // It comes in and waits.
+    // The late client is admitted, and waits.
     let mut late = server.member(FREE);
     late.say(&json!({"job": 2}));
     for _ in 0..100 {
@@ -132,7 +132,7 @@ fn a_pause_stops_the_free_clients_alone_and_they_go_on_after_it() {
     assert_eq!(admin.stats()["free"]["requests"], 3);
 }
 
-/// A connection that is dropped with unread input is reset, and then what waits in the server's kernel is lost.
+/// A connection that is dropped with unread input is reset, and output that waits in the server's kernel is lost.
 #[test]
 fn the_reason_comes_behind_answers_that_were_not_read_yet() {
     const REQUESTS: u64 = 500;
@@ -148,7 +148,7 @@ fn the_reason_comes_behind_answers_that_were_not_read_yet() {
     client.hear_end();
 }
 
-/// The server receives no more from it, and loses none of its answers.
+/// The server stops receiving from the client, and loses none of its answers.
 #[test]
 fn a_client_that_does_not_read_waits_and_stalls_nobody_and_gets_all_its_answers() {
     const BLOCK: u64 = 1_000;
@@ -179,8 +179,8 @@ fn a_client_that_does_not_read_waits_and_stalls_nobody_and_gets_all_its_answers(
     slow.hear_end();
 }
 
-/// It says everything, and ends its half of the connection before it reads: it has the answers of a client that reads each
-/// one, in their order, and then the end.
+/// A client sends all its jobs, and ends its half of the connection before it reads. It receives the same answers as a client
+/// that reads each answer, in the same order, and then the end.
 #[test]
 fn a_client_that_ends_its_half_gets_all_its_answers_and_then_the_end() {
     const JOBS: u64 = 200;
@@ -201,8 +201,8 @@ fn a_client_that_ends_its_half_gets_all_its_answers_and_then_the_end() {
     client.hear_end();
 }
 
-/// Each class has more jobs under way than can be done. That is checked, and not hoped for: what it had sent before the
-/// first look was more than it had had done at the second. So it had something all the while.
+/// Each class has more jobs in flight than the server can do. The test checks this: before the first reading each class had
+/// sent more jobs than were done at the second reading. Each class therefore always had a job waiting.
 #[test]
 fn in_an_overload_paying_clients_have_four_jobs_done_for_one_of_the_free_ones() {
     const FREE_JOBS: u64 = 500;
@@ -235,7 +235,7 @@ fn ctrl_c_says_goodbye_to_all_and_closes_them() {
     clients[2].say(&json!({"pause": true}));
     assert_eq!(clients[2].hear(), json!({"paused": true}));
     clients.push(server.client());
-    // The new one is there.
+    // The new client was admitted.
     clients[3].say(&json!("stats"));
     clients[3].hear_error("that is not for your class");
     let mut ends_early = server.member(PAYING);
@@ -251,7 +251,7 @@ fn ctrl_c_says_goodbye_to_all_and_closes_them() {
     assert!(TcpStream::connect(&server.address).is_err());
 }
 
-/// It neither hears nor answers the closing.
+/// The client neither reads nor answers the closing.
 #[test]
 fn ctrl_c_does_not_wait_for_ever_for_a_client_that_stays() {
     let mut server = Server::start(&[]);
@@ -260,7 +260,7 @@ fn ctrl_c_does_not_wait_for_ever_for_a_client_that_stays() {
     assert!(server.process.wait().unwrap().success());
 }
 
-/// The example, running on a port of its own. Ends with its owner.
+/// The example, running on its own port. It ends when this is dropped.
 struct Server {
     process: Child,
     address: String,
@@ -268,7 +268,7 @@ struct Server {
 
 impl Server {
     fn start(limits: &[&str]) -> Self {
-        // Where cargo puts the examples: beside the directory of this test.
+        // Cargo puts the examples next to the directory of this test.
         let test = std::env::current_exe().unwrap();
         let profile = test.parent().and_then(|deps| deps.parent()).expect("target/PROFILE/deps/TEST");
         let example = profile.join("examples/job_server");
@@ -332,7 +332,7 @@ impl Client {
     }
 
     fn say_bytes(&mut self, frame_content: &[u8]) {
-        // The server may hang up meanwhile.
+        // The server may close the connection in the meantime.
         let _ = self.0.get_mut().write_all(&frame(frame_content));
     }
 
@@ -340,7 +340,7 @@ impl Client {
         self.say_bytes(request.to_string().as_bytes());
     }
 
-    /// Requests that have an answer, and need no work.
+    /// Requests that are answered without work.
     fn say_nonsense(&mut self, requests: u64) {
         let requests = usize::try_from(requests).unwrap();
         self.0.get_mut().write_all(&frame(b"7").repeat(requests)).unwrap();
@@ -362,7 +362,7 @@ impl Client {
         assert_eq!(self.hear(), json!({"error": why}));
     }
 
-    /// The end, and no reset, by which an answer might have been lost.
+    /// Expects the end of the connection, and not a reset, which might lose an answer.
     #[track_caller]
     fn hear_end(&mut self) {
         assert_eq!(next_frame(&mut self.0), None);
@@ -380,24 +380,24 @@ impl Client {
         assert!(done["done"].is_u64(), "{done}");
     }
 
-    /// An admin's.
+    /// The statistics, for an admin.
     fn stats(&mut self) -> Value {
         self.say(&json!("stats"));
         self.hear()["stats"].take()
     }
 
-    /// What free and paying clients have had, at one moment.
+    /// The jobs of free and paying clients so far, at one moment.
     fn requests(&mut self) -> [u64; 2] {
         let stats = self.stats();
         ["free", "paying"].map(|class| stats[class]["requests"].as_u64().expect("a number"))
     }
 
-    /// Ends its half of the connection: it says no more, and still reads.
+    /// Ends its half of the connection: it sends no more, and still reads.
     fn end(&mut self) {
         self.0.get_mut().shutdown(Shutdown::Write).unwrap();
     }
 
-    /// When this returns its place is free: the server closes its side when it has let go of it.
+    /// After this returns, the client's place is free: the server closes its side when it has removed the client.
     fn leave(mut self) {
         self.end();
         self.hear_end();
@@ -422,7 +422,7 @@ fn next_frame(connection: &mut impl Read) -> Option<Vec<u8>> {
 
 /// Clients of one class that send jobs as fast as TCP takes them, and read their answers. They end with the server.
 struct Crowd {
-    /// How many jobs they have sent.
+    /// The number of jobs that were sent.
     said: Arc<AtomicU64>,
     heard: mpsc::Receiver<()>,
 }
@@ -430,7 +430,7 @@ struct Crowd {
 impl Crowd {
     const CLIENTS: usize = 4;
 
-    /// Returns when each has sent thousands of jobs.
+    /// Returns when each client has sent thousands of jobs.
     fn start(server: &Server, key: &str) -> Self {
         let said = Arc::new(AtomicU64::new(0));
         let (hear, heard) = mpsc::channel();
@@ -462,7 +462,7 @@ impl Crowd {
         Self { said, heard }
     }
 
-    /// Waits until some have had an answer.
+    /// Waits until some clients have received an answer.
     fn hear_some(&self) {
         self.heard.recv_timeout(HANGS).expect("they have answers");
     }

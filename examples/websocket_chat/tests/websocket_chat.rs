@@ -1,4 +1,4 @@
-//! The example `websocket_chat`, as it is built, with the clients of tokio-tungstenite.
+//! Tests the example `websocket_chat` as it is built, with the clients of tokio-tungstenite.
 
 #![cfg(unix)]
 
@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-/// A test that waits for longer has failed.
+/// A test that waits longer has failed.
 const HANGS: Duration = Duration::from_secs(60);
 const LONGEST: usize = 16 << 10;
 const AN_HOUR: &str = "3600000";
@@ -43,12 +43,12 @@ async fn what_a_member_says_reaches_every_member_and_no_newcomer() {
     ann.hear("* bob is here").await;
 }
 
-/// What is shortened here is the server's own deadline. It is over for the one who has logged in, too, when it is for
-/// the next.
+/// The test shortens the server's own deadline. When it has passed for the next client, it has also passed for the
+/// client that has logged in.
 #[tokio::test]
 async fn who_gives_no_name_in_time_is_closed_with_1008() {
     let server = Server::start("300");
-    // One that does not even speak WebSocket.
+    // A client that does not even use WebSocket.
     let mut silent = TcpStream::connect(server.address).await.unwrap();
     let mut ann = server.member("ann").await;
     let mut nobody = server.client().await;
@@ -80,7 +80,7 @@ async fn who_says_too_much_is_closed_with_1009() {
     ann.hear("ann: hello").await;
 }
 
-/// A connection that is dropped with unread input is reset, and then what lies in the kernel is lost.
+/// A connection that is dropped with unread input is reset, and output in the kernel is lost.
 #[tokio::test]
 async fn the_reason_comes_behind_what_was_not_read_yet() {
     let server = Server::start(AN_HOUR);
@@ -111,7 +111,7 @@ async fn pings_are_answered_while_others_flood() {
             while client.next().await != pong {}
         }
     }
-    // They have flooded all the while.
+    // The flooding clients are still running.
     assert!(floods.iter().all(|flood| !flood.is_finished()));
     while !pings.next_text().await.starts_with("flood-") {}
     floods.iter().for_each(|flood| flood.abort());
@@ -156,7 +156,7 @@ async fn ctrl_c_closes_all_with_1001() {
     assert!(TcpStream::connect(server.address).await.is_err());
 }
 
-/// Who talks on is heard, or its connection would be reset.
+/// The server keeps reading from a client that keeps sending; otherwise its connection would be reset.
 #[tokio::test]
 async fn ctrl_c_comes_behind_what_was_not_read_yet() {
     let mut server = Server::start(AN_HOUR);
@@ -171,7 +171,7 @@ async fn ctrl_c_comes_behind_what_was_not_read_yet() {
     assert!(server.exit().success());
 }
 
-/// It does not answer the closing, either.
+/// The client does not answer the closing either.
 #[tokio::test]
 async fn ctrl_c_does_not_wait_for_ever_for_who_does_not_read() {
     let mut server = Server::start(AN_HOUR);
@@ -183,7 +183,7 @@ async fn ctrl_c_does_not_wait_for_ever_for_who_does_not_read() {
     assert!(server.exit().success());
 }
 
-/// The example, running on a port of its own. Ends with its owner.
+/// The example, running on its own port. It ends when this is dropped.
 struct Server {
     process: Child,
     address: SocketAddr,
@@ -191,7 +191,7 @@ struct Server {
 
 impl Server {
     fn start(login_milliseconds: &str) -> Self {
-        // Where cargo puts the examples: beside the directory of this test.
+        // Cargo puts the examples next to the directory of this test.
         let test = std::env::current_exe().unwrap();
         let profile = test.parent().and_then(|deps| deps.parent()).expect("target/PROFILE/deps/TEST");
         let example = profile.join("examples/websocket_chat");
@@ -226,7 +226,7 @@ impl Server {
         client
     }
 
-    /// What it has to read lies in the kernel.
+    /// The unread messages are in the kernel's buffers.
     async fn two_of_whom_one_has_much_to_read(&self) -> (Client, Client, Vec<String>) {
         let mut ann = self.member("ann").await;
         let mut bob = self.client_with_a_small_buffer().await;
@@ -242,7 +242,7 @@ impl Server {
         (ann, bob, unread)
     }
 
-    /// The same as [`member`](Self::member), where others log in, too.
+    /// As [`member`](Self::member), while other clients log in, too.
     async fn member_of_many(&self, name: &str) -> Client {
         let mut client = self.client().await;
         client.say(name).await;
@@ -276,7 +276,7 @@ impl Client {
         Self(client_async("ws://localhost/", socket).await.unwrap().0)
     }
 
-    /// The server may hang up meanwhile.
+    /// The server may close the connection in the meantime.
     async fn say(&mut self, text: &str) {
         let _ = self.0.send(text.into()).await;
     }
@@ -298,19 +298,19 @@ impl Client {
         assert!(heard == text, "heard {heard:.80?} and not {text:.80?}");
     }
 
-    /// The closing frame, and then the end: no reset, by which the frame might have been lost.
+    /// Expects the closing frame, and then the end of the connection: not a reset, which might lose the frame.
     async fn hear_close(&mut self, code: CloseCode) {
         match self.next().await {
             Message::Close(Some(frame)) => assert_eq!(frame.code, code),
             other => panic!("heard {other:.80}"),
         }
-        // The answer.
+        // Sends the answer.
         let _ = self.0.flush().await;
         let end = timeout(HANGS, self.0.get_mut().read(&mut [0])).await.expect("it hangs");
         assert_eq!(end.unwrap(), 0);
     }
 
-    /// Talks as fast as it hears itself, and hears all others.
+    /// Sends as fast as the client receives its own messages, and receives the messages of others.
     async fn flood(mut self, name: String) {
         const AHEAD: usize = 16;
         let (said, echo) = ("x".repeat(1_000), format!("{name}: "));
@@ -324,7 +324,7 @@ impl Client {
         }
     }
 
-    /// Hears this, and maybe that `slow` has left before that.
+    /// Expects this message, perhaps preceded by the news that `slow` has left.
     async fn hear_while_slow_leaves(&mut self, text: &str, has_left: &mut bool) {
         let mut heard = self.next_text().await;
         if heard == "* slow has left" {

@@ -1,8 +1,8 @@
-//! Scenes of many threads, each run by thousands of random schedules. What all have seen is held against what they
-//! did; a lost wake is a deadlock, and shuttle reports it with the schedule that leads there.
+//! Scenes of many threads, each run in thousands of random schedules. Each scene compares what the threads received
+//! with what they did. A lost wake is a deadlock, which shuttle reports with its schedule.
 //!
-//! `SCHEDULES=1000000 cargo test --release --manifest-path models/shuttle/Cargo.toml --test scenes` goes on for longer;
-//! a name behind it chooses a scene.
+//! `SCHEDULES=1000000 cargo test --release --manifest-path models/shuttle/Cargo.toml --test scenes` runs more
+//! schedules; a name at the end selects a scene.
 
 #[path = "scenes/parts.rs"]
 mod parts;
@@ -19,15 +19,15 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, MaxSteps, Runner};
 use std::time::Duration;
 
-/// Runs a scene by so many schedules, or by fewer if the time is over before.
+/// Runs a scene in many schedules, or in fewer if the time runs out.
 fn explore(scene: fn()) {
     let asked = std::env::var("SCHEDULES").ok().map(|number| number.parse().expect("a number"));
     let (schedules, time) = match asked {
         Some(schedules) => (schedules, None),
         None => (3_000, Some(Duration::from_secs(3))),
     };
-    // At random in each step; and by priorities that change seldom, which goes far with one thread while the others
-    // stand still.
+    // Picks a thread at random in each step; and by priorities that change seldom, which runs one thread far while the
+    // others stand still.
     run(RandomScheduler::new(schedules), time, scene);
     run(PctScheduler::new(4, schedules), time, scene);
 }

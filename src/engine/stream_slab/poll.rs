@@ -165,7 +165,7 @@ impl<St: Stream + Unpin> StreamSlab<St> {
     /// Reports the end of a member that panicked.
     #[cold]
     fn tell_untold(&mut self) -> Poll<Option<(usize, Option<St::Item>)>> {
-        let Untold { key, is_member } = self.untold.take().expect("asked by who saw it");
+        let Untold { key, is_member } = self.untold.take().expect("the caller has checked it");
         if is_member {
             self.drop_member(key);
         }

@@ -1,4 +1,4 @@
-//! Streams and sinks, in whose polls other threads may run.
+//! Streams and sinks that let other threads run in their polls.
 
 use futures::{Sink, Stream};
 use shuttle::rand::{Rng, thread_rng};
@@ -12,7 +12,7 @@ pub(crate) fn throw(sides: usize) -> usize {
     thread_rng().gen_range(0..sides)
 }
 
-/// Lets others run, or not.
+/// Lets other threads run, or not, at random.
 pub(crate) fn pause() {
     if throw(2) == 0 {
         thread::yield_now();
@@ -29,14 +29,14 @@ pub(crate) fn join_all<T>(threads: impl IntoIterator<Item = JoinHandle<T>>) -> V
 
 #[derive(Default)]
 struct State {
-    /// How many numbers it may yield.
+    /// How many numbers the stream may yield.
     fed: usize,
     yielded: usize,
     ended: bool,
     waker: Option<Waker>,
 }
 
-/// A stream that yields 0, 1, 2 and so on, as far as it is fed. Clones are handles of the same.
+/// A stream that yields 0, 1, 2 and so on, as far as it is fed. Its clones share its state.
 #[derive(Clone, Default)]
 pub(crate) struct Numbers(Arc<Mutex<State>>);
 
@@ -54,7 +54,7 @@ impl Numbers {
         }
     }
 
-    /// Unless it ends.
+    /// Feeds the stream, unless it has been ended.
     pub(crate) fn feed(&self) {
         self.change(|state| state.fed += usize::from(!state.ended));
     }
@@ -67,7 +67,7 @@ impl Numbers {
         self.change(|_| {});
     }
 
-    /// How much, and whether it ends then.
+    /// How far the stream was fed, and whether it ends after that.
     pub(crate) fn fed(&self) -> (usize, bool) {
         let state = self.0.lock().unwrap();
         (state.fed, state.ended)
@@ -83,7 +83,7 @@ impl Stream for Numbers {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<usize>> {
         pause();
-        // Dropped when the lock is not held any more: others may run then.
+        // Dropped after the lock is released, because other threads may run in the drop.
         let mut before = None;
         let polled = {
             let mut state = self.0.lock().unwrap();
@@ -105,7 +105,7 @@ impl Stream for Numbers {
 
 pub(crate) type Event = StreamEvent<usize>;
 
-/// A sink in whose polls others may run.
+/// A sink that lets other threads run in its polls.
 pub(crate) struct Slow<Si>(pub(crate) Si);
 
 impl<T, Si: Sink<T> + Unpin> Sink<T> for Slow<Si> {

@@ -1,4 +1,4 @@
-//! Streams are fed, moved, removed and added while several receivers take what they yield.
+//! Streams are fed, moved, removed and added while several receivers receive from them.
 
 use crate::explore;
 use crate::parts::{Numbers, join_all, pause, pick, throw};
@@ -18,32 +18,32 @@ const ITEMS: usize = 4;
 type Mux = Multiplexer<Numbers>;
 type Receiver = ChannelReceiver<Numbers, ()>;
 
-/// Who takes part.
+/// The threads of a scene.
 struct Cast {
-    /// In which channel each stream is at first.
+    /// The first channel of each stream.
     streams: &'static [ChannelId],
-    /// Which channel each receiver is for.
+    /// The channel of each receiver.
     receivers: &'static [ChannelId],
-    /// Those that look at a channel a few times, and never again.
+    /// Threads that poll a channel a few times, and then never again.
     passers: &'static [ChannelId],
-    /// Each has streams of its own to move.
+    /// Each mover moves its own streams.
     movers: usize,
     feeders: usize,
     removers: usize,
     adders: usize,
-    /// They take streams out as a poll does.
+    /// Threads that take streams out as a poll does.
     peekers: usize,
-    /// They give memory back: members change their slots.
+    /// Threads that call `shrink_to_fit`, after which members have other slots.
     shrinkers: usize,
-    /// They pause streams and channels, and resume them.
+    /// Threads that pause and resume streams and channels.
     pausers: usize,
-    /// Whether one closes a channel, or all, while the others are at work.
+    /// Whether a thread closes a channel, or all channels, during the scene.
     closes: bool,
-    /// Removes a channel.
+    /// The channel that a thread removes.
     removes: Option<ChannelId>,
 }
 
-/// Nobody; for a scene to say who else.
+/// No thread. Each scene adds its own.
 const NOBODY: Cast = Cast {
     streams: &[],
     receivers: &[],
@@ -59,7 +59,7 @@ const NOBODY: Cast = Cast {
     removes: None,
 };
 
-/// Eight threads. Each channel has one receiver, so that the order of all is known.
+/// Eight threads. Each channel has one receiver, so that the order of all events is known.
 #[test]
 fn one_receiver_for_each_channel() {
     const CAST: Cast = Cast { streams: &[1, 2, 3], receivers: &[1, 2, 3], movers: 2, feeders: 2, ..NOBODY };
@@ -180,7 +180,7 @@ impl Cast {
     fn play(&self) {
         let multiplexer = Mux::new();
         CHANNELS.iter().for_each(|channel| multiplexer.add_channel(*channel).unwrap());
-        // At the end it is closed, or else nobody has a handle any more.
+        // At the end the multiplexer is closed, or all handles are dropped.
         let closes = throw(2) == 0;
         let tally = Arc::new(Tally::default());
         let receive = |channel: &ChannelId| {
@@ -188,10 +188,10 @@ impl Cast {
             let (multiplexer, tally) = (closes.then(|| multiplexer.clone()), Arc::clone(&tally));
             thread::spawn(move || receive(receiver, multiplexer.as_ref(), &tally))
         };
-        // Some are there before the streams are.
+        // Some receivers start before the streams are added.
         let drained = closes.then(|| {
             let multiplexer = multiplexer.clone();
-            // Unless the channel is removed before.
+            // `drained` fails if the channel is removed first.
             thread::spawn(move || block_on(multiplexer.drained(1)).is_ok())
         });
         let early: Vec<_> = self.receivers[1..].iter().map(receive).collect();
@@ -270,7 +270,7 @@ impl Cast {
         join_all(closer);
         let removed: Vec<_> = join_all(removers).into_iter().flatten().collect();
         let channel = channel.map(|thread| (self.removes.unwrap(), thread.join().unwrap()));
-        // What was in a channel that is removed may never be told.
+        // Events in a removed channel may never be received.
         if channel.is_none() {
             tally.wait_for(&stories, &removed);
         }
@@ -290,7 +290,7 @@ impl Cast {
     }
 }
 
-/// Unless the channel is closed.
+/// Adds a stream. Returns `None` if the channel is closed.
 fn add(multiplexer: &Mux, channel: ChannelId) -> Option<Story> {
     let numbers = Numbers::default();
     match multiplexer.add_stream(numbers.clone(), channel) {
@@ -309,7 +309,7 @@ fn receive(mut receiver: Receiver, multiplexer: Option<&Mux>, tally: &Tally) -> 
     loop {
         let before = events.len();
         match throw(4) {
-            // Another receiver looks once, and goes when it is woken or before.
+            // Another receiver polls once, and is dropped when it is woken, or before.
             0 => {
                 let other = multiplexer.map(|multiplexer| multiplexer.receiver(channel));
                 if let Some(Ok(mut other)) = other {
@@ -334,7 +334,7 @@ fn receive(mut receiver: Receiver, multiplexer: Option<&Mux>, tally: &Tally) -> 
     Told { channel, events }
 }
 
-/// Looks a few times, and leaves what there is to the others.
+/// Polls a few times, and leaves the other events to other receivers.
 fn pass_by(mut receiver: Receiver, tally: &Tally) -> Told {
     let mut events = Vec::new();
     for _ in 0..3 {
@@ -381,7 +381,7 @@ fn remove(multiplexer: &Mux, ids: &[StreamId]) -> Vec<StreamId> {
     (0..2).filter_map(|_| multiplexer.remove_stream(pick(ids))).map(|pair| pair.id).collect()
 }
 
-/// A stream that comes late, moves and ends.
+/// A stream that is added late, is moved, and ends.
 fn come_and_go(multiplexer: &Mux) -> Option<Story> {
     let story = add(multiplexer, pick(&CHANNELS))?;
     story.numbers.feed();
@@ -393,14 +393,14 @@ fn come_and_go(multiplexer: &Mux) -> Option<Story> {
 
 fn peek(multiplexer: &Mux, ids: &[StreamId]) {
     for _ in 0..3 {
-        // If it is there, and not being polled.
+        // If the stream is present and not being polled.
         let _ = multiplexer.with_stream(pick(ids), |_| pause());
     }
 }
 
 fn pause_and_resume(multiplexer: &Mux, ids: &[StreamId]) {
     for _ in 0..2 {
-        // Unless it is gone.
+        // Unless the stream has left.
         let (id, channel) = (pick(ids), pick(&CHANNELS));
         let _ = multiplexer.pause_stream(id);
         pause();

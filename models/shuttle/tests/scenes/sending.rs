@@ -1,4 +1,4 @@
-//! Many send to the same sinks, which are slow, and are closed, removed and moved meanwhile.
+//! Many threads send to the same slow sinks, which are closed, removed and moved in the meantime.
 
 use crate::explore;
 use crate::parts::{Numbers, Slow, join_all, pause, pick, throw};
@@ -15,14 +15,14 @@ const B: ChannelId = 2;
 
 type Mux = Multiplexer<Numbers, Slow<Gate<Parcel>>>;
 
-/// Who sends, and the how manieth of the sender's it is.
+/// The sender, and the number of the parcel among the sender's.
 type Parcel = (usize, usize);
 
-/// What the sender knows of a parcel.
+/// What the sender knows about a parcel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Arrival {
     Sure,
-    /// The sender did not wait for the answer.
+    /// The sender did not wait for the result.
     Unknown,
     None,
 }
@@ -47,29 +47,29 @@ fn to_a_sink_that_is_closed_twice() {
     explore(|| Cast { closed: 1, removed: 0, others: 1, senders: 4, echoes: 0 }.play());
 }
 
-/// Eleven threads. What comes is sent back, while the streams are moved.
+/// Eleven threads. Received items are sent back while the streams are moved.
 #[test]
 fn echoes() {
     explore(|| Cast { closed: 1, removed: 0, others: 1, senders: 2, echoes: 2 }.play());
 }
 
-/// Who takes part. Beside these, each pair has one who opens its sink, and if there are echoes one who feeds and moves
-/// its stream.
+/// The threads of a scene. In addition, each pair has a thread that opens its sink, and with echoes a thread that feeds and
+/// moves its stream.
 struct Cast {
-    /// Pairs that two close. Their sinks may stay shut before.
+    /// Pairs that two threads close. Their sinks may stay shut until then.
     closed: usize,
-    /// Pairs that are removed. Their sinks may stay shut before.
+    /// Pairs that are removed. Their sinks may stay shut until then.
     removed: usize,
     others: usize,
     senders: usize,
-    /// They receive, and send back: half of them in each channel.
+    /// Threads that receive and send back, half of them in each channel.
     echoes: usize,
 }
 
-/// How many things each sender does.
+/// The number of sends of each sender.
 const SENDS: usize = 3;
 
-/// How often each stream is fed, if any.
+/// How often each stream is fed, if there are echoes.
 const FED: usize = 3;
 
 impl Cast {
@@ -88,7 +88,7 @@ impl Cast {
             .map(|pair| {
                 let (keeper, ends) =
                     (pair.keeper.clone(), closed.contains(&pair.id) || removed.contains(&pair.id));
-                // Else enough for all parcels that may come.
+                // Otherwise there must be room for all parcels that may arrive.
                 let room = if ends { 2 } else { self.senders * SENDS + FED };
                 thread::spawn(move || open(&keeper, room, ends))
             })
@@ -164,7 +164,7 @@ impl Pair {
     }
 }
 
-/// What was sent is there once, what was not is not; and each sender's in their order.
+/// Sent parcels have arrived once, refused ones have not, and those of each sender are in order.
 fn check(pair: &Pair, arrivals: &[(StreamId, Parcel, Arrival)]) {
     let items = pair.keeper.take_items();
     let arrivals: HashMap<_, _> = arrivals
@@ -194,8 +194,8 @@ fn arrival<T>(result: &Result<T, SendError<Broken>>) -> Arrival {
     }
 }
 
-/// Opens the sink for one after the other, and lets it flush and close only now and then. If it `ends` it may stay
-/// as it is.
+/// Opens the sink for one item after the other, and lets it flush and close only from time to time. If the pair `ends`, the
+/// sink may stay shut.
 fn open(keeper: &Gatekeeper<Parcel>, room: usize, ends: bool) {
     for _ in 0..room {
         match throw(4) {
@@ -233,7 +233,7 @@ fn send(multiplexer: &Mux, ids: &[StreamId], sender: usize) -> Arrivals {
                 arrivals.extend(ids.iter().zip(results).map(|(id, result)| (*id, parcel, arrival(&result))));
             }
             2 => {
-                // If that fails it does not tell whether the sink has it.
+                // A failure does not show whether the sink has the parcel.
                 let Ok(mut to) = multiplexer.sender(id) else { continue };
                 let sent = block_on(to.send(parcel));
                 arrivals.push((id, parcel, if sent.is_ok() { Arrival::Sure } else { Arrival::Unknown }));
@@ -261,7 +261,7 @@ fn feed_and_move(multiplexer: &Mux, id: StreamId, numbers: &Numbers) {
     }
 }
 
-/// Until the channel has ended.
+/// Sends items back until the channel has ended.
 fn send_back(multiplexer: &Mux, channel: ChannelId, sender: usize) -> Arrivals {
     let mut arrivals = Arrivals::new();
     let mut receiver = multiplexer.receiver(channel).unwrap();

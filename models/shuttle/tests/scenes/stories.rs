@@ -1,22 +1,22 @@
-//! What must have been told, given what was done.
+//! Stories: the events that must have been received, given the operations.
 
 use crate::parts::{Event, Numbers};
 use shuttle::sync::{Condvar, Mutex};
 use std::collections::HashMap;
 use stream_multiplexer::{ChannelId, StreamEvent, StreamId};
 
-/// What became of a stream, as those know it who moved and removed it.
+/// The operations on a stream, as the threads that moved and removed it know them.
 #[derive(Clone)]
 pub(crate) struct Story {
     pub(crate) id: StreamId,
     pub(crate) numbers: Numbers,
-    /// The channels that it was in. Only one thread moves it, so their order is known.
+    /// The channels of its stays. Only one thread moves the stream, so that their order is known.
     pub(crate) stays: Vec<ChannelId>,
 }
 
 impl Story {
-    /// So many items and departures are told without anything else happening. What was left in a stream that was
-    /// removed is not.
+    /// The numbers of items and departures that are received without further operations. The items that were left in a
+    /// removed stream are not.
     fn awaits(&self, removed: bool) -> (usize, usize) {
         let (fed, ended) = self.numbers.fed();
         let items = if removed { 0 } else { fed };
@@ -24,7 +24,7 @@ impl Story {
     }
 }
 
-/// How many items and departures of each stream were told so far.
+/// The numbers of items and departures of each stream that were received so far.
 #[derive(Default)]
 pub(crate) struct Tally {
     told: Mutex<HashMap<StreamId, (usize, usize)>>,
@@ -42,8 +42,8 @@ impl Tally {
         self.changed.notify_all();
     }
 
-    /// Waits until all was told of what was done by now. Nothing else comes meanwhile, so whoever has it to tell
-    /// must have been woken for it.
+    /// Waits until the events of all operations so far were received. No further operation comes in the meantime, so
+    /// that the receivers must have been woken for these events.
     pub(crate) fn wait_for(&self, stories: &[Story], removed: &[StreamId]) {
         let is_told = |told: &HashMap<_, (usize, usize)>| {
             stories.iter().all(|story| {
@@ -59,25 +59,25 @@ impl Tally {
     }
 }
 
-/// What one receiver was told.
+/// The events of one receiver.
 pub(crate) struct Told {
     pub(crate) channel: ChannelId,
     pub(crate) events: Vec<(StreamId, Event)>,
 }
 
-/// What happened, and what was told of it.
+/// The operations, and the received events.
 pub(crate) struct Record {
     pub(crate) stories: Vec<Story>,
     pub(crate) told: Vec<Told>,
-    /// Those that `remove_stream` handed back.
+    /// The streams that `remove_stream` returned.
     pub(crate) removed: Vec<StreamId>,
-    /// A channel that was removed, and those that were handed back then.
+    /// A removed channel, and the streams that were returned with it.
     pub(crate) channel: Option<(ChannelId, Vec<StreamId>)>,
 }
 
 impl Record {
-    /// Each stream was received whole and in order, and of each of its stays one departure was told, in the
-    /// order of these.
+    /// Checks that the items of each stream were received completely and in order, and that each of its stays has one
+    /// departure, in the order of the stays.
     pub(crate) fn check(&self) {
         let known: HashMap<_, _> = self.stories.iter().map(|story| (story.id, story)).collect();
         assert_eq!(known.len(), self.stories.len());
@@ -112,7 +112,7 @@ impl Record {
         self.check_stays(story, &told);
     }
 
-    /// Where one receiver was told all of each channel, every item belongs to a stay.
+    /// If one receiver received all events of each channel, every item belongs to a stay.
     fn check_stays(&self, story: &Story, told: &[(ChannelId, Vec<Event>)]) {
         if self.channel.is_some() || self.channels().len() != told.len() {
             return;
@@ -132,7 +132,7 @@ impl Record {
         assert!(left.values().all(|events| events.is_empty()), "nothing after the last: {told:?}");
     }
 
-    /// What ended each stay, and where.
+    /// The departure of each stay, and its channel.
     fn departures(&self, story: &Story) -> Vec<(ChannelId, Event)> {
         let moves = story.stays.windows(2).map(|stays| (stays[0], StreamEvent::Moved(stays[1])));
         let last = *story.stays.last().expect("it was added somewhere");
@@ -154,7 +154,7 @@ impl Record {
         channels
     }
 
-    /// Then what was not told yet is not told any more.
+    /// Whether the channel was removed. Its unread events are then never received.
     fn was_removed(&self, channel: ChannelId) -> bool {
         self.channel.as_ref().is_some_and(|(removed, _)| *removed == channel)
     }
@@ -168,7 +168,7 @@ fn departures(events: &[Event]) -> Vec<Event> {
     events.iter().filter(|event| event.item().is_none()).copied().collect()
 }
 
-/// Whether the parts, each in its order, make the whole, or else its beginning.
+/// Whether the parts, each in its order, make up the whole, or a beginning of it.
 fn is_shuffle(whole: &[Event], parts: &[Vec<Event>], to_the_end: bool) -> bool {
     fn go(whole: &[Event], parts: &mut [&[Event]]) -> bool {
         if parts.iter().all(|part| part.is_empty()) {

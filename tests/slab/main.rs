@@ -1,0 +1,11 @@
+//! `StreamSlab`, and what is made of it.
+
+#[path = "../support/slab.rs"]
+mod slab;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod slab_drops;
+mod slab_shrink;
+mod stream_map;
+mod stream_slab;
