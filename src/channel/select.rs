@@ -49,7 +49,9 @@ const STARVATION_BOUND: u32 = 64;
 /// The default of [`ChannelSelect::yield_every`].
 const YIELD_EVERY: Option<NonZeroU32> = NonZeroU32::new(4);
 
-/// How many streams of several channels may be polled in vain in one call, before it yields to the executor.
+/// How many streams may be polled in vain in one call, in several channels or between the events of a batch, before the call
+/// ends. The last channel adds less than that, and so do the events that a batch takes from one channel together: a call
+/// polls fewer than three times as many in vain.
 const FRUITLESS_POLLS: usize = 64;
 
 /// The slot of the unflushed sinks.
@@ -576,10 +578,13 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         if drives == self.flushes.is_driven {
             return self;
         }
+        if drives {
+            // Before it is noted: if this panics, the select is not counted.
+            self.registry.attach_flusher();
+        }
         self.flushes.is_driven = drives;
         self.flushes.is_ready = drives;
         if drives {
-            self.registry.attach_flusher();
             self.unpark();
         } else {
             let Self { registry, slots, .. } = self;
@@ -635,8 +640,8 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
     ///
     /// It waits for the first one only; then it takes those that are there, 4,096 events at most, whatever the
     /// `limit`. Each is chosen as by `next()`. But who comes meanwhile waits until the caller has worked through the
-    /// batch: `limit` times the work for an event adds to the latency of a favoured channel. It returns 0 when the select
-    /// has ended, or `limit` is 0.
+    /// batch: `limit` times the work for an event adds to the latency of a favoured channel. A batch ends early when 64
+    /// streams were polled in vain for it. It returns 0 when the select has ended, or `limit` is 0.
     ///
     /// Cost: as `next()`; half the lock pairs while no other channel of the same priority is ready, there is nothing to
     /// flush, and no [`cost`](Self::cost) is set.
@@ -713,8 +718,8 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
                 Ok(event) => {
                     buffer.push(event);
                     received += 1;
-                    received += self.find_more(limit - received, buffer);
-                    if received == limit || self.panic.is_some() {
+                    received += self.find_more(limit - received, buffer, &mut effort);
+                    if received == limit || self.panic.is_some() || effort >= FRUITLESS_POLLS {
                         return Poll::Ready(received);
                     }
                 }
@@ -809,6 +814,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
                 Turns::Enough => {
                     let (id, what) = told.expect("it is enough");
                     let event = (channel.id(), id, what);
+                    *effort += patience.fruitless;
                     self.pace.note(1);
                     self.flushes.is_due = true;
                     if self.cost.is_some() {
@@ -838,7 +844,12 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
 
     /// If one channel leads, takes its events at half the locks, until something else may be next. Whatever else came of
     /// that, [`find`](Self::find) finds out.
-    fn find_more(&mut self, limit: usize, buffer: &mut Vec<SelectEvent<St::Item>>) -> usize {
+    fn find_more(
+        &mut self,
+        limit: usize,
+        buffer: &mut Vec<SelectEvent<St::Item>>,
+        effort: &mut usize,
+    ) -> usize {
         let mut found = 0;
         let leads = self.schedule.has_leader() && !self.flushes.is_ready && self.cost.is_none();
         if !leads || self.slots.is_woken() || found == limit {
@@ -847,7 +858,8 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         let Some(key) = self.schedule.next() else { return found };
         let Self { registry, slots, schedule, .. } = self;
         let channel = slots.slots()[key].channel();
-        channel.take_turns(&**registry, &mut Patience::default(), |(id, what)| {
+        let mut patience = Patience::default();
+        channel.take_turns(&**registry, &mut patience, |(id, what)| {
             buffer.push((channel.id(), id, what));
             schedule.served(key, 1);
             found += 1;
@@ -858,6 +870,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
             }
         });
         schedule.end();
+        *effort += patience.fruitless;
         self.pace.note(found);
         found
     }

@@ -73,6 +73,38 @@
 //! # }
 //! ```
 //!
+//! A close waits until the peer has read everything. A loop that serves other peers must not await it. Let a task do that, with
+//! a deadline:
+//!
+//! ```
+//! # use futures::{channel::mpsc, sink::SinkExt, stream};
+//! # use std::time::Duration;
+//! # use stream_multiplexer::{ChannelOptions, Multiplexer, StreamEvent};
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let multiplexer = Multiplexer::new();
+//! # multiplexer.add_channel_with(1, ChannelOptions::new().half_close(true))?;
+//! # let (sink, _does_not_read) = mpsc::channel(0);
+//! # let id = multiplexer.add_stream_pair(sink.buffer(8), stream::empty::<()>(), 1)?;
+//! # (0..3).for_each(|item| multiplexer.try_send(id, item).unwrap());
+//! # let event = StreamEvent::<()>::Ended;
+//! # assert_eq!(multiplexer.recv(1).await?, (id, None));
+//! if event == StreamEvent::Ended {
+//!     let multiplexer = multiplexer.clone();
+//!     tokio::spawn(async move {
+//!         let close = multiplexer.close_stream::<i32>(id);
+//!         if tokio::time::timeout(Duration::from_secs(10), close).await.is_err() {
+//!             multiplexer.remove_stream(id);
+//!         }
+//!     });
+//! }
+//! # assert_eq!(multiplexer.channel_of(id), Some(1));
+//! # tokio::time::sleep(Duration::from_secs(11)).await;
+//! # assert_eq!(multiplexer.channel_of(id), None);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Data beside a stream
 //!
 //! The receiving loop owns a map. Insert an entry when you add the pair, and remove it on `Ended` and `Removed`, but not on

@@ -1,4 +1,4 @@
-//! [`CloseSink`]: a sink flushed and closed. [`CloseStream`]: the same, and its pair removed.
+//! [`CloseSink`] flushes and closes a sink. [`CloseStream`] also removes its pair.
 
 use crate::error::SendError;
 use crate::id::StreamId;
@@ -38,7 +38,7 @@ struct Close<'a, St, Si, T> {
     registry: &'a Registry<St, Si>,
     id: StreamId,
     pair: Pair,
-    /// Found when it is first polled.
+    /// Created by the first poll.
     closing: Option<Closing<Si>>,
     terminated: bool,
     items: PhantomData<fn(T)>,
@@ -53,14 +53,14 @@ impl<'a, St, Si, T> Close<'a, St, Si, T> {
 impl<St, Si: Sink<T> + Unpin, T> Close<'_, St, Si, T> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError<Si::Error>>> {
         let Self { registry, id, pair, closing, terminated, .. } = self;
-        assert!(!*terminated, "polled after it was ready");
+        assert!(!*terminated, "polled after it has completed");
         let closing = match closing {
             Some(closing) => closing,
             None => match registry.sink(*id) {
                 Some(sink) => closing.insert(Closing::new(sink)),
                 None => {
                     *terminated = true;
-                    // A stream without a sink: as far as it can be closed.
+                    // A stream without a sink. All that is left to do is to remove it.
                     pair.settle(registry, *id, false);
                     return Poll::Ready(Err(SendError::UnknownStream(*id)));
                 }

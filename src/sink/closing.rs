@@ -1,4 +1,4 @@
-//! One sink on its way to being closed.
+//! The close of one sink.
 
 use crate::error::SendError;
 use crate::id::StreamId;
@@ -11,17 +11,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// What becomes of the pair of a sink that was closed.
+/// Whether a pair stays when its sink is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pair {
-    /// It stays until its stream ends. If the sink fails it stays, too.
+    /// The pair stays until its stream ends. It also stays if the sink fails.
     Stays,
-    /// It is removed, also if the sink fails.
+    /// The pair is removed, also if the sink fails.
     Goes,
 }
 
 impl Pair {
-    /// To be called when the closing has come to its end.
+    /// Removes the pair, or keeps it. The caller calls this when the close has completed.
     pub(crate) fn settle<St, Si>(self, registry: &Registry<St, Si>, id: StreamId, is_closed: bool) {
         match self {
             Self::Goes => drop(registry.remove(id)),
@@ -30,8 +30,8 @@ impl Pair {
         }
     }
 
-    /// A sink's poll panicked, or somebody who was told of its end: whatever is over is settled. A task's waker that
-    /// panics while the sink goes on costs no pair.
+    /// Settles the pair after a panic, if its sink is closed, failed or gone. The sink's poll panicked then, or a waker that
+    /// the close called. If a task's waker panics while the sink can still be used, the pair stays.
     #[cold]
     fn settle_after_panic<St, Si>(self, registry: &Registry<St, Si>, sink: &SinkSlot<Si>) {
         match sink.phase() {
@@ -44,7 +44,7 @@ impl Pair {
     }
 }
 
-/// A sink, for as long as it takes to flush and close it.
+/// A sink that is being flushed and closed.
 pub(crate) struct Closing<Si> {
     sink: Arc<SinkSlot<Si>>,
     waiter: Waiter,
@@ -60,8 +60,9 @@ impl<Si> Closing<Si> {
         self.sink.id()
     }
 
-    /// From its first call on nothing more is handed to the sink. Waits if it gets a context. When it is ready the
-    /// caller [settles](Pair::settle) what becomes of the pair; after a panic it may be called again, and goes on.
+    /// Flushes and closes the sink. From the first call on, no item is given to the sink. With a context, it waits if the sink
+    /// is not ready. When it returns `Ready`, the caller [settles](Pair::settle) the pair. After a panic it may be called
+    /// again, and continues.
     pub(crate) fn poll<St, T>(
         &mut self,
         registry: &Registry<St, Si>,
@@ -81,13 +82,13 @@ impl<Si> Closing<Si> {
         let closed = sink.poll_with(cx.map(|cx| (cx, waiter)), |truth, sink| match sink {
             Some((sink, cx)) => {
                 let closed = ready!(Pin::new(sink).poll_close(cx));
-                // From here on nobody polls it any more.
+                // From here on the sink is not polled any more.
                 truth.phase = if closed.is_ok() { Phase::Closed } else { Phase::Failed };
                 truth.unflushed = false;
                 Poll::Ready(closed.map_err(|error| SendError::Sink { id, error }))
             }
             None if truth.phase == Phase::Closed => Poll::Ready(Ok(())),
-            // Somebody was told how.
+            // The error was reported by the call that polled the sink.
             None if truth.phase == Phase::Failed => Poll::Ready(Err(SendError::Closed(id))),
             None => Poll::Ready(Err(SendError::UnknownStream(id))),
         });

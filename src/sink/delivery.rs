@@ -1,4 +1,4 @@
-//! One item on its way to one sink.
+//! The delivery of one item to one sink.
 
 use crate::error::SendError;
 use crate::id::StreamId;
@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// An item and the sink it goes to, for as long as that takes.
+/// An item and its sink, until the sink has the item and is flushed.
 pub(crate) struct Delivery<Si, T> {
     id: StreamId,
     sink: Arc<SinkSlot<Si>>,
@@ -21,7 +21,7 @@ pub(crate) struct Delivery<Si, T> {
 }
 
 impl<Si, T> Delivery<Si, T> {
-    /// `item` is `None` if the sink has it already, and is only to be flushed.
+    /// `item` is `None` if the sink already has it and only the flush is left.
     pub(crate) fn new(id: StreamId, sink: Arc<SinkSlot<Si>>, item: Option<T>) -> Self {
         Self { id, sink, item, waiter: Waiter::default() }
     }
@@ -55,10 +55,10 @@ impl<Si, T> Drop for Delivery<Si, T> {
     }
 }
 
-/// Delivers an item as far as it goes; waits if there is something to wait with.
+/// Delivers an item as far as the sink allows now. With `waiting`, it waits for the rest.
 ///
-/// The item is handed to the sink in the same poll in which that is ready, so nobody comes between;
-/// then the sink is flushed. From then on `item` is `None`.
+/// The sink gets the item in the same poll in which it is ready, so no other sender comes between. From then on `item` is
+/// `None`. Then the sink is flushed.
 #[inline]
 pub(crate) fn attempt<St, Si: Sink<T> + Unpin, T>(
     registry: &Registry<St, Si>,
@@ -76,7 +76,7 @@ pub(crate) fn attempt<St, Si: Sink<T> + Unpin, T>(
     polled.map_ok(|()| id)
 }
 
-/// Removes a pair whose sink was lost in a panic of its own. A task's waker that panics costs no pair.
+/// Removes a pair whose sink is gone because its own poll panicked. If a task's waker panics, the pair stays.
 #[cold]
 pub(crate) fn remove_if_over<St, Si>(registry: &Registry<St, Si>, id: StreamId, sink: &SinkSlot<Si>) {
     if sink.is_over() {
@@ -84,7 +84,7 @@ pub(crate) fn remove_if_over<St, Si>(registry: &Registry<St, Si>, id: StreamId, 
     }
 }
 
-/// Hands the item over if it was not yet, and flushes.
+/// Gives the item to the sink, unless the sink has it, and flushes.
 #[inline]
 pub(crate) fn deliver<Si: Sink<T> + Unpin, T>(
     id: StreamId,
@@ -97,7 +97,7 @@ pub(crate) fn deliver<Si: Sink<T> + Unpin, T>(
     poll_flush(truth, sink, cx).map_err(|error| SendError::Sink { id, error })
 }
 
-/// Hands the item over if it was not yet.
+/// Gives the item to the sink, unless the sink has it.
 #[inline]
 pub(crate) fn hand_over<Si: Sink<T> + Unpin, T>(
     id: StreamId,
@@ -143,7 +143,7 @@ pub(crate) fn start_send<Si: Sink<T> + Unpin, T>(
     Pin::new(sink).start_send(item).map_err(|error| fail(truth, error))
 }
 
-/// Flushes a sink, if there is something to flush.
+/// Flushes a sink, if it is unflushed.
 #[inline]
 pub(crate) fn poll_flush<Si: Sink<T> + Unpin, T>(
     truth: &mut Truth<Si>,
@@ -165,7 +165,7 @@ pub(crate) fn poll_flush<Si: Sink<T> + Unpin, T>(
     }
 }
 
-/// Flushes a sink in its turn, or waits for it.
+/// Flushes a sink in its turn. Waits if the flush does not complete.
 #[inline]
 pub(crate) fn flush<Si: Sink<T> + Unpin, T>(
     slot: &SinkSlot<Si>,
@@ -175,12 +175,12 @@ pub(crate) fn flush<Si: Sink<T> + Unpin, T>(
 ) -> Poll<Result<(), Si::Error>> {
     slot.poll_noting(notes, Some((cx, waiter)), |truth, sink| match sink {
         Some((sink, cx)) => poll_flush(truth, sink, cx),
-        // Its place among those to be flushed is over.
+        // Its place in the flush set is over.
         None => Poll::Ready(Ok(())),
     })
 }
 
-/// [`flush`] for those who do not know `T`: a [`How`](crate::sink::flush_set::How).
+/// [`flush`] for a driver that does not know `T`: a [`How`](crate::sink::flush_set::How).
 pub(crate) fn flush_unnamed<Si: Sink<T> + Unpin, T>(
     slot: &SinkSlot<Si>,
     notes: &Notes,
@@ -194,14 +194,14 @@ pub(crate) fn flush_unnamed<Si: Sink<T> + Unpin, T>(
     }
 }
 
-/// A sink that has failed is not polled again. The caller tells the error.
+/// Notes that a sink has failed: it is not polled again. The caller reports the error.
 #[cold]
 fn fail<Si, E>(truth: &mut Truth<Si>, error: E) -> E {
     truth.phase = Phase::Failed;
     error
 }
 
-/// What became of an item whose sink is gone, or has failed.
+/// The result for an item whose sink is gone or has failed.
 pub(crate) fn without_sink<E>(id: StreamId, handed_over: bool, phase: Phase) -> Result<(), SendError<E>> {
     match (handed_over, phase) {
         // Closing flushes.

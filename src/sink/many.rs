@@ -19,13 +19,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// How many sinks get the item in one poll, before that yields to the executor.
+/// How many sinks get the item in one poll, before the future yields to the executor.
 ///
-/// Half of tokio's cooperative budget. Where that is used up the sinks that are left say that they are not ready, and
-/// each is polled twice and needs a place to wait: 4,000 TCP connections take twice as long then (70 ms for 34).
-const AT_ONCE: usize = 64;
+/// This is half of tokio's cooperative budget. When the budget is used up, the remaining sinks report that they are not ready;
+/// each is then polled twice and needs a place to wait. With 4,000 TCP connections that takes twice as long (70 ms against
+/// 34 ms).
+const PER_POLL: usize = 64;
 
-const _: () = assert!(AT_ONCE % LOOKUP == 0, "each poll begins with a lookup");
+const _: () = assert!(PER_POLL % LOOKUP == 0, "each poll begins with a lookup");
 
 /// A future that sends one item to many streams. Returned by [`Multiplexer::send`](crate::Multiplexer::send), which has
 /// examples, and by [`send_to`](crate::Multiplexer::send_to).
@@ -36,27 +37,27 @@ const _: () = assert!(AT_ONCE % LOOKUP == 0, "each poll begins with a lookup");
 #[must_use = "futures do nothing unless awaited"]
 pub struct SendMany<'a, St, Si: Sink<T>, T> {
     registry: &'a Registry<St, Si>,
-    /// Until the last sink was tried.
+    /// `None` when the last sink was tried.
     item: Option<T>,
     /// How many sinks were tried.
     tried: usize,
-    /// In the order of the ids; of those that are on their way, this says that the stream is unknown.
-    results: Vec<Told<Si, T>>,
+    /// In the order of the ids. The result of a delivery that has not completed is `UnknownStream` for the time being.
+    results: Vec<Outcome<Si, T>>,
     waiting: Waiting<'a, St, Si, T>,
     terminated: bool,
 }
 
-/// The deliveries that could not be made at once.
+/// The deliveries that did not complete in the first poll of their sink.
 enum Waiting<'a, St, Si: Sink<T>, T> {
     None,
     /// Polled with the task's waker: allocates nothing.
     One(Numbered<'a, St, Si, T>),
-    /// Each polled with a waker of its own, so only those are polled whose sinks were woken.
+    /// Each is polled with a waker of its own, so only those are polled whose sinks were woken.
     Many(Box<StreamSlab<Numbered<'a, St, Si, T>>>),
 }
 
-/// What came of sending to one stream.
-type Told<Si, T> = Result<StreamId, SendError<<Si as Sink<T>>::Error>>;
+/// The result for one stream.
+type Outcome<Si, T> = Result<StreamId, SendError<<Si as Sink<T>>::Error>>;
 
 /// A delivery, and the place of its result.
 struct Numbered<'a, St, Si, T> {
@@ -73,10 +74,10 @@ impl<'a, St, Si: Sink<T>, T> SendMany<'a, St, Si, T> {
     }
 }
 
-/// What is known of it before it is ready.
+/// Its state before it has completed.
 impl<St, Si: Sink<T>, T> SendMany<'_, St, Si, T> {
     /// Returns the streams that it still waits for, in no particular order. Their sinks were not ready, or are not
-    /// flushed. After a deadline they are the streams of slow peers. There are none once it was ready.
+    /// flushed. After a deadline they are the streams of slow peers. There are none once it has completed.
     ///
     /// ```
     /// use futures::{FutureExt, channel::mpsc, stream};
@@ -112,7 +113,8 @@ impl<St, Si: Sink<T>, T> SendMany<'_, St, Si, T> {
 
     /// Stops waiting and returns the result of each stream. For a stream that it still waited for, that is
     /// [`NotReady`](SendError::NotReady) if the sink does not have the item, and [`Unflushed`](SendError::Unflushed) if it
-    /// does. Once it was ready, which gave all results, this is empty.
+    /// does. Once the future has completed, which returned all
+    /// results, this is empty.
     ///
     /// ```
     /// use futures::{FutureExt, channel::mpsc, stream};
@@ -130,17 +132,17 @@ impl<St, Si: Sink<T>, T> SendMany<'_, St, Si, T> {
     /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
     /// ```
     pub fn into_sent(mut self) -> Sent<Si::Error> {
-        let tell = |result: &mut Told<Si, T>, has_item: bool| {
+        let set = |result: &mut Outcome<Si, T>, has_item: bool| {
             let id = id_of(result);
             *result = Err(if has_item { SendError::Unflushed(id) } else { SendError::NotReady(id) });
         };
         let mut results = std::mem::take(&mut self.results);
-        results[self.tried..].iter_mut().for_each(|result| tell(result, false));
+        results[self.tried..].iter_mut().for_each(|result| set(result, false));
         match &self.waiting {
             Waiting::None => {}
-            Waiting::One(one) => tell(&mut results[one.index], one.delivery.is_handed_over()),
+            Waiting::One(one) => set(&mut results[one.index], one.delivery.is_handed_over()),
             Waiting::Many(many) => many.iter().for_each(|(_, numbered)| {
-                tell(&mut results[numbered.index], numbered.delivery.is_handed_over());
+                set(&mut results[numbered.index], numbered.delivery.is_handed_over());
             }),
         }
         Sent::new(results)
@@ -155,7 +157,7 @@ impl<St, Si: Sink<T> + Unpin, T: Clone> Future for SendMany<'_, St, Si, T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        assert!(!this.terminated, "polled after it was ready");
+        assert!(!this.terminated, "polled after it has completed");
         if this.tried < this.results.len() {
             this.try_some();
             if this.tried < this.results.len() {
@@ -167,7 +169,7 @@ impl<St, Si: Sink<T> + Unpin, T: Clone> Future for SendMany<'_, St, Si, T> {
         // The last stream may have been unknown.
         drop(this.item.take());
         this.terminated = true;
-        // Nothing is pending any more, and nothing is left to be told.
+        // For `pending` and `into_sent`: nothing is pending any more, and no result is left.
         this.tried = 0;
         Poll::Ready(Sent::new(std::mem::take(&mut this.results)))
     }
@@ -180,9 +182,9 @@ impl<St, Si: Sink<T> + Unpin, T: Clone> FusedFuture for SendMany<'_, St, Si, T> 
 }
 
 impl<'a, St, Si: Sink<T> + Unpin, T: Clone> SendMany<'a, St, Si, T> {
-    /// Delivers to those of the next sinks that are ready, and lets the others wait.
+    /// Delivers to the next sinks that are ready, and lets the others wait.
     fn try_some(&mut self) {
-        let until = self.results.len().min(self.tried + AT_ONCE);
+        let until = self.results.len().min(self.tried + PER_POLL);
         Round { send: self, sinks: [const { None }; LOOKUP], until, item: None, is_over: false }.deliver();
     }
 
@@ -191,21 +193,21 @@ impl<'a, St, Si: Sink<T> + Unpin, T: Clone> SendMany<'a, St, Si, T> {
         match &mut self.waiting {
             Waiting::None => {}
             Waiting::One(one) => {
-                let (index, told) = ready!(one.poll(cx));
-                self.results[index] = told;
+                let (index, outcome) = ready!(one.poll(cx));
+                self.results[index] = outcome;
             }
             Waiting::Many(many) => {
                 let mut polls = 0;
-                while let Some((key, told)) = ready!(Pin::new(&mut **many).poll_next(cx)) {
-                    match told {
-                        Some(Ok((index, told))) => self.results[index] = told,
-                        // It stays, and tells what came of it when it is polled again.
+                while let Some((key, outcome)) = ready!(Pin::new(&mut **many).poll_next(cx)) {
+                    match outcome {
+                        Some(Ok((index, outcome))) => self.results[index] = outcome,
+                        // The delivery stays. It returns its result when it is polled again.
                         Some(Err(panic)) => resume_unwind(panic),
                         None => {}
                     }
                     drop(many.remove(key));
                     polls += 1;
-                    if polls == AT_ONCE && !many.is_empty() {
+                    if polls == PER_POLL && !many.is_empty() {
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
@@ -228,15 +230,15 @@ impl<'a, St, Si: Sink<T> + Unpin, T: Clone> SendMany<'a, St, Si, T> {
     }
 }
 
-/// Tries the next sinks, those of one poll. When one panics it tries all others, and then that panic goes on: the
-/// task is not likely to poll again.
+/// Tries the next sinks, as many as one poll may. If one panics, it tries all others of the send, and then that panic goes
+/// on, because the task is not likely to poll again.
 struct Round<'s, 'a, St, Si: Sink<T> + Unpin, T: Clone> {
     send: &'s mut SendMany<'a, St, Si, T>,
-    /// Each until it was tried.
+    /// Each entry is `None` when its sink was tried.
     sinks: [Option<Arc<SinkSlot<Si>>>; LOOKUP],
-    /// How many are to be tried by then.
+    /// How many sinks of the send are to be tried when the round ends.
     until: usize,
-    /// The item for the sink that is being tried; `Some(None)` when that has it.
+    /// The item for the sink that is being tried. `Some(None)` if that sink has it.
     item: Option<Option<T>>,
     is_over: bool,
 }
@@ -256,11 +258,11 @@ impl<St, Si: Sink<T> + Unpin, T: Clone> Round<'_, '_, St, Si, T> {
             debug_assert!(item.is_some(), "given away last");
             let item = self.item.insert(item);
             let result = &mut self.send.results[index];
-            let Poll::Ready(told) = attempt(self.send.registry, id_of(result), sink, item, None) else {
+            let Poll::Ready(outcome) = attempt(self.send.registry, id_of(result), sink, item, None) else {
                 self.put_aside();
                 continue;
             };
-            *result = told;
+            *result = outcome;
             self.item = None;
             self.sinks[index % LOOKUP] = None;
         }
@@ -272,13 +274,13 @@ impl<St, Si: Sink<T> + Unpin, T: Clone> Round<'_, '_, St, Si, T> {
         self.send.registry.sinks(ids, &mut self.sinks);
     }
 
-    /// Lets a delivery wait that did not finish. When it is polled it goes on from there, after a panic too, and tells
-    /// what came of it.
+    /// Lets a delivery wait that did not complete. When it is polled it continues, also after a panic, and returns its
+    /// result.
     #[cold]
     fn put_aside(&mut self) {
         let index = self.send.tried - 1;
         let sink = self.sinks[index % LOOKUP].take();
-        // There is no item if it panicked as it was cloned: this sink does not get it.
+        // If the clone of the item panicked, there is no item, and this sink does not get one.
         if let (Some(sink), Some(item)) = (sink, self.item.take()) {
             let delivery = Delivery::new(id_of(&self.send.results[index]), sink, item);
             self.send.wait(Numbered { registry: self.send.registry, index, delivery });
@@ -288,7 +290,7 @@ impl<St, Si: Sink<T> + Unpin, T: Clone> Round<'_, '_, St, Si, T> {
 
 impl<St, Si: Sink<T> + Unpin, T: Clone> Drop for Round<'_, '_, St, Si, T> {
     fn drop(&mut self) {
-        // There are some left only after a panic.
+        // Only after a panic are sinks left.
         while !self.is_over {
             drop(afterwards(|| self.put_aside()));
             self.until = self.send.results.len();
@@ -306,21 +308,21 @@ fn id_of<E>(result: &Result<StreamId, SendError<E>>) -> StreamId {
 
 impl<St, Si: Sink<T> + Unpin, T> Numbered<'_, St, Si, T> {
     #[inline]
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(usize, Told<Si, T>)> {
-        self.delivery.poll(self.registry, cx).map(|told| (self.index, told))
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(usize, Outcome<Si, T>)> {
+        self.delivery.poll(self.registry, cx).map(|outcome| (self.index, outcome))
     }
 }
 
 impl<St, Si, T> Unpin for Numbered<'_, St, Si, T> {}
 
-/// Yields the result, and is taken out of the slab then; or a panic, which costs it nothing.
+/// Yields the result, and is then taken out of the slab. Or yields the panic of its poll, and stays.
 impl<St, Si: Sink<T> + Unpin, T> Stream for Numbered<'_, St, Si, T> {
-    type Item = Result<(usize, Told<Si, T>), Box<dyn Any + Send>>;
+    type Item = Result<(usize, Outcome<Si, T>), Box<dyn Any + Send>>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         match catch_unwind(AssertUnwindSafe(|| this.poll(cx))) {
-            Ok(polled) => polled.map(|told| Some(Ok(told))),
+            Ok(polled) => polled.map(|outcome| Some(Ok(outcome))),
             Err(panic) => Poll::Ready(Some(Err(panic))),
         }
     }

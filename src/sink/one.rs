@@ -21,7 +21,7 @@ use std::task::{Context, Poll, ready};
 pub struct SendOne<'a, St, Si, T> {
     registry: &'a Registry<St, Si>,
     id: StreamId,
-    /// Until it is first polled.
+    /// `None` after the first poll.
     item: Option<T>,
     delivery: Option<Delivery<Si, T>>,
     /// An item that the sink did not take.
@@ -36,7 +36,7 @@ impl<'a, St, Si, T> SendOne<'a, St, Si, T> {
     /// Takes the item back, if the sink does not have it: after an error, or instead of waiting any longer. Returns `None`
     /// if the sink has it.
     ///
-    /// After that the send does not wait any more, as if it had been dropped.
+    /// After this call the send no longer waits, as if it had been dropped.
     ///
     /// ```
     /// use futures::{FutureExt, channel::mpsc, stream};
@@ -76,7 +76,7 @@ impl<St, Si: Sink<T> + Unpin, T> Future for SendOne<'_, St, Si, T> {
             };
             this.delivery = Some(Delivery::new(this.id, sink, Some(item)));
         }
-        let delivery = this.delivery.as_mut().expect("polled after it was ready");
+        let delivery = this.delivery.as_mut().expect("polled after it has completed");
         let sent = ready!(delivery.poll(this.registry, cx));
         if sent.is_err() {
             this.refused = delivery.take_item();

@@ -69,13 +69,13 @@ pub struct StreamSender<St, Si, T> {
     registry: Weak<Registry<St, Si>>,
     id: StreamId,
     sink: Weak<SinkSlot<Si>>,
-    /// The same sink, while an item is on its way: it is not dropped before that is flushed.
+    /// The same sink, from `start_send` until the flush is complete, so that it is not dropped before.
     in_flight: Option<Arc<SinkSlot<Si>>>,
     /// An item that the sink was not ready for.
     item: Option<T>,
     /// An item that the sink cannot take any more.
     refused: Option<T>,
-    /// What the sink's [`Truth`] said when this sender was told that it is ready.
+    /// [`Truth::asked`] when this sender found the sink ready.
     asked: Option<u64>,
     waiter: Waiter,
     closed: bool,
@@ -186,7 +186,7 @@ impl<St, Si, T> StreamSender<St, Si, T> {
         self.item.take().or_else(|| self.refused.take())
     }
 
-    /// The stream's sink, for something new.
+    /// The stream's sink, if it takes new items.
     fn open_sink<E>(&self) -> Result<Arc<SinkSlot<Si>>, SendError<E>> {
         if self.closed {
             return Err(SendError::Closed(self.id));
@@ -202,7 +202,7 @@ impl<St, Si, T> StreamSender<St, Si, T> {
 }
 
 impl<St, Si: Sink<T> + Unpin, T> StreamSender<St, Si, T> {
-    /// Polls the sink. If that panics the pair is removed.
+    /// Polls the sink. If the sink's poll panics, the pair is removed.
     fn poll_sink<R>(
         &mut self,
         sink: &SinkSlot<Si>,
@@ -220,7 +220,7 @@ impl<St, Si: Sink<T> + Unpin, T> StreamSender<St, Si, T> {
         polled
     }
 
-    /// Hands over an item that was kept. `asked` is what the sink's [`Truth`] said when this sender found it ready.
+    /// Gives the sink an item that was kept. `asked` is [`Truth::asked`] of the moment when this sender found the sink ready.
     fn poll_kept(
         &mut self,
         cx: Option<&mut Context<'_>>,
@@ -233,9 +233,9 @@ impl<St, Si: Sink<T> + Unpin, T> StreamSender<St, Si, T> {
         let sink = self.in_flight.clone().expect("the sink of an item that is kept");
         let sent = ready!(self.poll_sink(&sink, cx, |item, truth, sink| match sink {
             Some((sink, cx)) => {
-                // Whoever sends through a `Sink` flushes it.
+                // A user of `Sink` flushes after `start_send`, so the flush set need not.
                 truth.is_flushed_next = true;
-                // Nobody came between: it is ready, and need not say so twice.
+                // No other sender came between: the sink is still ready, and is not asked again.
                 if asked == Some(truth.asked) && truth.phase != Phase::Closing {
                     let item = item.take().expect("looked above");
                     let sent = start_send(truth, sink, item);
@@ -251,7 +251,7 @@ impl<St, Si: Sink<T> + Unpin, T> StreamSender<St, Si, T> {
         Poll::Ready(sent)
     }
 
-    /// Lets go of the sink. An item that it cannot take any more is the caller's to take back.
+    /// Releases the sink. `take_item` returns an item that the sink can no longer take.
     fn give_up(&mut self) {
         if let Some(sink) = self.in_flight.take().or_else(|| self.sink.upgrade()) {
             sink.leave(&mut self.waiter);
@@ -275,7 +275,7 @@ impl<St, Si: Sink<T> + Unpin, T> Sink<T> for StreamSender<St, Si, T> {
         let id = this.id;
         let sink = this.open_sink()?;
         let asked = ready!(this.poll_sink(&sink, Some(cx), |_, truth, sink| match sink {
-            // Since we looked.
+            // The close began after `open_sink`.
             Some(_) if truth.phase == Phase::Closing => Poll::Ready(Err(SendError::Closed(id))),
             Some((sink, cx)) => {
                 let ready = ready!(poll_ready(truth, sink, cx));
@@ -296,13 +296,13 @@ impl<St, Si: Sink<T> + Unpin, T> Sink<T> for StreamSender<St, Si, T> {
         let asked = this.asked.take();
         match this.poll_kept(None, asked) {
             Poll::Ready(sent) => {
-                // Its turn is over: for the next item it waits behind those who wait already.
+                // For its next item, this sender waits behind the senders that wait now.
                 if let Some(sink) = &this.in_flight {
                     sink.leave(&mut this.waiter);
                 }
                 sent
             }
-            // Another came between.
+            // Another sender came between.
             Poll::Pending => Ok(()),
         }
     }
@@ -310,7 +310,7 @@ impl<St, Si: Sink<T> + Unpin, T> Sink<T> for StreamSender<St, Si, T> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         let this = self.get_mut();
         let id = this.id;
-        // What is unflushed is flushed, also what others sent.
+        // Items of other senders are flushed as well.
         let sent_some = this.in_flight.is_some();
         let Some(sink) = this.in_flight.clone().or_else(|| this.sink.upgrade()) else {
             return Poll::Ready(Ok(()));
@@ -332,7 +332,7 @@ impl<St, Si: Sink<T> + Unpin, T> Sink<T> for StreamSender<St, Si, T> {
     }
 }
 
-/// A sender of its own for the same stream.
+/// Creates another sender for the same stream.
 impl<St, Si, T> Clone for StreamSender<St, Si, T> {
     fn clone(&self) -> Self {
         Self::start(Weak::clone(&self.registry), self.id, Weak::clone(&self.sink))

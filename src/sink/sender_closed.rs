@@ -1,4 +1,4 @@
-//! [`SenderClosed`]: until nothing more can be sent to a stream.
+//! [`SenderClosed`] completes when nothing more can be sent to a stream.
 
 use crate::sink::slot::SinkSlot;
 use crate::wait_list::Waiter;
@@ -28,7 +28,7 @@ impl<Si> Future for SenderClosed<'_, Si> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        // Whoever lets the sink go tells all who wait before.
+        // Before the last strong reference is dropped, the sink has left `Open`, and that wakes all waiters.
         match this.sink.and_then(Weak::upgrade) {
             Some(sink) => sink.poll_not_open(cx, &mut this.waiter),
             None => Poll::Ready(()),

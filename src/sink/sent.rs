@@ -1,4 +1,4 @@
-//! [`Sent`]: what came of sending to many streams.
+//! [`Sent`]: the results of a send to many streams.
 
 use crate::error::SendError;
 use crate::id::StreamId;
@@ -28,7 +28,7 @@ use std::{slice, vec};
 /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "some of the streams may not have got the item"]
+#[must_use = "some of the streams may not have received the item"]
 pub struct Sent<E> {
     results: Vec<Result<StreamId, SendError<E>>>,
 }
@@ -201,7 +201,7 @@ impl<'a, E> IntoIterator for &'a Sent<E> {
     }
 }
 
-/// It warns that the first is dropped unseen, and not that the second is.
+/// The compiler warns about the first program, which drops the results unseen, and not about the second.
 ///
 /// ```compile_fail
 /// #![deny(unused_must_use)]

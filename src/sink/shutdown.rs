@@ -1,4 +1,4 @@
-//! [`Shutdown`]: all sinks flushed and closed, each at its own pace.
+//! [`Shutdown`] flushes and closes all sinks, each at its own pace.
 
 use crate::engine::stream_slab::StreamSlab;
 use crate::error::SendError;
@@ -17,9 +17,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// How many sinks are closed in one poll, before that yields to the executor. Half of tokio's cooperative budget, as in
+/// How many sinks are closed in one poll, before the future yields to the executor. Half of tokio's cooperative budget, as in
 /// [`SendMany`](crate::SendMany).
-const AT_ONCE: usize = 64;
+const PER_POLL: usize = 64;
 
 /// A future that flushes and closes all sinks of a multiplexer. Returned by
 /// [`Multiplexer::shutdown`](crate::Multiplexer::shutdown), which has an example.
@@ -31,10 +31,10 @@ const AT_ONCE: usize = 64;
 pub struct Shutdown<'a, St, Si: Sink<T>, T> {
     registry: &'a Registry<St, Si>,
     pair: Pair,
-    /// The place in the registry of those whose turn has not come yet, if there are such.
+    /// The slot of the registry from which on no sink was tried yet. `None` if all were tried.
     untried: Option<usize>,
-    /// Those that could not be closed immediately. Each is polled with a waker of its own, so only those are polled that
-    /// were woken.
+    /// The sinks that could not be closed immediately. Each is polled with a waker of its own, so only the sinks that were
+    /// woken are polled.
     waiting: StreamSlab<Waiting<'a, St, Si, T>>,
     closed: usize,
     failures: Vec<SendError<Si::Error>>,
@@ -64,11 +64,11 @@ impl<'a, St, Si: Sink<T>, T> Shutdown<'a, St, Si, T> {
 
     /// Leaves each stream where it is when its sink is closed, as [`close_sink`](crate::Multiplexer::close_sink) does: the
     /// pair leaves its channel when the stream ends. A pair whose sink fails stays as well.
-    /// [Resume](crate::Multiplexer::resume_stream) what is paused: a paused stream is not polled, so it does not end.
+    /// [Resume](crate::Multiplexer::resume_stream) paused streams: a paused stream is not polled, so it does not end.
     ///
-    /// Receive meanwhile, and afterwards until the channels have ended or a deadline has passed. The peers read the end of
-    /// what we say and close their side. Nothing is lost: a TCP connection that is dropped with unread input is reset, and
-    /// its peer may lose what it has not read. A WebSocket's peer has the time to answer the closing frame.
+    /// Receive meanwhile, and afterwards until the channels have ended or a deadline has passed. The peers read to the end of
+    /// their streams, and close their side. So nothing is lost. (A TCP connection that is dropped with unread input is reset,
+    /// and its peer may lose items that it has not read.) The peer of a WebSocket has time to answer the closing frame.
     ///
     /// ```
     /// use futures::{FutureExt, SinkExt, StreamExt, channel::mpsc, executor::block_on, future::join};
@@ -79,7 +79,7 @@ impl<'a, St, Si: Sink<T>, T> Shutdown<'a, St, Si, T> {
     /// let (sink, mut from_us) = mpsc::unbounded::<&str>();
     /// let (mut to_us, stream) = mpsc::unbounded();
     /// let id = multiplexer.add_stream_pair(sink, stream, 1)?;
-    /// // A peer that has a last word when we have closed.
+    /// // A peer that sends a last item when our side is closed.
     /// let peer = async move {
     ///     assert_eq!(from_us.next().await, None);
     ///     to_us.send("last words").await.unwrap();
@@ -138,7 +138,7 @@ impl<'a, St, Si: Sink<T>, T> Shutdown<'a, St, Si, T> {
         self.waiting.iter().map(|(_, waiting)| waiting.closing.id()).chain(untried)
     }
 
-    /// Returns how many sinks are closed by now.
+    /// Returns how many sinks this shutdown has closed.
     ///
     /// ```
     /// use futures::{FutureExt, channel::mpsc, stream};
@@ -174,7 +174,7 @@ impl<St, Si: Sink<T> + Unpin, T> Future for Shutdown<'_, St, Si, T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        assert!(!this.terminated, "polled after it was ready");
+        assert!(!this.terminated, "polled after it has completed");
         this.try_some();
         if this.untried.is_some() {
             cx.waker().wake_by_ref();
@@ -193,26 +193,26 @@ impl<St, Si: Sink<T> + Unpin, T> FusedFuture for Shutdown<'_, St, Si, T> {
 }
 
 impl<St, Si: Sink<T> + Unpin, T> Shutdown<'_, St, Si, T> {
-    /// Closes those of the next sinks that can be closed immediately, and lets the others wait. When one panics all of
-    /// this round are tried, and then that panic goes on.
+    /// Closes the next sinks that can be closed immediately, and lets the others wait. If one panics, all sinks of this round
+    /// are tried, and then that panic goes on.
     fn try_some(&mut self) {
         if self.untried == Some(0) {
-            // No pair comes after that, so whatever is to be closed is found behind this place.
+            // After that no pair is added, so every sink that is to be closed is found from slot 0 on.
             self.registry.close();
         }
         let mut steps = Steps::default();
         let mut sinks = [const { None }; LOOKUP];
         let mut tried = 0;
         // Most slots of the registry may be vacant.
-        for _ in 0..AT_ONCE {
+        for _ in 0..PER_POLL {
             let Some(slot) = self.untried else { break };
-            let room = LOOKUP.min(AT_ONCE - tried);
+            let room = LOOKUP.min(PER_POLL - tried);
             self.untried = self.registry.some_sinks(slot, &mut sinks[..room]);
             for sink in sinks.iter_mut().filter_map(Option::take) {
                 tried += 1;
                 self.attempt(Closing::new(sink), &mut steps);
             }
-            if tried == AT_ONCE {
+            if tried == PER_POLL {
                 break;
             }
         }
@@ -227,7 +227,7 @@ impl<St, Si: Sink<T> + Unpin, T> Shutdown<'_, St, Si, T> {
                 self.note(closed);
                 steps.take(|| pair.settle(registry, closing.id(), is_closed));
             }
-            // After a panic it says what came of it when it is polled again.
+            // After a panic, the next poll returns the result.
             Some(Poll::Pending) | None => {
                 let waiting = Waiting { registry, pair, closing, items: PhantomData };
                 steps.take(|| self.waiting.insert(waiting));
@@ -235,7 +235,7 @@ impl<St, Si: Sink<T> + Unpin, T> Shutdown<'_, St, Si, T> {
         }
     }
 
-    /// Polls those that were woken.
+    /// Polls the sinks that were woken.
     fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut polls = 0;
         while let Some((key, closed)) = ready!(Pin::new(&mut self.waiting).poll_next(cx)) {
@@ -247,12 +247,12 @@ impl<St, Si: Sink<T> + Unpin, T> Shutdown<'_, St, Si, T> {
                     drop(self.waiting.remove(key));
                     drop(settled);
                 }
-                // It stays, and says what came of it when it is polled again.
+                // It stays, and returns its result when it is polled again.
                 Some(Err(panic)) => resume_unwind(panic),
                 None => {}
             }
             polls += 1;
-            if polls == AT_ONCE && !self.waiting.is_empty() {
+            if polls == PER_POLL && !self.waiting.is_empty() {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -263,7 +263,7 @@ impl<St, Si: Sink<T> + Unpin, T> Shutdown<'_, St, Si, T> {
 
 impl<St, Si, T> Unpin for Waiting<'_, St, Si, T> {}
 
-/// Yields what came of it, and is taken out of the slab then; or a panic, which costs it nothing.
+/// Yields the result, and is then taken out of the slab. Or yields the panic of its poll, and stays.
 impl<St, Si: Sink<T> + Unpin, T> Stream for Waiting<'_, St, Si, T> {
     type Item = Result<(StreamId, Result<(), SendError<Si::Error>>), Box<dyn Any + Send>>;
 

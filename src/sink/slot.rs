@@ -1,34 +1,33 @@
-//! A sink shared by all who send to it.
+//! A sink that is shared by its senders.
 //!
-//! The sink is taken out for the duration of one poll and put back; no lock of ours is held while it is
-//! polled, and nobody holds it across an await. So a sender that is not polled holds up nobody, and a sink
-//! that is not ready makes only those wait who send to it.
+//! The sink is taken out for one poll and put back. No lock of the crate is held while the sink is polled, and no sender
+//! holds the sink across an await. So a sender that is not polled delays no other sender, and a sink that is not ready
+//! delays only its own senders.
 //!
-//! The sink is polled with a waker of the slot's own, and whoever found it not ready waits in the slot's
-//! [`WaitList`]. The epoch is read before the sink is taken, and a wake of the sink raises it. So a wake that
-//! comes before the sender is in the list is not lost: the list refuses.
+//! The sink is polled with a waker of the slot's own. A sender that found the sink not ready waits in the slot's
+//! [`WaitList`]. The epoch is read before the sink is taken, and a wake of the sink raises it. So a wake that comes before
+//! the sender is in the list is not lost: the list refuses the sender.
 //!
-//! Whoever missed the sink, because it was being polled, leaves a waker and then, under the slot's lock, a note
-//! that there are such; if the sink is back by then it wakes them itself. Who puts the sink back and finds the
-//! note wakes them: them alone, for the others know already that the sink is not ready. (If each return woke
-//! them all, senders on several threads would keep each other awake.)
+//! A sender misses the sink if the sink is being polled. It leaves a waker and then, under the slot's lock, sets the flag
+//! `missed`; if the sink is back by then, the sender wakes those that missed it. A poll that puts the sink back and finds the
+//! flag wakes the senders that missed it, and no others: the others already know that the sink is not ready. (If each return
+//! of the sink woke all of them, senders on several threads would keep each other awake.)
 //!
 //! # Why not one waker for stream and sink
 //!
-//! A transport that keeps one waker for both halves would lose no wakes then. But such a waker would have to wake both:
-//! each time the peer says something, one more lock pair for the senders, and each time it takes something a poll of the
-//! stream in vain. And the stream's waker is another one in each channel, while senders wait at the sink wherever its
-//! stream is.
+//! With one waker, a transport that keeps a single waker for both halves would lose no wakes. But such a waker would have to
+//! wake both halves: one more lock pair for the senders each time the peer sends, and a poll of the stream in vain each time
+//! the peer reads. Besides, the stream has another waker in each channel, while senders wait at the sink in whatever channel
+//! its stream is.
 //!
-//! # What is unflushed
+//! # Unflushed sinks
 //!
-//! The slot knows whether something was handed over since the last complete flush: see [`Truth`]. So whoever flushes
-//! knows what there is to flush, whoever sent it. What a poll leaves unflushed goes to the [`FlushSet`], if somebody
-//! drives that; and it leaves the set in the same step in which a flush is complete, or the pair is gone.
+//! The slot knows whether the sink got an item since the last complete flush: see [`Truth`]. So a flush covers the items of
+//! all senders. A sink that a poll leaves unflushed gets a place in the [`FlushSet`], if that has a driver. The place is taken
+//! away in the same step in which a flush completes or the pair leaves.
 //!
-//! Its place there need have no turn before the sink wakes, if a flush was in vain since the epoch was read: then the
-//! place's waker goes to the `WaitList` at once, in the step that gives the place. If the list refuses, the sink woke
-//! meanwhile, and the place has a turn.
+//! If a flush did not complete since the epoch was read, the place needs no turn before the sink wakes: its waker goes into
+//! the `WaitList` in the step that gives the place. If the list refuses it, the sink woke meanwhile, and the place has a turn.
 
 use crate::id::StreamId;
 use crate::sink::flush_set::{Entry, FlushSet, How, Notes};
@@ -46,7 +45,7 @@ pub(crate) struct SinkSlot<Si> {
     senders: Arc<Senders>,
     /// Wakes `senders`; made once.
     waker: Waker,
-    /// Who drives what is left unflushed.
+    /// The set of unflushed sinks of the multiplexer.
     flushes: Arc<FlushSet<Self>>,
     this: Weak<Self>,
 }
@@ -58,21 +57,21 @@ struct State<Si> {
     /// See [`Truth`].
     unflushed: bool,
     asked: u64,
-    /// Whether there are such as missed it. None while the sink is here.
+    /// Whether senders missed the sink. `false` while the sink is here.
     missed: bool,
-    /// The pair is not there any more. Then it has no place: whoever has a send or a close in flight drives that himself.
+    /// The pair has left. Then the sink has no place in the flush set: a send or a close in flight drives the sink itself.
     has_left: bool,
-    /// Its place in the set of those to be flushed. Given and taken under this lock.
+    /// Its place in the flush set. Given and taken under this lock.
     place: Option<u32>,
 }
 
 impl<Si> State<Si> {
-    /// Whether what is unflushed is the multiplexer's business.
+    /// Whether the drivers of the flush set are to flush it.
     fn is_driven(&self) -> bool {
         !self.has_left && matches!(self.phase, Phase::Open | Phase::Closing)
     }
 
-    /// Field by field, for a processor stalls where a whole is read of which the parts were written just before.
+    /// Copies field by field: a processor stalls if it reads a whole whose parts were written just before.
     #[inline]
     fn truth(&self) -> Truth<Si> {
         let Self { phase, unflushed, asked, .. } = *self;
@@ -81,38 +80,38 @@ impl<Si> State<Si> {
     }
 }
 
-/// What is known of a sink. Whoever polls the sink keeps it true.
+/// The known state of a sink. Code that polls the sink keeps it true.
 pub(crate) struct Truth<Si> {
     pub(crate) phase: Phase,
-    /// Whether something was handed over since the last complete flush.
+    /// Whether the sink got an item since the last complete flush.
     pub(crate) unflushed: bool,
-    /// Whoever polls it now is the one to flush it, and has said so: it need not go to the set.
+    /// The sender that polls it now will flush it, so it needs no place in the flush set.
     pub(crate) is_flushed_next: bool,
-    /// In this poll a flush was tried, and is not complete.
+    /// In this poll a flush was tried and did not complete.
     pub(crate) flush_waits: bool,
-    /// It has a place in the set, as this poll began.
+    /// It had a place in the flush set when this poll began.
     pub(crate) has_place: bool,
-    /// Changes whenever it is asked whether it is ready, and whenever it is given something. So who was told that it is
-    /// ready, and finds the same number, knows that nobody came between.
+    /// Changes with each `poll_ready` and each `start_send`. A sender that found the sink ready, and later reads the same
+    /// number, knows that no other sender came between.
     pub(crate) asked: u64,
-    /// How it is flushed, if something was handed over in this poll.
+    /// How it is flushed, if it got an item in this poll.
     pub(crate) how: Option<How<SinkSlot<Si>>>,
 }
 
-/// What may still be done with a sink.
+/// The phases of a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
-    /// All.
+    /// It takes items.
     Open,
-    /// The stream is over: sends in flight go on, and then it is dropped with the last of them.
+    /// Its stream has ended and the pair has left. Sends in flight go on, and the last of them drops the sink.
     Ending,
-    /// It is being closed: nothing new is handed to it.
+    /// It is being closed and gets no more items.
     Closing,
-    /// It failed, and somebody was told. It is not polled any more, and stays until the pair is removed.
+    /// It failed, and the failure was reported. It is not polled any more, and stays until the pair is removed.
     Failed,
-    /// It was closed, and so flushed.
+    /// It was flushed and closed.
     Closed,
-    /// It was handed back or lost.
+    /// It was returned to the caller of a removal, or dropped.
     Gone,
 }
 
@@ -132,7 +131,7 @@ impl Phase {
     }
 }
 
-/// Those who wait for the sink.
+/// The tasks that wait for the sink.
 #[derive(Debug)]
 struct Senders(WaitList);
 
@@ -164,12 +163,12 @@ impl<Si> SinkSlot<Si> {
         Arc::new_cyclic(|this| Self { id, state, senders, waker, flushes, this: Weak::clone(this) })
     }
 
-    /// Whose sink it is.
+    /// The stream of this sink.
     pub(crate) fn id(&self) -> StreamId {
         self.id
     }
 
-    /// Leaves a waker for when the sink is back. If it is back already the task looks again.
+    /// Leaves a waker that is woken when the sink is back. If it is back already, wakes it.
     #[cold]
     fn miss(&self, waiter: &mut Waiter, waker: Waker) {
         self.senders.0.miss(waiter, waker);
@@ -182,18 +181,16 @@ impl<Si> SinkSlot<Si> {
         self.senders.0.wake_missed();
     }
 
-    /// Polls the sink with `poll`, and waits if that is pending or the sink is away: with `cx`, as
-    /// `waiter`; not at all without.
+    /// Polls the sink with `poll`. With `waiting`, waits if `poll` returns `Pending` or another poll has the sink.
     ///
-    /// `poll` is told what is known of the sink, and keeps that true. It gets `None` for a sink that is gone or has
-    /// failed.
+    /// `poll` gets the [`Truth`] of the sink and keeps it true. It gets `None` for a sink that is gone or has failed.
     ///
-    /// When `poll` panics the sink is lost. When a task's waker does, as it is cloned, woken or dropped, nothing is:
-    /// what `poll` returned is forgotten, and a later call goes on from there. [`phase`](Self::phase) tells which
-    /// it was.
+    /// If `poll` panics, the sink is lost. If a task's waker panics when it is cloned, woken or dropped, the sink is not
+    /// lost: the result of `poll` is dropped, and a later call continues from there. [`phase`](Self::phase) shows which of
+    /// the two it was.
     ///
-    /// Cost: two lock pairs and what `poll` does; one more and a waker's clone to wait. If something was left
-    /// unflushed, and if it is not any more, two more.
+    /// Cost: two lock pairs beyond `poll`. To wait, one more and a clone of the waker. Two more if the sink gets a place in
+    /// the flush set or loses it.
     #[inline]
     pub(crate) fn poll_with<R>(
         &self,
@@ -212,7 +209,7 @@ impl<Si> SinkSlot<Si> {
         waiting: Option<(&mut Context<'_>, &mut Waiter)>,
         poll: impl FnOnce(&mut Truth<Si>, Option<(&mut Si, &mut Context<'_>)>) -> Poll<R>,
     ) -> Poll<R> {
-        // The list is in memory of its own: who does not wait need not fetch it.
+        // The list is in memory of its own, which a caller that does not wait need not fetch.
         let epoch = waiting.as_ref().map(|_| self.senders.0.epoch());
         notes.epoch.set(epoch);
         let Some(polled) = self.try_noting(notes, poll) else {
@@ -226,16 +223,16 @@ impl<Si> SinkSlot<Si> {
         }
         if let (Some((cx, waiter)), Some(epoch)) = (waiting, epoch) {
             if !self.senders.0.wait(waiter, epoch, cx.waker().clone()) {
-                // Woken meanwhile. Through the executor, for a sink may wake itself in each poll, as all do
-                // when tokio's cooperative budget is used up.
+                // The sink woke meanwhile. Yield to the executor, because a sink may wake itself in each poll, as all tokio
+                // sockets do when the cooperative budget is used up.
                 cx.waker().wake_by_ref();
             }
         }
         Poll::Pending
     }
 
-    /// Polls the sink with `poll`, as [`poll_with`](Self::poll_with), and waits for nothing. `None` if it is being
-    /// polled.
+    /// Polls the sink with `poll`, as [`poll_with`](Self::poll_with), and does not wait. `None` if another poll has the
+    /// sink.
     #[inline]
     pub(crate) fn try_noting<R>(
         &self,
@@ -257,9 +254,9 @@ impl<Si> SinkSlot<Si> {
         Some(polled)
     }
 
-    /// Runs `f` with the sink, taken out as for a poll, also if it has failed. Whoever waits for it looks again, for `f`
-    /// may have made it ready, and given it something. `None` if it is being polled, or gone. When `f` panics the sink
-    /// is lost.
+    /// Runs `f` with the sink, taken out as for a poll, also if it has failed. Then wakes all waiters, because `f` may have
+    /// made the sink ready or given it items. `None` if another poll has the sink, or it is gone. If `f` panics, the sink is
+    /// lost.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Si) -> R) -> Option<R> {
         let mut state = self.state.lock();
         let truth = state.truth();
@@ -276,7 +273,7 @@ impl<Si> SinkSlot<Si> {
         Some(result)
     }
 
-    /// For notes, if a place in the set would wait from now on.
+    /// The epoch for [`Notes`], if the flush set has a driver.
     pub(crate) fn epoch_for_place(&self) -> Option<usize> {
         self.flushes.is_driven().then(|| self.senders.0.epoch())
     }
@@ -308,19 +305,19 @@ impl<Si> SinkSlot<Si> {
     }
 }
 
-/// What becomes of it.
+/// Its phases.
 impl<Si> SinkSlot<Si> {
     pub(crate) fn phase(&self) -> Phase {
         self.state.lock().phase
     }
 
-    /// Whether there is no sink any more: it was closed, handed back or lost.
+    /// Whether the sink was closed or is gone.
     pub(crate) fn is_over(&self) -> bool {
         self.phase().is_last()
     }
 
-    /// Goes on to a later phase, and tells all who wait. A phase without a sink gives it to the caller, if
-    /// it is not being polled; else it is dropped when that poll returns.
+    /// Goes on to a later phase, and wakes all waiters. If no sink is kept in that phase, the caller gets the sink; or, if the
+    /// sink is being polled, it is dropped when that poll returns.
     pub(crate) fn advance(&self, phase: Phase) -> Option<Si> {
         let mut state = self.state.lock();
         state.phase.advance(phase);
@@ -344,10 +341,10 @@ impl<Si> SinkSlot<Si> {
         sink
     }
 
-    /// Drops a sink that is not to be put back, and tells all who wait.
+    /// Drops a sink that is not put back, and wakes all waiters.
     #[cold]
     fn let_go(&self, sink: Si, missed: bool) {
-        let told = afterwards(|| self.senders.0.wake_all());
+        let woken = afterwards(|| self.senders.0.wake_all());
         let back = afterwards(|| {
             if missed {
                 self.senders.0.wake_missed();
@@ -355,22 +352,23 @@ impl<Si> SinkSlot<Si> {
         });
         drop(sink);
         drop(back);
-        drop(told);
+        drop(woken);
     }
 }
 
-/// What is left unflushed.
+/// Its place in the flush set.
 impl<Si> SinkSlot<Si> {
-    /// Nobody has promised to flush it: if something is unflushed, it goes to those who are to be flushed.
+    /// Gives the sink a place if it is unflushed. To be called when a sender that was to flush it is gone, or a first driver
+    /// has come.
     pub(crate) fn leave_unflushed(&self) {
         let state = self.state.lock();
-        // If it is being polled, whoever does so sees to that.
+        // If the sink is being polled, that poll does this when it puts the sink back.
         if state.sink.is_some() && state.unflushed {
             self.give_place(state, None);
         }
     }
 
-    /// Those who drove the set are gone: takes the place away.
+    /// Takes its place away, if the flush set has no driver.
     pub(crate) fn stop_flushing(&self) {
         let mut state = self.state.lock();
         let entry = if self.flushes.is_driven() { None } else { self.take_place(&mut state) };
@@ -378,14 +376,14 @@ impl<Si> SinkSlot<Si> {
         leave(entry);
     }
 
-    /// Gives it a place among those to be flushed, if it has none, and unlocks it. The place waits for the sink if a
-    /// flush has waited since that epoch; else it has a turn.
+    /// Gives it a place in the flush set, if it has none and the set has a driver, and unlocks it. With an epoch, a flush has
+    /// waited since then, and the place waits for the sink; without one, it has a turn.
     #[cold]
     fn give_place(&self, mut state: MutexGuard<'_, State<Si>>, epoch: Option<usize>) {
         let wants = state.place.is_none() && state.is_driven() && self.flushes.is_driven();
         let Some(this) = wants.then(|| self.this.upgrade()).flatten() else { return };
         let mut wake = false;
-        // The list's lock is the last in the order: nobody takes another one under it.
+        // The list's lock is the last in the lock order: no other lock is taken under it.
         let waits = |waiter: &mut Waiter, waker: &Waker| {
             epoch.is_some_and(|epoch| self.senders.0.wait(waiter, epoch, waker.clone()))
         };
@@ -406,14 +404,14 @@ impl<Si> SinkSlot<Si> {
     }
 }
 
-/// The place of an entry is over.
+/// Ends the wait of an entry whose place is over.
 pub(crate) fn leave<Si>(entry: Option<Entry<SinkSlot<Si>>>) {
     if let Some(mut entry) = entry {
         entry.sink.leave(&mut entry.waiter);
     }
 }
 
-/// The sink, taken out for one poll. If that panics the sink is lost.
+/// The sink, taken out for one poll. If the poll panics, the sink is lost.
 struct SinkTurn<'a, Si> {
     slot: &'a SinkSlot<Si>,
     truth: Truth<Si>,
@@ -422,7 +420,7 @@ struct SinkTurn<'a, Si> {
 }
 
 impl<Si> SinkTurn<'_, Si> {
-    /// Puts the sink back, or drops it if it is to go.
+    /// Puts the sink back, or drops it if its phase keeps no sink.
     // Always, and by reference: see `try_noting`.
     #[inline(always)]
     fn finish(&mut self) {
@@ -449,11 +447,11 @@ impl<Si> SinkTurn<'_, Si> {
 }
 
 impl<Si> SinkSlot<Si> {
-    /// Puts a sink back, or drops it if it is to go. Something has changed since it was taken, for itself or for others.
+    /// [`SinkTurn::finish`] if more than the sink's own fields has changed since it was taken.
     #[inline(never)]
     fn finish_with(&self, mut state: MutexGuard<'_, State<Si>>, sink: Si, truth: &Truth<Si>, notes: &Notes) {
         let Truth { phase, unflushed, is_flushed_next, flush_waits, asked, how, .. } = *truth;
-        // Before it has a place itself: there it need not be passed over.
+        // Before the sink has a place itself, so that its place is not passed over.
         let how = how.filter(|_| unflushed && self.flushes.how().is_none());
         let learnt = how.is_some_and(|how| self.flushes.learn(how));
         let learnt = learnt.then(|| afterwards(|| self.flushes.wake()));
@@ -466,7 +464,7 @@ impl<Si> SinkSlot<Si> {
             return;
         }
         state.sink = Some(sink);
-        let told = missed.then(|| afterwards(|| self.senders.0.wake_missed()));
+        let woken = missed.then(|| afterwards(|| self.senders.0.wake_missed()));
         if unflushed && !is_flushed_next {
             self.give_place(state, notes.epoch.get().filter(|_| flush_waits));
         } else if !unflushed && state.place.is_some() {
@@ -474,15 +472,15 @@ impl<Si> SinkSlot<Si> {
         } else {
             drop(state);
         }
-        drop(told);
+        drop(woken);
         drop(learnt);
     }
 
-    /// What was unflushed is flushed.
+    /// Takes the place away: a flush is complete.
     #[inline]
     fn flushed(&self, mut state: MutexGuard<'_, State<Si>>, notes: &Notes) {
         if state.place.map(|key| key as usize) == notes.entry {
-            // It is out, and not put back. Nobody else knows the place from here on.
+            // The entry is out for this poll and will not be put back. From here on only its owner knows the place.
             state.place = None;
             notes.is_over.set(true);
         } else {
@@ -492,7 +490,7 @@ impl<Si> SinkSlot<Si> {
         }
     }
 
-    /// The last poll: the sink has failed and stays, or is to go.
+    /// The last poll: the sink has failed and stays, or is dropped.
     #[cold]
     fn finish_last(&self, mut state: MutexGuard<'_, State<Si>>, sink: Si, missed: bool) {
         let entry = self.take_place(&mut state);
@@ -506,7 +504,7 @@ impl<Si> SinkSlot<Si> {
         state.sink = Some(sink);
         state.unflushed = false;
         drop(state);
-        // Nobody else wakes those who wait.
+        // The sink itself will not wake them any more.
         let entry_left = afterwards(|| leave(entry));
         let back = afterwards(|| {
             if missed {

@@ -9,4 +9,5 @@ mod fairness_shared;
 mod limits;
 mod receive;
 mod select;
+mod select_effort;
 mod stats;

@@ -762,7 +762,7 @@ mod futures_that_are_over {
         let again = catch_unwind(AssertUnwindSafe(|| poll_future(future, Waker::noop()).is_ready()));
         let panic = again.unwrap_err();
         let message = panic.downcast_ref().copied().or(panic.downcast_ref::<String>().map(String::as_str));
-        assert_eq!(message, Some("polled after it was ready"));
+        assert_eq!(message, Some("polled after it has completed"));
         assert!(future.is_terminated());
     }
 

@@ -9,9 +9,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Barrier};
 use std::task::{Context, Poll};
 use std::thread;
-use stream_multiplexer::{Multiplexer, MultiplexerError, SendError, TrySendError};
+use stream_multiplexer::{Multiplexer, MultiplexerError, SendError, Share, TrySendError};
 use support::hooked::Moment;
-use support::{Broken, finishes, pipe, poll};
+use support::{Broken, Wakes, finishes, pipe, poll, poll_with};
 
 mod to_one {
     use super::*;
@@ -333,6 +333,67 @@ fn order() {
             }
         }
         assert_eq!(peer.gate.take_items(), (0..12).collect::<Vec<_>>());
+    }
+}
+
+/// A send flushes a second time where a driver is to wait for the sink. So the number of polls shows whether the send finds
+/// a driver.
+mod a_driver_that_is_gone {
+    use super::*;
+
+    /// The polls of a send to a sink that does not flush: whether it is ready, and one flush or two.
+    fn polls_of_a_send(multiplexer: &Pairs) -> usize {
+        let peer = add(multiplexer, 1);
+        peer.gate.set_flushes(false);
+        multiplexer.try_send(peer.id, 1).unwrap();
+        peer.gate.take_polls()
+    }
+
+    #[test]
+    fn is_not_counted() {
+        let multiplexer = pairs();
+        assert_eq!(polls_of_a_send(&multiplexer), 2, "there was none");
+        let select = multiplexer.select();
+        assert_eq!(polls_of_a_send(&multiplexer), 3);
+        let flusher = multiplexer.flusher::<u32>();
+        drop(select);
+        assert_eq!(polls_of_a_send(&multiplexer), 3, "the flusher is there");
+        drop(flusher);
+        assert_eq!(polls_of_a_send(&multiplexer), 2, "both are gone");
+    }
+
+    #[test]
+    fn is_not_counted_twice_if_it_did_not_drive() {
+        let multiplexer = pairs();
+        let _flusher = multiplexer.flusher::<u32>();
+        let mut select = multiplexer.select();
+        select.drive_flushes(false);
+        drop(select);
+        assert_eq!(polls_of_a_send(&multiplexer), 3, "the flusher is there");
+    }
+
+    /// What it was to flush is flushed by another driver, which was there before or comes later.
+    #[test]
+    fn leaves_its_sinks_to_another() {
+        for comes_later in [false, true] {
+            let multiplexer = pairs();
+            let mut select = multiplexer.select();
+            select.add(CHANNEL, Share::new()).unwrap();
+            let before = (!comes_later).then(|| multiplexer.flusher::<u32>());
+            let peers: Vec<_> = (0..100).map(|_| add(&multiplexer, 9)).collect();
+            peers.iter().for_each(|peer| peer.gate.set_flushes(false));
+            assert_eq!(multiplexer.try_send_to(CHANNEL, 1, |_, _| unreachable!()), Ok(100));
+            (0..3).for_each(|_| assert!(poll(&mut select).is_pending()));
+            drop(select);
+            let mut flusher = before.unwrap_or_else(|| multiplexer.flusher());
+            (0..3).for_each(|_| assert!(poll(&mut flusher).is_pending()));
+            let (wakes, waker) = Wakes::new();
+            assert!(poll_with(&mut flusher, &waker).is_pending());
+            peers.iter().for_each(|peer| peer.gate.set_flushes(true));
+            assert_ne!(wakes.take(), 0, "the sinks wake it");
+            (0..3).for_each(|_| assert!(poll(&mut flusher).is_pending()));
+            assert!(peers.iter().all(|peer| peer.gate.flushed() == 1), "later: {comes_later}");
+        }
     }
 }
 
