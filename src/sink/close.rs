@@ -53,7 +53,7 @@ impl<'a, St, Si, T> Close<'a, St, Si, T> {
 impl<St, Si: Sink<T> + Unpin, T> Close<'_, St, Si, T> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError<Si::Error>>> {
         let Self { registry, id, pair, closing, terminated, .. } = self;
-        assert!(!*terminated, "polled after it has completed");
+        assert!(!*terminated, "polled after completion");
         let closing = match closing {
             Some(closing) => closing,
             None => match registry.sink(*id) {

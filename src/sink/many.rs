@@ -157,7 +157,7 @@ impl<St, Si: Sink<T> + Unpin, T: Clone> Future for SendMany<'_, St, Si, T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        assert!(!this.terminated, "polled after it has completed");
+        assert!(!this.terminated, "polled after completion");
         if this.tried < this.results.len() {
             this.try_some();
             if this.tried < this.results.len() {

@@ -76,7 +76,7 @@ impl<St, Si: Sink<T> + Unpin, T> Future for SendOne<'_, St, Si, T> {
             };
             this.delivery = Some(Delivery::new(this.id, sink, Some(item)));
         }
-        let delivery = this.delivery.as_mut().expect("polled after it has completed");
+        let delivery = this.delivery.as_mut().expect("polled after completion");
         let sent = ready!(delivery.poll(this.registry, cx));
         if sent.is_err() {
             this.refused = delivery.take_item();

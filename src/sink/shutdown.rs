@@ -174,7 +174,7 @@ impl<St, Si: Sink<T> + Unpin, T> Future for Shutdown<'_, St, Si, T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        assert!(!this.terminated, "polled after it has completed");
+        assert!(!this.terminated, "polled after completion");
         this.try_some();
         if this.untried.is_some() {
             cx.waker().wake_by_ref();

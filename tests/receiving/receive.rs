@@ -14,9 +14,9 @@ use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use stream_multiplexer::{
-    ChannelReceiver, Multiplexer, MultiplexerError, Recv, StreamEvent, StreamId, TryRecvError,
+    ChannelReceiver, Multiplexer, MultiplexerError, Recv, Share, StreamEvent, StreamId, TryRecvError,
 };
-use support::{Feed, Pipe, Wakes, finishes, pipe, poll, poll_future, poll_with};
+use support::{Feed, Pipe, Wakes, assert_over, finishes, pipe, poll, poll_future, poll_with};
 
 const CHANNEL: usize = 7;
 const OTHER: usize = 8;
@@ -1144,4 +1144,38 @@ fn a_million_idle_streams_and_a_thousand_busy_ones() {
     }
     let polls: usize = feeds.iter().map(Feed::take_polls).sum();
     assert_eq!(polls, BUSY + 2 * BUSY * ITEMS as usize);
+}
+
+#[test]
+fn futures_that_have_completed_are_terminated_and_panic_when_they_are_polled() {
+    let multiplexer: Streams = multiplexer();
+    let (_id, feed) = add(&multiplexer, CHANNEL);
+    (0..3).for_each(|item| feed.push(item));
+
+    assert_over(&mut multiplexer.recv(CHANNEL));
+    let mut receiver = multiplexer.receiver(CHANNEL).unwrap();
+    assert_over(&mut receiver.recv_many(&mut Vec::new(), 1));
+    let mut select = multiplexer.select();
+    select.add(CHANNEL, Share::new()).unwrap();
+    assert_over(&mut select.recv_many(&mut Vec::new(), 1));
+    assert_over(&mut multiplexer.recv(9));
+    assert_over(&mut multiplexer.drained(9));
+
+    assert!(!receiver.is_terminated() && !select.is_terminated());
+    multiplexer.close();
+    assert_over(&mut multiplexer.drained(OTHER));
+    assert!(multiplexer.discard_channel(CHANNEL));
+    assert_eq!(now(receiver.next()), None);
+    assert_eq!(now(select.next()), None);
+    assert!(receiver.is_terminated() && select.is_terminated());
+}
+
+#[test]
+fn a_wait_for_a_drained_channel_that_is_dropped_leaves_no_waker_behind() {
+    let multiplexer: Streams = multiplexer();
+    let (wakes, waker) = Wakes::new();
+    let mut drained = multiplexer.drained(CHANNEL);
+    assert!(poll_future(&mut drained, &waker).is_pending());
+    drop((drained, waker));
+    assert_eq!(Arc::strong_count(&wakes), 1);
 }

@@ -750,21 +750,7 @@ mod the_result {
 /// Futures that have returned their result are terminated.
 mod futures_that_are_over {
     use super::*;
-    use futures::future::FusedFuture;
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-
-    fn assert_over(future: &mut (impl FusedFuture + Unpin)) {
-        assert!(!future.is_terminated());
-        while poll_future(future, Waker::noop()).is_pending() {
-            assert!(!future.is_terminated());
-        }
-        assert!(future.is_terminated());
-        let again = catch_unwind(AssertUnwindSafe(|| poll_future(future, Waker::noop()).is_ready()));
-        let panic = again.unwrap_err();
-        let message = panic.downcast_ref().copied().or(panic.downcast_ref::<String>().map(String::as_str));
-        assert_eq!(message, Some("polled after it has completed"));
-        assert!(future.is_terminated());
-    }
+    use crate::support::assert_over;
 
     #[test]
     fn say_so_and_panic_when_they_are_polled() {

@@ -363,7 +363,7 @@ mod failures {
     }
 
     #[test]
-    #[should_panic(expected = "polled after it has completed")]
+    #[should_panic(expected = "polled after completion")]
     fn polled_when_it_is_over() {
         let (multiplexer, _) = scene(1);
         let mut shutdown = multiplexer.shutdown::<u32>();

@@ -5,9 +5,11 @@
 pub(crate) mod hooked;
 pub(crate) mod raw_waker;
 
+use futures::future::FusedFuture;
 use futures::{Sink, Stream};
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -55,6 +57,20 @@ pub(crate) fn poll<S: Stream + Unpin>(stream: &mut S) -> Poll<Option<S::Item>> {
 /// Polls a future with a waker.
 pub(crate) fn poll_future<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {
     Pin::new(future).poll(&mut Context::from_waker(waker))
+}
+
+/// Polls a future until it completes. It is terminated from then on, and not before, and panics if it is polled again.
+pub(crate) fn assert_over<F: FusedFuture + Unpin>(future: &mut F) {
+    assert!(!future.is_terminated());
+    while poll_future(future, Waker::noop()).is_pending() {
+        assert!(!future.is_terminated());
+    }
+    assert!(future.is_terminated());
+    let again = catch_unwind(AssertUnwindSafe(|| poll_future(future, Waker::noop()).is_ready()));
+    let panic = again.unwrap_err();
+    let message = panic.downcast_ref().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+    assert_eq!(message, Some("polled after completion"));
+    assert!(future.is_terminated());
 }
 
 /// Polls a future that yields to the executor and waits for nothing else.

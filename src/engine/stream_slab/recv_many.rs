@@ -36,7 +36,7 @@ impl<St: Stream + Unpin> Future for RecvMany<'_, St> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<usize> {
         let this = self.get_mut();
-        assert!(!this.is_done, "`RecvMany` polled after completion");
+        assert!(!this.is_done, "polled after completion");
         let received = ready!(this.slab.poll_recv_many(cx, this.buffer, this.limit));
         this.is_done = true;
         Poll::Ready(received)
