@@ -15,7 +15,7 @@
 //! | the same, in a `ChannelSelect` | 0 | 2 | 1 | 0 |
 //! | move to another channel | 0 | 3; 4 to a channel with a limit | 0 | 0 |
 //! | send to one stream, `try_send` | 0 | 3 | 0 | 0 |
-//! | `try_send_to`, per sink | 0 | 2, and 2 for 32 sinks | 0 | 0 |
+//! | `try_send_to`, `try_feed_to`, per sink | 0 | 2, and 2 for 32 sinks | 0 | 0 |
 //! | leaving a sink unflushed, while a [`Flusher`](crate::Flusher) or a `ChannelSelect` exists | 0 | 2 | 0 | 0 |
 //! | flushing a woken sink, `Flusher` or `ChannelSelect` | 0 | 5 | 1 | 0 |
 //!

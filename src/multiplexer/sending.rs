@@ -572,8 +572,8 @@ impl<St, Si> Multiplexer<St, Si> {
     /// none of the others.
     ///
     /// Resolves to `Vec<SendError<Si::Error>>`: an error for each sink that could not be closed, in no particular order. The
-    /// caller decides how long to wait. After a deadline [`Shutdown::pending`] returns the streams whose sinks are not closed, and
-    /// [`Shutdown::closed`] how many are.
+    /// caller decides how long to wait. After a deadline [`Shutdown::pending`] returns the streams whose sinks are not closed,
+    /// and [`Shutdown::closed`] how many are.
     ///
     /// The first poll closes the multiplexer, so no stream is added later. When a sink is closed, its pair is removed, and the
     /// channel reports [`Removed`](crate::StreamEvent::Removed). Until then the stream can be received from. A TCP connection

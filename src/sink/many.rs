@@ -113,8 +113,7 @@ impl<St, Si: Sink<T>, T> SendMany<'_, St, Si, T> {
 
     /// Stops waiting and returns the result of each stream. For a stream that it still waited for, that is
     /// [`NotReady`](SendError::NotReady) if the sink does not have the item, and [`Unflushed`](SendError::Unflushed) if it
-    /// does. Once the future has completed, which returned all
-    /// results, this is empty.
+    /// does. Once the future has completed and so returned all results, this is empty.
     ///
     /// ```
     /// use futures::{FutureExt, channel::mpsc, stream};

@@ -91,8 +91,8 @@ pub(crate) struct Truth<Si> {
     pub(crate) flush_waits: bool,
     /// It had a place in the flush set when this poll began.
     pub(crate) has_place: bool,
-    /// Changes with each `poll_ready` and each `start_send`. A sender that found the sink ready, and later reads the same
-    /// number, knows that no other sender came between.
+    /// Changes with each `poll_ready`, each `start_send`, and each use of the sink in place. A sender that found the sink
+    /// ready, and later reads the same number, knows that nothing came between.
     pub(crate) asked: u64,
     /// How it is flushed, if it got an item in this poll.
     pub(crate) how: Option<How<SinkSlot<Si>>>,
