@@ -1,4 +1,4 @@
-//! [`Multiplexer`]: the handle. Its methods are in the rooms below.
+//! [`Multiplexer`]: the handle. Its methods are in the modules below, by topic.
 
 // The documentation shows the methods in this order.
 mod lifecycle;
