@@ -31,8 +31,8 @@
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     // Without `unconstrained`, all sockets of this task return `Pending` after 128
-//!     // operations, and the sinks of healthy peers look full. The select yields by itself.
+//!     // tokio allows a task 128 socket operations before it must yield; after them, the sinks of
+//!     // healthy peers look full. `unconstrained` lifts this. `events` below yields by itself.
 //!     tokio::task::unconstrained(serve()).await
 //! }
 //!
@@ -131,7 +131,7 @@
 //! # Favouring a class
 //!
 //! A [`ChannelSelect`] receives from several channels by priority and weight. When one class overloads the server, a
-//! favoured class is served as if it were alone. In this measurement, 20 paying clients send lines and wait for the
+//! favoured class waits no longer than on an idle server. In this measurement, 20 paying clients send lines and wait for the
 //! answers, 1,000 other clients send as fast as they can, and each line costs the server 8 µs. The table shows how long a
 //! paying client waits:
 //!
@@ -170,15 +170,15 @@
 //! There is one exception. While another thread is in the middle of waking a neighbouring member, a woken member may be
 //! passed over until that thread continues. No wake is lost.
 //!
-//! Departures share the turns. Between two turns of a member that is always ready, a receiver yields at most as many
+//! Departures never crowd out items. Between two turns of a member that is always ready, a receiver yields at most as many
 //! departures as were unread when the first turn ended, and at most as many departures as there were turns. If a stream
 //! leaves a channel and comes back, its departure is yielded before the items of its new stay.
 //!
 //! Among channels, the program decides: with priorities and weights in a [`ChannelSelect`], or with a `select!` over
 //! receivers.
 //!
-//! A member may always have an item and not take part in its runtime's cooperative budget. A loop that receives from such a
-//! member never yields to the executor, and a timeout around the loop does not fire. A [`ChannelSelect`] therefore yields
+//! If a stream always has an item and uses up no cooperative budget of its runtime, a loop that receives from it never
+//! yields to the executor, and a timeout around the loop does not fire. A [`ChannelSelect`] therefore yields
 //! every few events. On a [`ChannelReceiver`], set [`yield_every`](ChannelReceiver::yield_every).
 //!
 //! # Cancel safety

@@ -25,7 +25,8 @@ use std::sync::Arc;
 /// if the streams and sinks are `Send`. When the last clone is dropped, the multiplexer is
 /// [closed](Self::close).
 ///
-/// `St` is the type of the streams and `Si` that of the sinks. A stream need not be `Unpin`, except for methods that return
+/// `St` is the type of the streams and `Si` that of the sinks. Mind the order: type parameters are stream, then sink;
+/// arguments are sink, then stream. A stream need not be `Unpin`, except for methods that return
 /// it (a `Pin<Box<_>>` always is). A sink must be `Unpin`, or boxed. For streams of several types use
 /// `Pin<Box<dyn Stream<Item = ...> + Send>>`. [`add_stream`](Multiplexer::add_stream) adds a stream without a sink; if
 /// no stream has one, create the multiplexer by [`without_sinks`](Multiplexer::without_sinks).

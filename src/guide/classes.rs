@@ -155,7 +155,8 @@
 //!
 //! # Limits
 //!
-//! [`ChannelOptions::max_streams`](crate::ChannelOptions::max_streams) limits how many connections a class admits. A
+//! [`ChannelOptions::max_streams`](crate::ChannelOptions::max_streams) limits how many connections a class admits. It counts
+//! pairs, not sockets: limit [handshakes](crate::guide::websockets) in front of it separately. A
 //! further connection is refused with [`ChannelFull`](crate::MultiplexerError::ChannelFull). The error contains the
 //! pair, so that the program can send the reason to the peer. Send it in a separate task; the loop should not wait.
 //! Over TCP this task should also read for another second: a connection that is dropped with unread input is reset, and
@@ -208,7 +209,9 @@
 //!
 //! A move may be refused as well. The stream then stays in its channel, and the program can answer it there.
 //!
-//! A place is free as soon as its stream has left, even before the departure is received.
+//! A place is free as soon as its stream has left, even before the departure is received. There is one exception: if no task
+//! receives from the channel and departures accumulate, the channel is also full when its streams and unread departures are
+//! [twice the limit](crate::ChannelOptions::max_streams).
 //!
 //! # Pausing
 //!

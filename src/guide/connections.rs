@@ -3,11 +3,12 @@
 //! # Login timeout
 //!
 //! Add new connections to a separate channel. A login moves the connection to another channel; the timeout removes it *from
-//! the channel of new connections*. The multiplexer orders both calls: after a login, the removal does nothing. There is no
-//! race, and the timer need not be cancelled.
+//! the channel of new connections*. One of the two calls comes first, and the other one then does nothing or fails. There is
+//! no race, and the timer need not be cancelled. `remove_stream_from` returns the pair: to tell the peer the reason, send it
+//! from the same task before the pair is dropped.
 //!
 //! ```
-//! use futures::{StreamExt, channel::mpsc, stream};
+//! use futures::stream;
 //! use std::time::Duration;
 //! use stream_multiplexer::Multiplexer;
 //!

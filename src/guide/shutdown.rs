@@ -39,7 +39,9 @@
 //!     accepting.abort();
 //!
 //!     // This never waits. A peer whose sink is full misses the message.
-//!     let _ = multiplexer.try_send_to(MEMBERS, "* the server ends", |_id, _error| {});
+//!     for channel in multiplexer.channels() {
+//!         let _ = multiplexer.try_send_to(channel, "* the server ends", |_id, _error| {});
+//!     }
 //!
 //!     // Flush and close all sinks, and receive from all streams until they end.
 //!     let closing = multiplexer.shutdown::<&str>().keep_streams();
@@ -54,7 +56,8 @@
 //!     }
 //!
 //!     // The remaining peers do not read or do not close.
-//!     multiplexer.remove_channel(MEMBERS).map_or(0, |rest| rest.len())
+//!     let remaining = multiplexer.channels().into_iter().filter_map(|channel| multiplexer.remove_channel(channel));
+//!     remaining.map(|pairs| pairs.len()).sum()
 //! }
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -96,6 +99,30 @@
 //! let left = shut_down(accepting, multiplexer, events, deadline).await;
 //! assert_eq!(left, 1);
 //! # drop(rude);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! In the main loop, Ctrl-C ends the serving (this needs tokio's feature `signal`):
+//!
+//! ```no_run
+//! # use futures::{StreamExt, stream};
+//! # use stream_multiplexer::{Multiplexer, Share};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), stream_multiplexer::MultiplexerError> {
+//! # let multiplexer = Multiplexer::without_sinks();
+//! # multiplexer.add_channel(1)?;
+//! # multiplexer.add_stream(stream::pending::<()>(), 1)?;
+//! # let mut events = multiplexer.select();
+//! # events.add(1, Share::new())?;
+//! let mut ctrl_c = std::pin::pin!(tokio::signal::ctrl_c());
+//! loop {
+//!     tokio::select! {
+//!         Some((channel, id, event)) = events.next() => println!("{id} in {channel}: {event:?}"),
+//!         _ = &mut ctrl_c => break,
+//!     }
+//! }
+//! // Here comes the call of `shut_down`, with a `tokio::time::sleep` as the deadline.
 //! # Ok(())
 //! # }
 //! ```

@@ -1,25 +1,28 @@
 //! WebSockets with tokio-tungstenite.
 //!
 //! A `WebSocketStream` is a stream and a sink of `Message`s. [`split`] it, and add the halves as a pair. The example
-//! `websocket_chat` in the repository is a complete server with a login timeout, limits, handling of slow readers, and a
+//! [websocket_chat] in the repository is a complete server with a login timeout, limits, handling of slow readers, and a
 //! shutdown with closing frames.
 //!
 //! ```toml
 //! [dependencies]
 //! futures = "0.3"
-//! tokio = { version = "1", features = ["macros", "net", "rt-multi-thread", "time"] }
+//! tokio = { version = "1", features = ["macros", "net", "rt-multi-thread", "sync", "time"] }
 //! tokio-tungstenite = "0.30"
 //! ```
 //!
 //! The peer determines how long a handshake takes. Run the handshake in a separate task with a timeout, and add the pair in
-//! that task:
+//! that task. A connection counts for [`max_streams`](crate::ChannelOptions::max_streams) only after its handshake, so limit
+//! the handshakes as well:
 //!
 //! ```
 //! use futures::StreamExt;
 //! use futures::stream::{SplitSink, SplitStream};
+//! use std::sync::Arc;
 //! use std::time::Duration;
 //! use stream_multiplexer::Multiplexer;
 //! use tokio::net::{TcpListener, TcpStream};
+//! use tokio::sync::Semaphore;
 //! use tokio::time::timeout;
 //! use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 //! use tokio_tungstenite::{WebSocketStream, accept_async_with_config};
@@ -30,7 +33,9 @@
 //! const NEWCOMERS: usize = 0;
 //!
 //! async fn accept(listener: TcpListener, multiplexer: Multiplexer<Incoming, Outgoing>, config: WebSocketConfig) {
+//!     let handshakes = Arc::new(Semaphore::new(100));
 //!     loop {
+//!         let permit = Arc::clone(&handshakes).acquire_owned().await.expect("it is never closed");
 //!         let Ok((socket, _)) = listener.accept().await else {
 //!             tokio::time::sleep(Duration::from_millis(100)).await; // too many open files, perhaps
 //!             continue;
@@ -40,18 +45,24 @@
 //!             let handshake = accept_async_with_config(socket, Some(config));
 //!             if let Ok(Ok(websocket)) = timeout(Duration::from_secs(3), handshake).await {
 //!                 let (sink, stream) = websocket.split();
+//!                 // If the channel is full, the error holds the pair, and this drops it.
 //!                 let _ = multiplexer.add_stream_pair(sink, stream, NEWCOMERS);
 //!             }
+//!             drop(permit);
 //!         });
 //!     }
 //! }
 //! # drop(accept);
 //! ```
 //!
-//! The loop receives whole messages:
+//! [Limits](crate::guide::classes#limits) shows how to send the reason to a peer that is refused.
+//!
+//! The loop receives whole messages. It runs in `tokio::task::unconstrained`; otherwise a broadcast to more than 128 peers
+//! makes healthy sinks return `Full`, and this loop disconnects them ([why](crate::guide::slow_peers#on-tokio)).
 //!
 //! ```
-//! use futures::{SinkExt, StreamExt};
+//! # use futures::SinkExt;
+//! use futures::StreamExt;
 //! use stream_multiplexer::{Multiplexer, Share, StreamEvent};
 //! use tokio_tungstenite::WebSocketStream;
 //! use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
@@ -83,38 +94,42 @@
 //! #     assert!(peer.next().await.is_none());
 //! #     heard
 //! # });
+//! // In place of the task that accepts.
 //! let websocket = WebSocketStream::from_raw_socket(socket, Role::Server, Some(config)).await;
 //! let (sink, stream) = websocket.split();
 //! multiplexer.add_stream_pair(sink, stream, MEMBERS)?;
 //!
 //! # let mut log = Vec::new();
 //! # multiplexer.close();
-//! while let Some((_channel, id, event)) = events.next().await {
-//!     match event {
-//!         // A whole message, in any number of frames.
-//!         StreamEvent::Item(Ok(Message::Text(text))) => {
-//!             if let Err(error) = multiplexer.try_send(id, format!("you said {text}").into()) {
-//!                 if error.is_full() {
-//!                     multiplexer.remove_stream(id); // the peer does not read
+//! tokio::task::unconstrained(async {
+//!     while let Some((_channel, id, event)) = events.next().await {
+//!         match event {
+//!             // A whole message, in any number of frames.
+//!             StreamEvent::Item(Ok(Message::Text(text))) => {
+//!                 if let Err(error) = multiplexer.try_send(id, format!("you said {text}").into()) {
+//!                     if error.is_full() {
+//!                         multiplexer.remove_stream(id); // the peer does not read
+//!                     }
 //!                 }
+//! #               log.push("text");
 //!             }
-//! #           log.push("text");
+//!             // A ping, a pong, or a closing frame. Tungstenite answers in the next poll of the stream.
+//!             StreamEvent::Item(Ok(_)) => {
+//! #               log.push("control");
+//!             }
+//!             // Too long, not UTF-8, not WebSocket, or the connection broke. The stream yields no more messages.
+//!             StreamEvent::Item(Err(_)) => drop(multiplexer.remove_stream(id)),
+//!             // The stream ends or fails next. Until then it may still have to answer a closing frame.
+//!             StreamEvent::SinkFailed => {}
+//!             // The closing handshake is complete.
+//!             StreamEvent::Ended => {
+//! #               log.push("end");
+//!             }
+//!             StreamEvent::Moved(_) | StreamEvent::Removed => {}
 //!         }
-//!         // A ping, a pong, or a closing frame. Tungstenite answers in the next poll of the stream.
-//!         StreamEvent::Item(Ok(_)) => {
-//! #           log.push("control");
-//!         }
-//!         // Too long, not UTF-8, not WebSocket, or the connection broke. The stream yields no more messages.
-//!         StreamEvent::Item(Err(_)) => drop(multiplexer.remove_stream(id)),
-//!         // The stream ends or fails next.
-//!         StreamEvent::SinkFailed => {}
-//!         // The closing handshake is complete.
-//!         StreamEvent::Ended => {
-//! #           log.push("end");
-//!         }
-//!         StreamEvent::Moved(_) | StreamEvent::Removed => {}
 //!     }
-//! }
+//! })
+//! .await;
 //! # assert_eq!(log, ["text", "control", "control", "end"]);
 //! # let heard = peer.await?;
 //! # assert_eq!(heard[..2], ["you said hello".into(), Message::Pong("are you there?".into())]);
@@ -124,6 +139,7 @@
 //! ```
 //!
 //! [`split`]: https://docs.rs/futures/latest/futures/stream/trait.StreamExt.html#method.split
+//! [websocket_chat]: https://github.com/halzy/stream_multiplexer/tree/HEAD/examples/websocket_chat
 //!
 //! # Messages
 //!
@@ -150,7 +166,9 @@
 //!
 //! The sink accepts messages until more than `write_buffer_size` bytes wait and the socket accepts none of them. After that,
 //! the sink is not ready until all waiting output is written, and [`try_send`](crate::Multiplexer::try_send) returns
-//! [`Full`](crate::TrySendError::Full). The waiting output is therefore shorter than `write_buffer_size` plus one message.
+//! [`Full`](crate::TrySendError::Full). The output in the sink is therefore
+//! shorter than `write_buffer_size` plus one message. The kernel's [send
+//! buffer](crate::guide::slow_peers#the-kernels-buffer) is in front of it.
 //!
 //! ```
 //! # use futures::{StreamExt, stream::SplitSink};

@@ -172,7 +172,7 @@ impl<St, Si> Multiplexer<St, Si> {
 
     /// Removes a pair if it is in `channel`, and returns it. `None` if it is not there.
     ///
-    /// Use it to decide about a class. A login timeout, for example, removes a stream from the guests, unless the
+    /// Use it when the removal depends on the class. A login timeout, for example, removes a stream from the guests, unless the
     /// login has just moved it. Otherwise as [`remove_stream`](Self::remove_stream).
     ///
     /// ```

@@ -173,9 +173,9 @@ impl<St, Si> Multiplexer<St, Si> {
 
     /// Sends an item to one stream, if its sink takes it now. It does not wait.
     ///
-    /// If the sink is ready, it gets the item and is flushed by one poll. (By two, if the first is in vain and a flusher
-    /// drives the sinks but does not wait for this one yet.) An item that stays unflushed lies in the sink's own buffer. A
-    /// [`select`](Self::select) or a [`flusher`](Self::flusher) flushes it when the peer takes it. The crate buffers
+    /// If the sink is ready, it receives the item and is flushed, as far as that is possible without waiting. An item that stays
+    /// unflushed lies in the sink's own buffer. A [`select`](Self::select) or a [`flusher`](Self::flusher) flushes it when the
+    /// peer takes it. The crate buffers
     /// nothing. How much may wait for one peer is set on the sink, by tokio-util's `Framed::set_backpressure_boundary` or
     /// `SinkExt::buffer`; beyond that this returns [`Full`](TrySendError::Full).
     ///
