@@ -5,7 +5,8 @@
 //! receiver polls a member of a channel: it takes the entry out of its place and puts it back afterwards.
 //!
 //! **Each unflushed sink has one place here.** The sink's slot stores the key of the place. A place is given and removed
-//! under the *sink's* lock, in one step with the two conditions for it: the sink is unflushed, and this set has a driver. Lock order: the sink's lock, then the lock of this set, then the lock of the sink's list.
+//! under the *sink's* lock, in one step with the two conditions for it: the sink is unflushed, and this set has a driver.
+//! Lock order: the sink's lock, then the lock of this set, then the lock of the sink's list.
 //!
 //! If a place is removed while its entry is out, the place is marked, and the mark is found when the entry is put back:
 //!
