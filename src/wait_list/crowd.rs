@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::mem;
 use std::task::Waker;
 
-/// The first ticket is at least 1.
+/// Tickets start at 1.
 pub(crate) type Ticket = u64;
 
 /// A task's side of its place in one [`WaitList`](crate::wait_list::WaitList), until it leaves.
@@ -143,8 +143,8 @@ impl Crowd {
 #[derive(Debug)]
 struct Heap {
     entries: VecDeque<Entry>,
-    /// The number of entries that were removed from the front of `entries`. The position `at` of a place counts them, so that
-    /// it does not change when they are removed.
+    /// The number of entries that were removed from the front of `entries`. The position `at` of a place includes them, so
+    /// that it does not change when they are removed.
     passed: usize,
     is_sorted: bool,
     /// The mark of the entries that are inserted now.
