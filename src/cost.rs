@@ -178,8 +178,8 @@ fn sparse<S: Set>(members: usize) -> ([usize; 2], [usize; 3]) {
     let members: Vec<_> = (0..members).map(|_| Hand::default()).collect();
     let mut set = S::of(&members);
     settle(&mut set, &members);
-    // A member has its second poll, in vain, in the call after the call that yields its item, or in the call after that. Therefore
-    // this test wakes the members backwards, and does not count the first three.
+    // A member has its second poll, in vain, in the call after the call that yields its item, or in the call after that.
+    // Therefore this test wakes the members backwards, and does not count the first three.
     let mut woken = members.iter().rev();
     for member in woken.by_ref().take(3) {
         member.wake();
