@@ -1,5 +1,4 @@
-//! The table of costs in the crate's documentation, counted. (The allocations are counted in
-//! `tests/no_alloc.rs`.)
+//! Counts the operations in the documentation's table of costs. (`tests/no_alloc.rs` counts allocations.)
 
 use crate::channel::receiver::ChannelReceiver;
 use crate::channel::select::ChannelSelect;
@@ -19,7 +18,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-/// A member driven by hand, and what is known of it.
+/// A member that a test drives by hand.
 #[derive(Clone, Default)]
 struct Hand(Rc<State>);
 
@@ -61,7 +60,7 @@ impl Stream for Hand {
     }
 }
 
-/// So many members, and a set of them.
+/// A set of members.
 trait Set: Stream + Unpin {
     fn of(members: &[Hand]) -> Self;
 }
@@ -83,7 +82,7 @@ impl Set for ChannelReceiver<Hand, ()> {
     }
 }
 
-/// Of a channel among sixteen, of which the others are idle.
+/// The members are in one of sixteen channels. The other channels are idle.
 impl Set for ChannelSelect<Hand, ()> {
     fn of(members: &[Hand]) -> Self {
         let multiplexer = Multiplexer::new();
@@ -93,12 +92,12 @@ impl Set for ChannelSelect<Hand, ()> {
             multiplexer.add_channel(channel).unwrap();
             select.add(channel, Share::new()).unwrap();
         }
-        // The others are not asked any more.
+        // From now on, the select does not look into the idle channels.
         assert!(poll(&mut select).is_pending());
         for member in members {
             multiplexer.add_stream(member.clone(), 7).unwrap();
         }
-        // Else the others end.
+        // A drop would end the other channels.
         mem::forget(multiplexer);
         select
     }
@@ -124,7 +123,7 @@ fn all_polls(members: &[Hand]) -> usize {
     members.iter().map(|member| member.0.polls.get()).sum()
 }
 
-/// What 100 items of members that are always ready take: polls of members, lock pairs, read-modify-writes.
+/// Counts polls of members, lock pairs and read-modify-writes for 100 items of members that are always ready.
 fn dense<S: Set>() -> [usize; 3] {
     let members: Vec<_> = (0..10).map(|_| Hand::with_items(1_000)).collect();
     let mut set = S::of(&members);
@@ -152,7 +151,8 @@ fn many_items_of_the_only_ready_channel_of_a_select() {
     assert_eq!([locks, updates], [2 + 1 + 99, 0]);
 }
 
-/// The higher of two busy channels: a batch takes its events up to the relief round as it does where one alone is ready.
+/// Two busy channels. Up to the relief round, a batch takes the events of the higher channel at the cost of a single ready
+/// channel.
 #[test]
 fn many_items_of_the_channel_that_leads_a_select() {
     let multiplexer = Multiplexer::without_sinks();
@@ -168,18 +168,18 @@ fn many_items_of_the_channel_that_leads_a_select() {
     assert_eq!(received, Poll::Ready(100));
     let lower: Vec<_> = (0..100).filter(|&at| buffer[at].0 == 1).collect();
     assert_eq!(lower, [63], "the same order as of one event at a time");
-    // What is left of 64 of the higher one, one of the lower, and the rest.
+    // The remaining 63 of 64 events of the higher channel, one event of the lower, and the other 36 of the higher.
     assert_eq!([locks, updates], [(2 + 1 + 62) + 2 + (2 + 1 + 35), 0]);
 }
 
-/// Many members, all idle; one is woken and its item taken, then the next. What ten of these took: lock pairs
-/// and read-modify-writes of the wakes, then polls, lock pairs and read-modify-writes of receiving.
+/// All members are idle. One member is woken and its item is received, then the next. Counts for ten items: the lock pairs
+/// and read-modify-writes of the wakes, and the polls, lock pairs and read-modify-writes of receiving.
 fn sparse<S: Set>(members: usize) -> ([usize; 2], [usize; 3]) {
     let members: Vec<_> = (0..members).map(|_| Hand::default()).collect();
     let mut set = S::of(&members);
     settle(&mut set, &members);
-    // Each has its second poll, in vain, in the call after the one that takes its item, or in the one after
-    // that: so backwards, and not from the first on.
+    // A member has its second poll, in vain, in the call after the call that yields its item, or in the call after that.
+    // Therefore this test wakes the members backwards, and does not count the first three.
     let mut woken = members.iter().rev();
     for member in woken.by_ref().take(3) {
         member.wake();
@@ -206,14 +206,14 @@ fn a_wake_and_the_item_of_a_member_that_was_idle() {
     }
 }
 
-/// Read-modify-writes when the last three of many, of one word, are woken together: of each wake, and of
-/// receiving the items.
+/// Wakes the last three of many members, which share one word. Counts the read-modify-writes of each wake, and of receiving
+/// the three items.
 fn together<S: Set>(members: usize) -> [usize; 4] {
     let members: Vec<_> = (0..members).map(|_| Hand::default()).collect();
     let mut set = S::of(&members);
     let (_, last) = members.split_last_chunk::<3>().expect("there are three");
     settle(&mut set, &members);
-    assert!(poll(&mut set).is_pending(), "it sleeps");
+    assert!(poll(&mut set).is_pending(), "the set sleeps");
     let [first, second, third] = last.each_ref().map(|member| uses(|| member.wake()).1[1]);
     let receive = || last.iter().for_each(|_| assert!(poll(&mut set).is_ready()));
     [first, second, third, uses(receive).1[1]]
@@ -224,26 +224,26 @@ fn a_wake_while_another_waits() {
     for (members, words) in [(3, 2), (1_664, 2), (1_667, 3), (59_008, 3), (59_011, 4)] {
         assert_eq!(together::<StreamSlab<_>>(members), [1, words, 1, words]);
         assert_eq!(together::<ChannelReceiver<_, _>>(members), [1, words, 1, words]);
-        // The first one wakes the channel as well.
+        // The first wake also wakes the channel.
         assert_eq!(together::<ChannelSelect<_, _>>(members), [2, words, 1, words + 1]);
     }
 }
 
-/// Not one per wake: so whatever waits to be absorbed, one call takes its time for the words alone.
+/// The time to absorb wakes depends on the number of words, not on the number of wakes.
 #[test]
 fn wakes_are_absorbed_word_by_word() {
     for (members, words) in [(64, 1), (1_664, 26), (6_000, 26 + 68 + 2), (59_072, 26 + 897 + 15 + 1)] {
         let members: Vec<_> = (0..members).map(|_| Hand::default()).collect();
         let mut slab = StreamSlab::of(&members);
         settle(&mut slab, &members);
-        // The first one is alone.
+        // The first wake is not in the tree, so its member is woken twice.
         members.iter().chain(&members[..1]).for_each(Hand::wake_for_nothing);
         let (event, [locks, updates]) = uses(|| poll(&mut slab));
         assert_eq!((event, locks, updates), (Poll::Pending, 0, 1 + words));
     }
 }
 
-/// A waker of a key that is gone marks what is above its word once, and then the word alone.
+/// A waker of a removed key marks the words above its own once, and afterwards only its own word.
 #[test]
 fn a_stale_wake_after_a_shrink() {
     let members: Vec<_> = (0..6_000).map(|_| Hand::default()).collect();
@@ -253,14 +253,14 @@ fn a_stale_wake_after_a_shrink() {
     slab.shrink_to_fit();
     let last = members.last().expect("there is one");
     for updates in [3, 1, 1] {
-        // So it is not alone.
+        // The next wake is then not a single wake, and marks its word.
         members[0].wake_for_nothing();
         assert_eq!(uses(|| last.wake_for_nothing()).1, [0, updates]);
-        assert_eq!(uses(|| poll(&mut slab)).1, [0, 1], "it marks nothing that is there");
+        assert_eq!(uses(|| poll(&mut slab)).1, [0, 1], "the poll swaps only the root");
     }
 }
 
-/// What it takes to find nothing in a channel that was ready, and sleep.
+/// Counts the cost to find no event in a channel that was ready, and to go to sleep.
 #[test]
 fn going_to_sleep_with_a_channel() {
     let member = Hand::default();
@@ -278,7 +278,7 @@ fn going_to_sleep_with_a_channel() {
     assert_eq!((asleep, alone), ([4, 2], [3, 1]));
 }
 
-/// What it takes to find nothing and sleep, then to be woken by a member.
+/// Counts the cost to find no event and go to sleep, and the cost of a member's wake.
 fn sleep<S: Set>() -> [[usize; 2]; 2] {
     let member = Hand::default();
     let mut set = S::of(std::slice::from_ref(&member));
@@ -295,11 +295,11 @@ fn sleep<S: Set>() -> [[usize; 2]; 2] {
 fn going_to_sleep_and_being_woken() {
     assert_eq!(sleep::<StreamSlab<_>>(), [[1, 1], [1, 1]]);
     assert_eq!(sleep::<ChannelReceiver<_, _>>(), [[2, 1], [1, 1]]);
-    // It sleeps already when it is polled once more: its channels are not asked.
+    // The select already sleeps when it is polled again, and does not look into its channels.
     assert_eq!(sleep::<ChannelSelect<_, _>>(), [[1, 1], [2, 2]]);
 }
 
-/// Lock pairs to wake so many tasks, and then to wake nobody.
+/// Counts the lock pairs to wake `tasks` tasks, and then to wake none.
 fn wake_all(tasks: usize) -> [usize; 2] {
     let list = WaitList::new();
     let mut waiters: Vec<_> = (0..tasks).map(|_| Waiter::default()).collect();
@@ -355,11 +355,11 @@ fn moving_and_sending() {
     assert!(matches!(sent, (Poll::Ready(Ok(())), [3, 0])), "{sent:?}");
     assert_eq!(uses(|| multiplexer.try_send(id, 1).unwrap()).1, [3, 0]);
     let feed = || multiplexer.try_feed(id, 1).unwrap();
-    assert_eq!(uses(feed).1, [4, 0], "what is unflushed first says how that is flushed");
+    assert_eq!(uses(feed).1, [4, 0], "the first unflushed item stores the flush function");
     assert_eq!(uses(feed).1, [3, 0]);
 }
 
-/// To so many sinks of a channel, and to as many by their ids.
+/// Sends to a channel with that many sinks, and to the same sinks by their ids.
 #[test]
 fn sending_to_many() {
     for (sinks, lookups) in [(1, 1), (32, 1), (33, 2), (1_000, 32)] {
@@ -367,11 +367,11 @@ fn sending_to_many() {
         taps.iter().for_each(Tap::open);
         let sent = uses(|| multiplexer.try_send_many(&ids, (), |_, _| unreachable!()));
         assert_eq!(sent, (sinks, [lookups + 2 * sinks, 0]));
-        // One to find the channel, and one look more where the last one was full.
+        // One lock pair finds the channel. Each lookup of up to 32 sinks takes two. After a full one, there is another.
         let (sent, [locks, updates]) = uses(|| multiplexer.try_send_to(0, (), |_, _| unreachable!()));
         let looks = sinks / 32 + 1;
         assert_eq!((sent, locks, updates), (Ok(sinks), 1 + 2 * looks + 2 * sinks, 0));
-        // To feed costs the same. The very first one says how sinks are flushed.
+        // A feed costs the same. The first feed also stores the flush function.
         let fed = uses(|| multiplexer.try_feed_many(&ids, (), |_, _| unreachable!()));
         assert_eq!(fed, (sinks, [1 + lookups + 2 * sinks, 0]));
         let (fed, [locks, updates]) = uses(|| multiplexer.try_feed_to(0, (), |_, _| unreachable!()));
@@ -379,7 +379,7 @@ fn sending_to_many() {
     }
 }
 
-/// A sink that flushes once for each time it was opened, or always.
+/// A sink that flushes once after each `open_once`, and always after `open`.
 #[derive(Clone, Default)]
 struct Tap(Rc<Flow>);
 
@@ -434,23 +434,23 @@ fn taps(sinks: usize) -> (Multiplexer<Hand, Tap>, Vec<StreamId>, Vec<Tap>) {
     (multiplexer, ids, taps)
 }
 
-/// Of so many sinks with something unflushed one is woken, flushed, and left unflushed again.
+/// One of many unflushed sinks is woken, flushed, and left unflushed again.
 #[test]
 fn the_flusher() {
     for sinks in [1, 100, 10_000] {
         let (multiplexer, ids, taps) = taps(sinks);
         let mut flusher = multiplexer.flusher::<()>();
-        // Each has a place of its own, and no turn.
+        // Each sink has a place and waits for its own wake.
         ids.iter().for_each(|id| multiplexer.try_send(*id, ()).unwrap());
-        assert_eq!(uses(|| poll(&mut flusher)), (Poll::Pending, [2, 1]), "it goes to sleep");
+        assert_eq!(uses(|| poll(&mut flusher)), (Poll::Pending, [2, 1]), "the flusher goes to sleep");
         let at = sinks / 2;
-        // The sink's list of those who wait, and the flusher's task.
+        // One lock pair for the sink's list, and one for the list of the flusher's task.
         assert_eq!(uses(|| taps[at].open_once()).1, [2, 1], "the wake");
         let (flushed, took) = uses(|| poll(&mut flusher));
         assert_eq!((flushed, took), (Poll::Pending, [5 + 2, 1 + 1]), "a turn, and going to sleep");
-        assert_eq!(taps[at].0.opened.get(), 0, "it was flushed");
+        assert_eq!(taps[at].0.opened.get(), 0, "the sink was flushed");
         let unflushed = uses(|| multiplexer.try_send(ids[at], ()).unwrap());
         assert_eq!(unflushed.1, [3 + 2, 0], "a place, and the sink's list");
-        assert_eq!(uses(|| multiplexer.try_send(ids[at], ()).unwrap()).1, [3, 0], "it has a place");
+        assert_eq!(uses(|| multiplexer.try_send(ids[at], ()).unwrap()).1, [3, 0], "the sink has a place");
     }
 }

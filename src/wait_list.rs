@@ -1,42 +1,42 @@
-//! The tasks that wait for one thing, woken together.
+//! Tasks that wait for one condition and are woken together.
 //!
-//! A task waits in three steps, so that no wake falls between looking and waiting:
+//! A task waits in three steps, so that no wake is lost between its check and its wait:
 //!
-//! 1. read [`WaitList::epoch`],
-//! 2. look whether there is something to do,
-//! 3. if there is not, [`WaitList::wait`] with that epoch. It refuses when [`WaitList::wake_all`] ran
-//!    since step 1, and the task looks again.
+//! 1. It reads [`WaitList::epoch`].
+//! 2. It checks whether there is something to do.
+//! 3. If there is not, it calls [`WaitList::wait`] with that epoch. If [`WaitList::wake_all`] ran since step 1, `wait`
+//!    refuses, and the task starts again.
 //!
-//! `wake_all` begins by raising the epoch under the lock. A `wait` before it is in the list and is
-//! woken; a `wait` after it sees another epoch and refuses. There is no third case.
+//! `wake_all` begins by incrementing the epoch under the lock. A task that called `wait` before this is in the list and is
+//! woken. A `wait` after this finds another epoch and refuses. There is no third case.
 //!
-//! # Why all are woken, and not one
+//! # Why all tasks are woken, and not one
 //!
-//! A wake of one alone would have to reach a task that uses it. Nothing tells whether a woken task ever polls again:
-//! a program may keep a receiver or a send aside after a `select!` and await something else, and it may even wait for
-//! one of those that still sleep. Then all others sleep while there is something to do, and no timer of ours goes
-//! off. (Locks that hand over to the one who waits longest have this fault; it is known as *futurelock*.) Waking the
-//! next when a woken one leaves does not mend it, for the one that is kept aside does not leave. So all are woken,
-//! and nothing has to be handed on when one of them is dropped.
+//! A wake of a single task would have to reach a task that uses it. It is not known whether a woken task will poll again: a
+//! program may keep a receiver or a send aside after a `select!`, await something else, and may even wait for one of the
+//! tasks that still sleep. All other tasks would then sleep while there is something to do, and no timer would end this.
+//! (Locks that pass ownership to the longest-waiting task have this fault, known as *futurelock*.) Waking the next task when
+//! a woken one leaves is no remedy, because a future that is kept aside does not leave. Therefore all tasks are woken, and
+//! no wake has to be passed on when one of them is dropped.
 //!
-//! The price: n tasks that wait for items which come one by one make n²/2 polls, 501,500 for 1,000 tasks (0.05 s)
-//! and 32 million for 8,000 (4 s), at some 110 ns each. Who has that many should have one task that waits and
-//! hands on.
+//! The price: n tasks that wait for items that come one by one make n²/2 polls: 501,500 for 1,000 tasks (0.05 s), and 32
+//! million for 8,000 tasks (4 s), at some 110 ns each. A program with that many tasks should let one task wait and pass the
+//! items on.
 //!
 //! # Order
 //!
-//! They are woken in the order in which they first waited, whatever happened since: a ticket says so, which a
-//! waiter draws when it first waits and keeps until it leaves. So who waits longest has the first chance, and
-//! a task that leaves and comes back at once goes to the end.
+//! Tasks are woken in the order in which they first waited, whatever has happened since. A waiter draws a ticket when it
+//! first waits, and keeps the ticket until it leaves. The longest-waiting task is therefore woken first. A task that leaves
+//! and waits again is last.
 //!
 //! # Why not `event_listener::Event`
 //!
-//! Wakers are cloned, woken and dropped outside the lock, for they run foreign code: waking may poll a task in
-//! place, and dropping may drop a whole task. An `Event` (5.4) does all three under its own lock, so a task that is
-//! polled in its waker's `wake` hangs when it comes back to the event (only the waker of a listener that is dropped
-//! is dropped outside). Worse is a waker that panics in there: it leaves the event dead for all others. An `Event`
-//! also allocates for each wait, where the room for it is kept here. For *threads* that wait it has none of these
-//! faults, since only its own parkers are woken then.
+//! This list clones, wakes and drops wakers outside its lock, because wakers run foreign code: a wake may poll a task in
+//! place, and a drop may drop a whole task. An `Event` (5.4) does all three under its own lock; only the waker of a dropped
+//! listener is dropped outside. A task that is polled inside its waker's `wake` therefore hangs when it uses the event. A
+//! waker that panics under that lock may even leave the event dead for all other tasks. An `Event` also allocates for each
+//! wait, whereas this list keeps its memory. For *threads* that wait, an `Event` has none of these faults, because it then
+//! wakes only its own parkers.
 
 use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
 use crate::unwind::{afterwards, for_each};
@@ -59,18 +59,18 @@ pub(crate) struct WaitList {
 
 #[derive(Debug)]
 struct Places {
-    /// How many tickets and marks were drawn.
+    /// The number of tickets and marks drawn so far.
     counter: u64,
     waiting: Waiting,
 }
 
-/// Who waits. There is a list for each sink, and most never see two at a time: so there is room for one, and
-/// one word for all else.
+/// The waiting tasks. Each sink has a list, and in most lists two tasks never wait at the same time. A list therefore has
+/// room for one task, and one word for everything else.
 #[derive(Debug)]
 enum Waiting {
     One(Ticket, Waker),
-    /// `None` if there never were two, nor one who missed something; else kept, so that nothing is allocated
-    /// the next time.
+    /// `None` until two tasks wait at the same time, or one calls [`miss`](WaitList::miss). Afterwards the crowd is kept, so
+    /// that the next wait does not allocate.
     Crowd(Option<Box<Crowd>>),
 }
 
@@ -80,24 +80,24 @@ impl WaitList {
         Self { epoch: AtomicUsize::new(0), places: Mutex::new(places) }
     }
 
-    /// The epoch to hand to [`wait`](Self::wait). Read it before looking for something to do.
+    /// Returns the epoch for [`wait`](Self::wait). A task reads it before it checks for something to do.
     #[inline]
     pub(crate) fn epoch(&self) -> usize {
-        // Ordering: Acquire pairs with the Release in `wake_all`: who sees the new epoch sees what
-        // the waking side did before it, and so finds it when it looks.
+        // Ordering: Acquire pairs with the Release in `wake_all`. A task that reads the new epoch sees everything that the
+        // waking thread did before, and so its check finds it.
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Waits: `waker` is woken by the next `wake_all`, once. `false`, and nothing done, when one ran
-    /// since `epoch` was read.
+    /// Waits: the next `wake_all` calls `waker` once. Returns `false` and does nothing if a `wake_all` ran since `epoch` was
+    /// read.
     ///
-    /// Cost: one lock pair; O(log n) where n wait. Allocates only when more tasks wait than ever before, and not
-    /// for the first.
-    // Always: the compiler takes it for too large here and there, and then going to sleep costs 4 % more.
+    /// Cost: one lock pair, and O(log n) where n is the number of waiting tasks. Allocates only if more tasks wait than ever
+    /// before; the first task never allocates.
+    // `always`: otherwise the compiler does not inline it everywhere, and going to sleep costs 4 % more there.
     #[inline(always)]
     pub(crate) fn wait(&self, waiter: &mut Waiter, epoch: usize, waker: Waker) -> bool {
         let mut places = self.places.lock();
-        // Ordering: the epoch only changes under this lock, which orders this load.
+        // Ordering: the epoch changes only under this lock, which orders this load.
         let is_current = self.epoch.load(Ordering::Relaxed) == epoch;
         let unused = if is_current { places.put(waiter, waker) } else { Some(waker) };
         drop(places);
@@ -105,9 +105,9 @@ impl WaitList {
         is_current
     }
 
-    /// Waits no more and gives up the ticket.
+    /// Ends the wait and gives up the ticket.
     ///
-    /// Cost: one lock pair if it ever waited; O(log n) where n wait.
+    /// Cost: one lock pair if the waiter has a ticket, and O(log n) where n is the number of waiting tasks.
     #[inline]
     pub(crate) fn leave(&self, waiter: &mut Waiter) {
         if waiter.ticket != 0 {
@@ -115,17 +115,17 @@ impl WaitList {
         }
     }
 
-    /// Out of line, for few who come by have ever waited.
+    /// Out of line, because most waiters that leave have never waited.
     #[inline(never)]
     fn give_up(&self, waiter: Waiter) {
         let unused = self.places.lock().take(&waiter);
         drop(unused);
     }
 
-    /// Wakes every task that waits.
+    /// Wakes every waiting task.
     ///
-    /// Cost: one lock pair, and where there ever were two, one more for each task, at O(log n). Allocates
-    /// nothing. When a waker panics, the others are woken all the same and the panic goes on.
+    /// Cost: one lock pair. If the list has a crowd, also one lock pair and O(log n) for each task. Does not allocate. If a
+    /// waker panics, the other tasks are still woken, and then the panic propagates.
     pub(crate) fn wake_all(&self) {
         let mut places = self.places.lock();
         // Ordering: Release pairs with the Acquire in `epoch`.
@@ -139,9 +139,9 @@ impl WaitList {
         }
     }
 
-    /// Waits for something else than `wake_all`: for the next `wake_missed`.
+    /// Waits for the next `wake_missed`, instead of `wake_all`.
     ///
-    /// Cost: as [`wait`](Self::wait), but it allocates for the first, too.
+    /// Cost: as [`wait`](Self::wait), but the first task may allocate, too.
     #[cold]
     pub(crate) fn miss(&self, waiter: &mut Waiter, waker: Waker) {
         let mut places = self.places.lock();
@@ -151,7 +151,7 @@ impl WaitList {
         drop(unused);
     }
 
-    /// Wakes those who missed something.
+    /// Wakes the tasks that wait after [`miss`](Self::miss).
     ///
     /// Cost: as [`wake_all`](Self::wake_all).
     #[cold]
@@ -159,10 +159,10 @@ impl WaitList {
         self.call(Queue::Missed, self.places.lock());
     }
 
-    /// Gives back memory that nobody waits in: all, if nobody waits in a crowd. The caller drops what it gets when it
-    /// holds no lock.
+    /// Releases memory that no waiting task needs: the whole crowd, if it is empty. The caller drops the returned crowd with
+    /// no lock held.
     ///
-    /// Cost: one lock pair, and O(n) where at most n ever waited.
+    /// Cost: one lock pair, and O(n) where n is the largest number of tasks that ever waited.
     pub(crate) fn shrink_to_fit(&self) -> Option<Box<Crowd>> {
         let mut places = self.places.lock();
         let Waiting::Crowd(crowd) = &mut places.waiting else { return None };
@@ -186,7 +186,7 @@ impl WaitList {
 }
 
 impl Drop for WaitList {
-    /// Drops each waker, whichever of them panics.
+    /// Drops every waker, even if the drop of one panics.
     fn drop(&mut self) {
         match mem::replace(&mut self.places.lock().waiting, Waiting::Crowd(None)) {
             Waiting::Crowd(None) => {}
@@ -204,7 +204,7 @@ impl Places {
         }
     }
 
-    /// Puts a waker in the waiter's place, and returns what was there.
+    /// Puts a waker into the waiter's place, and returns the waker that was there.
     #[inline]
     fn put(&mut self, waiter: &mut Waiter, waker: Waker) -> Option<Waker> {
         self.draw_ticket(waiter);
@@ -212,7 +212,7 @@ impl Places {
             Waiting::One(ticket, before) if *ticket == waiter.ticket => Some(mem::replace(before, waker)),
             nobody @ Waiting::Crowd(None) => {
                 waiter.key = 0;
-                // Spares looking for what is to be dropped.
+                // `Crowd(None)` needs no drop. `forget` omits the check.
                 mem::forget(mem::replace(nobody, Waiting::One(waiter.ticket, waker)));
                 None
             }
@@ -225,7 +225,7 @@ impl Places {
         self.crowd().put(waiter, Queue::Waiting, waker)
     }
 
-    /// The crowd, which is made of one if it is not there.
+    /// Returns the crowd. Creates it first if necessary, with the one waiting task in it.
     #[inline]
     fn crowd(&mut self) -> &mut Crowd {
         if let Waiting::One(..) | Waiting::Crowd(None) = self.waiting {
@@ -246,7 +246,7 @@ impl Places {
         self.waiting = Waiting::Crowd(Some(Box::new(Crowd::new(self.counter, here))));
     }
 
-    /// Takes the only one.
+    /// Takes the waker of the only waiting task, if there is no crowd.
     #[inline]
     fn take_one(&mut self) -> Option<Waker> {
         let Waiting::One(..) = self.waiting else { return None };
@@ -256,7 +256,7 @@ impl Places {
         }
     }
 
-    /// Takes the waiter's waker, if it waits.
+    /// Takes the waiter's waker, if the waiter waits.
     fn take(&mut self, waiter: &Waiter) -> Option<Waker> {
         match &mut self.waiting {
             Waiting::One(ticket, _) if *ticket == waiter.ticket => self.take_one(),
@@ -266,12 +266,12 @@ impl Places {
     }
 }
 
-/// Wakes a crowd, also when a waker panics.
+/// Wakes all tasks of a crowd, even if a waker panics.
 struct CallCrowd<'a> {
     list: &'a WaitList,
     queue: Queue,
     mark: u64,
-    /// Whether all were called.
+    /// Whether all wakers were called.
     called: bool,
 }
 
@@ -287,7 +287,7 @@ impl CallCrowd<'_> {
     fn next(&self) -> Option<Waker> {
         match &mut self.list.places.lock().waiting {
             Waiting::Crowd(Some(crowd)) => crowd.call(self.queue, self.mark),
-            // It was given up: nobody was left.
+            // The crowd was empty and was released.
             Waiting::One(..) | Waiting::Crowd(None) => None,
         }
     }
@@ -295,7 +295,7 @@ impl CallCrowd<'_> {
 
 impl Drop for CallCrowd<'_> {
     fn drop(&mut self) {
-        // There are some left only if a waker panicked.
+        // Wakers are left only if one panicked.
         while !self.called {
             drop(afterwards(|| {
                 let next = self.next();

@@ -1,14 +1,15 @@
 //! [`ChannelSelect`]: several channels as one [`Stream`], by priority and weight.
 //!
-//! It is the engine's set once more, with channels in the place of members: each has a slot with a waker, which waits in
-//! the channel among its receivers. A channel that is woken moves into the [`Schedule`], which says which are ready and
-//! whose turn it is.
+//! A select is a [`Rotation`] of channels. Each channel has a slot with a waker, and this waker waits in the channel's
+//! list, beside the tasks of its receivers. When a channel is woken, the select moves it into the [`Schedule`]. The
+//! schedule knows the ready channels and chooses the next turn.
 //!
-//! **No wake is lost.** A channel that is not ready in the schedule has its slot's waker in the channel's list, since an
-//! epoch at which the channel was idle and parked; or it was woken, and its bit waits to be absorbed. So it leaves the
-//! schedule in one place alone: when it was idle and the list took the waker.
+//! **No wake is lost.** One of two things holds for a channel that is not ready in the schedule. Its slot's waker is in
+//! the channel's list, since an epoch at which the channel was idle and parked; or the waker was called, and its bit is
+//! not absorbed yet. Therefore a channel stops being ready in one place only: when it was idle and the list took the
+//! waker.
 //!
-//! One more slot is for the sinks that have something unflushed. It is woken as each driver of these sinks is.
+//! One more slot stands for the unflushed sinks. This slot is woken as every driver of the flush set is.
 
 mod recv_many;
 mod stats;
@@ -49,21 +50,21 @@ const STARVATION_BOUND: u32 = 64;
 /// The default of [`ChannelSelect::yield_every`].
 const YIELD_EVERY: Option<NonZeroU32> = NonZeroU32::new(4);
 
-/// How many streams may be polled in vain in one call, in several channels or between the events of a batch, before the call
-/// ends. The last channel adds less than that, and so do the events that a batch takes from one channel together: a call
-/// polls fewer than three times as many in vain.
+/// How many streams one call may poll in vain, over all channels and between the events of a batch, before the call ends.
+/// The last channel adds fewer than this number, and so do the events that a batch takes together from one channel.
+/// Therefore a call polls fewer than three times this number in vain.
 const FRUITLESS_POLLS: usize = 64;
 
 /// The slot of the unflushed sinks.
 const FLUSHES: usize = 0;
 
-/// What a select yields.
+/// An event that a select yields.
 pub(crate) type SelectEvent<T> = (ChannelId, StreamId, StreamEvent<T>);
 
-/// Receives from several channels, by priority and weight, and flushes what sends left unflushed.
+/// Receives from several channels, by priority and weight, and flushes unflushed sinks.
 ///
-/// Created by [`Multiplexer::select`](crate::Multiplexer::select). It is a `Stream` of `(ChannelId, StreamId,
-/// StreamEvent)`. Channels can be added and removed, and their [`Share`]s changed, at any time. It counts as a
+/// Created by [`Multiplexer::select`](crate::Multiplexer::select). A select is a `Stream` of `(ChannelId, StreamId,
+/// StreamEvent)`. Channels can be added and removed, and their [`Share`]s changed, at any time. The select counts as a
 /// [`ChannelReceiver`](crate::ChannelReceiver) of each of its channels. A channel may have other receivers and selects; each
 /// event goes to one of them.
 ///
@@ -103,99 +104,100 @@ pub(crate) type SelectEvent<T> = (ChannelId, StreamId, StreamEvent<T>);
 ///
 /// # Priority
 ///
-/// Before **every** event, the select asks the ready channel with the lowest [priority number](Share::priority). So that
-/// the others do not starve, a *relief round* follows after k events in a row that were taken ahead of a ready channel of
-/// lower priority. In it, each lower channel that waits at its beginning has one turn, the one that has waited longest
-/// first. k is the [`starvation_bound`](Self::starvation_bound), 64 by default.
+/// Before **every** event, the select chooses the ready channel with the lowest [priority number](Share::priority). To
+/// prevent starvation, a *relief round* follows after k events in a row that were taken ahead of a ready channel of lower
+/// priority. In a relief round, each lower channel that was waiting when the round began has one turn; the channel that has
+/// waited longest is first. k is the [`starvation_bound`](Self::starvation_bound), 64 by default.
 ///
-/// **Bound.** Among n channels of distinct priorities, a ready one waits for at most k + n − 2 events of others, and the
-/// one of the highest priority for at most n − 1. Both are reached when all are always ready.
+/// **Bound.** Among n channels of distinct priorities, a ready channel waits for at most k + n − 2 events of others, and
+/// the channel of the highest priority waits for at most n − 1. Both maxima are reached when all channels are always ready.
 ///
-/// A channel is ready when it was added, when its last turn yielded an event, and when something in it woke. A call into a
-/// channel that yields no event and gives up, because 64 of its streams were polled in vain or two in a row woke
-/// themselves, counts as an event. Within a channel the bound on [fairness](crate#fairness) holds.
+/// A channel is ready after it was added, after a turn that yielded an event, and after one of its streams was woken. A
+/// turn may end without an event because 64 streams of the channel were polled in vain, or because two in a row woke
+/// themselves. Such a turn counts as an event. Within a channel, the bound on [fairness](crate#fairness) holds.
 ///
 /// # Weights
 ///
-/// Channels of equal priority share by [weight](Share::weight). No channel waits for a turn that another does not use. An
-/// item costs 1, or what [`cost`](Self::cost) says. A turn adds cost / weight to the account of its channel. The channel
-/// with the smallest account goes first; among equals, the one that has waited longest. An idle channel saves up nothing,
-/// and keeps its debt.
+/// Channels of equal priority share by [weight](Share::weight). No channel waits for a turn that another channel does not
+/// use. An item costs 1, or the value that the function set by [`cost`](Self::cost) returns. A turn adds cost / weight to
+/// the account of its channel. The channel with the smallest account is next; among equals, the channel that has waited
+/// longest. An idle channel gains no credit, and keeps its debt.
 ///
 /// **Bound.** Of two channels that stay ready, neither gets ahead of the other by more than c₁ / w₁ + c₂ / w₂ over any
-/// span, where c is the greatest cost of an item and w the weight. Relief rounds come on top.
+/// span, where c is the greatest cost of an item and w is the weight. Relief rounds add to this difference.
 ///
 /// # Yielding
 ///
-/// After [`yield_every`](Self::yield_every) events in a row it lets the executor run; that method says why. A call that
-/// polled 64 streams in vain, or two in a row that woke themselves, also lets the executor run.
+/// After [`yield_every`](Self::yield_every) events in a row, the select yields to the executor; the documentation of that
+/// method gives the reason. A call that polled 64 streams in vain, or two in a row that woke themselves, also yields.
 ///
-/// # What is unflushed
+/// # Unflushed sinks
 ///
-/// A send that does not wait, or was dropped, may leave items in the sink's own buffer. The select flushes such sinks when
-/// they wake, as a [`Flusher`](crate::Flusher) does: all sinks of the multiplexer, whichever channel their streams are in.
-/// So a program that polls a select needs no `Flusher`. While there are events, the select flushes at most one sink before
-/// each.
+/// A send that does not wait, or that was dropped, may leave items in the sink's own buffer. The select flushes such sinks
+/// when they wake, as a [`Flusher`](crate::Flusher) does. It flushes all sinks of the multiplexer, not only those of its own
+/// channels. A program that polls a select therefore needs no `Flusher`. While channels have events, the select flushes at
+/// most one sink before each event.
 ///
-/// If a sink fails when the select flushes it, the select yields [`StreamEvent::SinkFailed`], with the channel that the
-/// stream is in now, even if that channel is not in the select. The error itself is dropped. To get it, call
-/// [`drive_flushes(false)`](Self::drive_flushes) and run a `Flusher`. While channels have events, at most one failure
-/// comes between two of them.
+/// If a sink fails when the select flushes it, the select yields [`StreamEvent::SinkFailed`] with the channel that the
+/// stream is in at that moment, even if that channel is not in the select. The select drops the error. To receive the
+/// errors, call [`drive_flushes(false)`](Self::drive_flushes) and run a `Flusher`. While channels have events, the select
+/// yields at most one failure between two of them.
 ///
-/// The select learns how to flush from the first send in this multiplexer that leaves something unflushed, or from a
-/// `Flusher`. Until then it does not flush sinks that were used only by [`with_sink`](crate::Multiplexer::with_sink).
+/// The select can flush sinks after the first send in this multiplexer that leaves items unflushed, or after a `Flusher`
+/// was polled. Until then it does not flush sinks that were used only by [`with_sink`](crate::Multiplexer::with_sink).
 ///
-/// # Its end
+/// # End
 ///
 /// A channel that has ended (see [`ChannelReceiver`](crate::ChannelReceiver)) or was removed leaves the select without an
-/// event. When no channel is left, the select yields `None`, and flushes nothing more. When a channel is
-/// [added](Self::add), it goes on.
+/// event. When no channel is left, the select yields `None` and stops flushing. When a channel is [added](Self::add), the
+/// select continues.
 ///
-/// # Streams that wait
+/// # Waiting streams
 ///
-/// A stream is not polled while it waits behind others, or if nothing receives from its channel. Meanwhile it answers no
-/// pings, if its protocol answers them in its poll, and its peer's leaving is not noticed.
+/// A stream is not polled while it waits behind others, or while no task receives from its channel. During that time, a
+/// protocol that answers pings in its poll does not answer them, and a disconnect of the peer is not noticed.
 ///
 /// # Cost
 ///
-/// An event costs one poll of one stream and two lock pairs, as with a `ChannelReceiver`, at any number of idle channels,
-/// and O(log r) in plain memory where r channels are ready. A relief round costs O(r), once. Going to sleep takes one lock
-/// pair more than with a `ChannelReceiver`, and so does waking. Nothing is allocated per event or wake. Each channel takes
-/// some 300 bytes.
+/// An event costs one poll of one stream and two lock pairs, as with a `ChannelReceiver`, whatever the number of idle
+/// channels. It also costs O(log r) in plain memory, where r is the number of ready channels. A relief round costs O(r),
+/// once. Going to sleep takes one lock pair more than with a `ChannelReceiver`, and so does waking. No event and no wake
+/// allocates. Each channel takes some 300 bytes.
 ///
 /// # Panics
 ///
-/// A panic in a stream's poll or a sink's flush reaches the caller. The pair is removed; everything else goes on.
+/// A panic in the poll of a stream or the flush of a sink propagates to the caller. The pair is removed; other pairs are
+/// not affected.
 ///
 /// # Cancel safety
 ///
-/// Dropping a `next()` or a [`recv_many`](Self::recv_many) loses nothing.
+/// A `next()` or a [`recv_many`](Self::recv_many) may be dropped at any point; no event is lost.
 pub struct ChannelSelect<St: Stream, Si = ()> {
     registry: Arc<Registry<St, Si>>,
     slots: Rotation<Seat<St>>,
     schedule: Schedule,
-    /// The task, in the list of the slots.
+    /// The place of the task in the list of `slots`.
     waiter: Waiter,
     flushes: Flushes,
     cost: Option<AssertUnwindSafe<Cost<St::Item>>>,
-    /// What `cost` panicked with: it comes after the event that was at hand.
+    /// The payload of a panic in `cost`. The panic resumes in the poll after the event that was being charged.
     panic: Option<Mutex<Panic>>,
     pace: Pace,
     yields: u64,
-    /// Events that were nobody's turn.
+    /// Yielded failures of sinks: events without a turn of a channel.
     failures: u64,
     terminated: bool,
 }
 
 type Cost<T> = Box<dyn Fn(&T) -> u64 + Send + Sync>;
 
-/// A slot's tenant.
+/// The contents of a slot.
 struct Seat<St> {
     /// `None` in the slot of the unflushed sinks.
     channel: Option<Arc<Channel<St>>>,
-    /// How it waits in the channel's list.
+    /// The place of `waker` in the channel's list.
     waiter: Waiter,
-    /// Gives it a turn.
+    /// Marks this slot.
     waker: Waker,
 }
 
@@ -206,28 +208,28 @@ impl<St> Seat<St> {
     }
 }
 
-/// What is known of the unflushed sinks.
+/// The state of flushing.
 #[derive(Debug)]
 struct Flushes {
     is_driven: bool,
-    /// There may be some to be flushed.
+    /// The flush set may have a sink to flush.
     is_ready: bool,
-    /// One may be flushed before the next event.
+    /// A sink may be flushed before the next event.
     is_due: bool,
-    /// One that failed, and that is not reported yet.
+    /// A sink that failed and was not reported yet.
     failed: Option<StreamId>,
-    /// For those since the last `Pending`.
+    /// Counts the turns of sinks since the last `Pending`.
     patience: Patience,
 }
 
-/// What came of a flush.
+/// The result of a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flush {
-    /// There may be more to do.
+    /// There may be more sinks to flush.
     Done,
-    /// It failed, which is the event.
+    /// The sink failed, and this is the next event.
     Failed(ChannelId, StreamId),
-    /// There were enough.
+    /// Enough sinks were flushed; yield to the executor.
     Enough,
 }
 
@@ -236,9 +238,9 @@ enum Flush {
 enum Nothing {
     /// No channel is left.
     Ended,
-    /// No channel is ready, and nothing is to be flushed.
+    /// No channel is ready, and no sink is to be flushed.
     Idle,
-    /// Too much was done in vain.
+    /// Too many polls were in vain.
     Yield,
 }
 
@@ -270,9 +272,9 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         }
     }
 
-    /// Adds a channel. It has its first turn as one that has just become ready.
+    /// Adds a channel, and makes it ready.
     ///
-    /// Cost: a walk through its channels, and two lock pairs. It may allocate.
+    /// Cost: a walk through the channels of this select, and two lock pairs. May allocate.
     ///
     /// ```
     /// # use futures::stream::Pending;
@@ -289,15 +291,15 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
     ///
     /// # Errors
     ///
-    /// [`UnknownChannel`](MultiplexerError::UnknownChannel) if there is none of this name;
-    /// [`DuplicateChannel`](MultiplexerError::DuplicateChannel) if it is in this select.
+    /// [`UnknownChannel`](MultiplexerError::UnknownChannel) if the multiplexer has no such channel;
+    /// [`DuplicateChannel`](MultiplexerError::DuplicateChannel) if the channel is in this select.
     pub fn add(&mut self, channel: ChannelId, share: Share) -> Result<(), MultiplexerError> {
         if let Some(key) = self.find_channel(channel) {
             if !self.slots.slots()[key].channel().is_removed() {
                 return Err(MultiplexerError::DuplicateChannel(channel));
             }
-            // It was removed from the multiplexer and is about to leave; another may have its name. If there is none, this
-            // may be the end.
+            // That channel was removed from the multiplexer and is about to leave. A new channel may have the same id. If
+            // there is none, the select may have ended.
             self.remove(channel);
         }
         let channel = Some(self.registry.attach(channel)?);
@@ -308,8 +310,8 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         Ok(())
     }
 
-    /// Removes a channel from this select, and not from the multiplexer. Returns whether it was in it. The items of its
-    /// streams are not lost: they wait until something receives from the channel.
+    /// Removes a channel from this select. The channel stays in the multiplexer. Returns whether the channel was in this
+    /// select. No item of its streams is lost: the items wait until a task receives from the channel.
     ///
     /// Cost: as [`add`](Self::add).
     ///
@@ -328,14 +330,14 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         let Some(key) = self.find_channel(channel) else { return false };
         self.leave(key);
         if self.is_empty() {
-            // That is its end.
+            // The select has ended: wake the task.
             self.unpark();
         }
         true
     }
 
-    /// Gives a channel another share from now on. Returns whether it is in this select. If it is in debt to the others of
-    /// its priority, by what its last item cost, it stays so.
+    /// Changes the share of a channel. Returns whether the channel is in this select. If its last item left it in debt to
+    /// the other channels of its priority, the debt remains.
     ///
     /// Cost: as [`add`](Self::add).
     ///
@@ -358,7 +360,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         found.is_some()
     }
 
-    /// The channels that are in it, and their shares, in any order.
+    /// Returns the channels of this select and their shares, in arbitrary order.
     ///
     /// ```
     /// # use futures::stream::Pending;
@@ -374,7 +376,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         self.seats().map(|(key, channel)| (channel.id(), self.schedule.share(key)))
     }
 
-    /// Whether a channel is in it.
+    /// Returns whether a channel is in this select.
     ///
     /// ```
     /// # use futures::stream::Pending;
@@ -391,7 +393,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         self.find_channel(channel).is_some()
     }
 
-    /// How many channels are in it.
+    /// Returns the number of channels in this select.
     ///
     /// ```
     /// # use futures::stream::Pending;
@@ -408,7 +410,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         self.schedule.len()
     }
 
-    /// Whether no channel is in it.
+    /// Returns whether this select has no channel.
     ///
     /// ```
     /// # use futures::stream::Pending;
@@ -437,14 +439,14 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         self.seats().find(|(_, channel)| channel.id() == id).map(|(key, _)| key)
     }
 
-    /// Wakes the task, if it sleeps: there is something to do, other than by a wake.
+    /// Wakes the task if it may sleep. Called when there is something to do that no wake announces.
     fn unpark(&mut self) {
         if self.slots.unpark() {
             self.slots.tasks().wake_all();
         }
     }
 
-    /// Lets go of a channel.
+    /// Removes the channel in slot `key`.
     fn leave(&mut self, key: usize) {
         self.schedule.remove(key);
         let seat = self.slots.vacate(key, |Seat { channel, waiter, waker }| (waker, (channel, waiter)));
@@ -453,7 +455,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
     }
 }
 
-/// A channel's receiver is gone.
+/// Stops receiving from a channel.
 fn depart<St, Si>(registry: &Registry<St, Si>, channel: Option<Arc<Channel<St>>>, mut waiter: Waiter) {
     let Some(channel) = channel else { return };
     let left = afterwards(|| channel.tasks().leave(&mut waiter));
@@ -463,8 +465,9 @@ fn depart<St, Si>(registry: &Registry<St, Si>, channel: Option<Arc<Channel<St>>>
 
 /// Settings and statistics.
 impl<St: Stream, Si> ChannelSelect<St, Si> {
-    /// Sets how many events in a row may be taken ahead of a ready channel of lower priority. Then each such channel has one
-    /// turn; see [priority](Self#priority). Default: 64. `None`: no bound, so lower channels may starve.
+    /// Sets how many events in a row may be taken ahead of a ready channel of lower priority. After that many events, each
+    /// such channel has one turn; see [priority](Self#priority). Default: 64. `None`: no bound, and lower channels may
+    /// starve.
     ///
     /// ```
     /// # use futures::{StreamExt, executor::block_on, stream};
@@ -488,25 +491,27 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         self
     }
 
-    /// Sets after how many events in a row, with no `Pending` in between, the select lets the executor run: it wakes its
-    /// task and returns `Pending` once. Default: 4. `None`: never. A batch of [`recv_many`](Self::recv_many) is not cut short by
-    /// this.
+    /// Sets after how many events in a row, with no `Pending` in between, the select yields to the executor: it wakes its
+    /// task and returns `Pending` once. Default: 4. `None`: never. This number does not shorten a batch of
+    /// [`recv_many`](Self::recv_many).
     ///
-    /// It is what keeps a favoured channel's latency low. What lies in the buffers of codecs is yielded without a read of
-    /// a socket, and so uses up no cooperative budget: a loop that is never interrupted works through all of it, which may
-    /// take seconds, before the executor asks the operating system who else has sent something.
+    /// These yields keep the latency of a favoured channel low. A codec yields the items in its buffer without reading from
+    /// a socket, and so uses no cooperative budget. A loop that never yields works through all buffered items before the
+    /// executor polls for new I/O, and this may take seconds.
     ///
-    /// What a yield leads to depends on the executor:
+    /// The effect of a yield depends on the executor:
     ///
-    /// - **tokio, `block_on`** (so also the body of `#[tokio::main]`). In the current-thread runtime the I/O driver is asked
-    ///   after each yield, and after at most 61 other tasks. In the multi-threaded one the workers ask it anyway.
-    /// - **tokio, a spawned task** that wakes itself is run up to 61 times before its worker asks the I/O driver, in either
-    ///   runtime. There write `tokio::task::yield_now().await` every few events, or build the runtime with
-    ///   `event_interval(1)`, or keep the loop in `block_on`.
-    /// - **smol, async-io: `block_on`** asks the reactor after each yield. A spawned task shares 200 runs of tasks with the
-    ///   others of its executor, between which that does not ask; the thread `async-io` may do so meanwhile.
-    /// - **futures' `LocalPool` and `block_on`** have no I/O: it is driven by a thread of its own. A yield lets the
-    ///   other tasks of the pool run.
+    /// - **tokio, `block_on`** (also the body of `#[tokio::main]`). The current-thread runtime polls its I/O driver after
+    ///   each yield, and after at most 61 other tasks. In the multi-threaded runtime, the workers poll the driver
+    ///   independently.
+    /// - **tokio, a spawned task.** In both runtimes, a worker runs a task that wakes itself up to 61 times before it polls
+    ///   the I/O driver. Call `tokio::task::yield_now().await` every few events, or build the runtime with
+    ///   `event_interval(1)`, or run the loop in `block_on`.
+    /// - **smol, async-io.** `block_on` polls the reactor after each yield. Spawned tasks run in batches of 200 runs, of all
+    ///   tasks of the executor together, and the executor does not poll the reactor within a batch. Meanwhile the thread
+    ///   `async-io` may poll it.
+    /// - **futures' `LocalPool` and `block_on`** have no I/O driver; another thread drives the I/O. A yield lets the other
+    ///   tasks of the pool run.
     ///
     /// ```
     /// # use futures::{FutureExt, StreamExt, stream};
@@ -532,11 +537,12 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         self
     }
 
-    /// What an item costs, by which [weights](Self#weights) share: its length, for example. It is charged when the item
-    /// was taken. Without this it is 1; a departure costs 1, and 0 counts as 1.
+    /// Sets the function that returns the cost of an item, for example its length. Channels of equal priority share
+    /// the total cost by [weight](Self#weights). The select charges the cost when it has taken the item. By default an item
+    /// costs 1. A departure costs 1, and a cost of 0 counts as 1.
     ///
-    /// Cost: one allocation, and a call for each item, with no lock held. A panic in it loses nothing: the item comes, and
-    /// is charged 1, and the panic comes with the next poll.
+    /// Cost: one allocation, and a call for each item, with no lock held. If the function panics, no item is lost: the
+    /// select charges 1 and yields the item, and the panic propagates from the next poll.
     ///
     /// ```
     /// # use futures::{StreamExt, executor::block_on, stream};
@@ -561,16 +567,17 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         self
     }
 
-    /// Sets whether the select flushes [what is unflushed](Self#what-is-unflushed). On by default.
+    /// Sets whether the select flushes [unflushed sinks](Self#unflushed-sinks). On by default.
     ///
-    /// Cost: if nobody else does, making a select that does (as it does when it is made) looks at every sink once.
+    /// Cost: turning it on, as creating a select does, visits every sink once if no other select and no
+    /// [`Flusher`](crate::Flusher) flushes them.
     ///
     /// ```
     /// # use futures::{StreamExt, channel::mpsc, executor::block_on, stream::{self, Pending}};
     /// # use stream_multiplexer::Multiplexer;
     /// # let multiplexer = Multiplexer::<Pending<()>, mpsc::Sender<String>>::new();
     /// # let mut select = multiplexer.select();
-    /// // Somebody else does, who wants the errors.
+    /// // This flusher flushes instead, and yields the errors.
     /// select.drive_flushes(false);
     /// let mut flusher = multiplexer.flusher::<String>();
     /// ```
@@ -579,7 +586,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
             return self;
         }
         if drives {
-            // Before it is noted: if this panics, the select is not counted.
+            // Before `is_driven` is set: if this panics, the select is not counted as a driver.
             self.registry.attach_flusher();
         }
         self.flushes.is_driven = drives;
@@ -595,7 +602,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         self
     }
 
-    /// What it has done so far: for the operator, and to choose shares by.
+    /// Returns counts of the events so far, for monitoring and for choosing shares.
     ///
     /// ```
     /// # use futures::{StreamExt, executor::block_on, stream};
@@ -614,7 +621,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
     /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
     /// ```
     ///
-    /// Cost: a walk through its channels, and one allocation.
+    /// Cost: a walk through the channels of this select, and one allocation.
     #[must_use]
     pub fn stats(&self) -> SelectStats {
         let channels = self.seats().map(|(key, channel)| {
@@ -636,15 +643,15 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
 
 /// Receiving.
 impl<St: Stream, Si> ChannelSelect<St, Si> {
-    /// Waits for events and appends up to `limit` of them to `buffer`; returns how many.
+    /// Waits for events and appends up to `limit` of them to `buffer`. Returns the number of events.
     ///
-    /// It waits for the first one only; then it takes those that are there, 4,096 events at most, whatever the
-    /// `limit`. Each is chosen as by `next()`. But who comes meanwhile waits until the caller has worked through the
-    /// batch: `limit` times the work for an event adds to the latency of a favoured channel. A batch ends early when 64
-    /// streams were polled in vain for it. It returns 0 when the select has ended, or `limit` is 0.
+    /// The future waits for the first event only. It then takes the events that are available, at most 4,096, whatever the
+    /// `limit`. It chooses each event as `next()` does. An event that arrives later waits until the caller has processed the
+    /// batch: the latency of a favoured channel grows by `limit` times the work for one event. A batch ends early when it
+    /// has polled 64 streams in vain. The future returns 0 if the select has ended or `limit` is 0.
     ///
-    /// Cost: as `next()`; half the lock pairs while no other channel of the same priority is ready, there is nothing to
-    /// flush, and no [`cost`](Self::cost) is set.
+    /// Cost: as `next()`; half the lock pairs while no other channel of the same priority is ready, no sink is to be
+    /// flushed, and no [`cost`](Self::cost) is set.
     ///
     /// ```
     /// use futures::{executor::block_on, stream};
@@ -664,11 +671,11 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
     ///
     /// # Panics
     ///
-    /// When a stream's poll panics; what was received before is in `buffer`.
+    /// If the poll of a stream panics. Events received before the panic are in `buffer`.
     ///
     /// # Cancel safety
     ///
-    /// It takes nothing before it is ready, so nothing is lost when it is dropped.
+    /// The future takes no event before it completes, so no event is lost when it is dropped.
     pub fn recv_many<'a>(
         &'a mut self,
         buffer: &'a mut Vec<SelectEvent<St::Item>>,
@@ -679,8 +686,8 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
 
     /// Polls for events and appends up to `limit` of them to `buffer`, as [`recv_many`](Self::recv_many) does.
     ///
-    /// - `Pending`: there is nothing now, or it yields; the task is woken when there is something.
-    /// - `Ready(n)`: `n` were appended. 0 when the select has ended, or `limit` is 0.
+    /// - `Pending`: no event is available, or the select yields to the executor. The task will be woken.
+    /// - `Ready(n)`: `n` events were appended. `n` is 0 if the select has ended or `limit` is 0.
     ///
     /// ```
     /// # use futures::{executor::block_on, stream};
@@ -698,7 +705,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
     ///
     /// # Panics
     ///
-    /// When a stream's poll panics; what was received before is in `buffer`.
+    /// If the poll of a stream panics. Events received before the panic are in `buffer`.
     pub fn poll_recv_many(
         &mut self,
         cx: &mut Context<'_>,
@@ -733,7 +740,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         }
     }
 
-    /// Whether it lets the executor run first. A panic that waited goes on.
+    /// Returns whether the select yields to the executor now. Resumes a panic of `cost`, if there is one.
     #[cold]
     fn rests(&mut self, cx: &mut Context<'_>) -> bool {
         self.flushes.patience = Patience::default();
@@ -748,7 +755,8 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         rests
     }
 
-    /// There is no event. Says whether to look again, or else that it has ended; or waits.
+    /// Handles the absence of an event. `Ready(true)`: look again. `Ready(false)`: the select has ended. `Pending`: the
+    /// task waits, or was woken already.
     fn wait(&mut self, nothing: Nothing, cx: &mut Context<'_>) -> Poll<bool> {
         match nothing {
             Nothing::Ended => {
@@ -767,15 +775,15 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         Poll::Pending
     }
 
-    /// After a `Pending`. A sink may be flushed then, also if there was no event: else none ever is beside streams that only
-    /// wake themselves.
+    /// Resets the counts of one poll, before `Pending` is returned. A flush becomes due even if there was no event.
+    /// Otherwise no sink would be flushed beside streams that only wake themselves.
     fn begin_anew(&mut self) {
         self.pace.begin();
         self.flushes.patience = Patience::default();
         self.flushes.is_due = true;
     }
 
-    /// Looks for an event. `effort` is how many streams were polled in vain in this call.
+    /// Looks for an event. `effort` counts the streams that this call polled in vain.
     #[inline(always)]
     fn find(&mut self, effort: &mut usize) -> Result<SelectEvent<St::Item>, Nothing> {
         loop {
@@ -834,7 +842,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
                 }
                 Turns::Ended => self.leave(key),
                 Turns::Yield => {
-                    // It counts as an event: so a channel whose streams only wake themselves does not starve others.
+                    // This turn counts as an event, so that a channel whose streams only wake themselves starves no other.
                     schedule.served_in_vain(key);
                     return Err(Nothing::Yield);
                 }
@@ -842,8 +850,8 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         }
     }
 
-    /// If one channel leads, takes its events at half the locks, until something else may be next. Whatever else came of
-    /// that, [`find`](Self::find) finds out.
+    /// If one channel leads, takes its events at half the lock pairs, until another channel or a sink may be next. Ignores
+    /// how the turns ended: [`find`](Self::find) takes the next turn and finds out.
     fn find_more(
         &mut self,
         limit: usize,
@@ -875,7 +883,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         found
     }
 
-    /// Moves those that were woken to the schedule.
+    /// Moves woken channels to the schedule.
     #[inline(never)]
     fn absorb(&mut self) {
         let Self { slots, schedule, flushes, .. } = self;
@@ -915,8 +923,8 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         Flush::Failed(channel, id)
     }
 
-    /// Charges a channel what an event of it costs.
-    // Out of line, and the event by value: so it is not in memory where nothing is asked for its cost.
+    /// Charges a channel the cost of its event.
+    // Out of line, and the event is passed by value: a select without a `cost` need not keep the event in memory.
     #[inline(never)]
     fn charge(&mut self, key: usize, event: SelectEvent<St::Item>) -> SelectEvent<St::Item> {
         let mut price = 1;
@@ -925,7 +933,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
                 Ok(cost) => price = cost.max(1),
                 Err(panic) => {
                     self.panic = Some(Mutex::new(panic));
-                    // With the next poll.
+                    // The next poll calls `rests`, which resumes the panic.
                     self.pace.end();
                 }
             }
@@ -960,17 +968,17 @@ impl<St: Stream, Si> Stream for ChannelSelect<St, Si> {
 }
 
 impl<St: Stream, Si> FusedStream for ChannelSelect<St, Si> {
-    /// Whether it has ended. It goes on when a channel is [added](ChannelSelect::add).
+    /// Returns whether the select has ended. It continues when a channel is [added](ChannelSelect::add).
     fn is_terminated(&self) -> bool {
         self.terminated
     }
 }
 
-/// Nothing in it is pinned.
+/// No field is pinned.
 impl<St: Stream, Si> Unpin for ChannelSelect<St, Si> {}
 
 impl<St: Stream, Si> Drop for ChannelSelect<St, Si> {
-    /// As if a [`ChannelReceiver`](crate::ChannelReceiver) of each channel were dropped.
+    /// Has the effect of dropping a [`ChannelReceiver`](crate::ChannelReceiver) of each channel.
     fn drop(&mut self) {
         let Self { registry, slots, waiter, flushes, .. } = self;
         let tasks = Arc::clone(slots.tasks());

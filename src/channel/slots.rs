@@ -1,27 +1,30 @@
-//! The slots of a channel and their transitions, each a step under the channel's lock.
+//! The slots of a channel and their transitions. Each transition is one step under the channel's lock.
 //!
-//! # What a slot holds
+//! # States of a slot
 //!
-//! | slot | its stream is | a turn | a move or removal makes it |
+//! A *stay* is the time from a stream's arrival in a channel to its departure.
+//!
+//! | slot | the stream | at its turn | at a move or removal |
 //! |---|---|---|---|
-//! | `Present` | here | takes it, `Away` | vacant, and takes the stream |
-//! | `Queued` | here, but its arrival waits in the queue of departures | nothing | vacant, and takes the stream |
-//! | `Away` | being polled by a receiver of this channel | notes that it was woken | `Leaving` |
-//! | `Paused` | here, and has no turns; its arrival may wait in the queue | nothing | vacant, and takes the stream |
-//! | `PausedAway` | being polled by a receiver of this channel, and then `Paused` | nothing | `Leaving` |
-//! | `Leaving` | the same, but its stay here is over | nothing | |
-//! | `Expected` | being polled by a receiver of the channel it came from | nothing | vacant |
-//! | `PausedExpected` | the same, and then `Paused` | nothing | vacant |
-//! | `Ended` | over, and kept with its sink | nothing | vacant, and takes the stream |
+//! | `Present` | is here | becomes `Away`; the stream is taken out | becomes vacant; the stream is taken out |
+//! | `Queued` | is here, but its arrival waits in the queue of departures | nothing | becomes vacant; the stream is taken out |
+//! | `Away` | is being polled by a receiver of this channel | the wake is recorded | becomes `Leaving` |
+//! | `Paused` | is here and has no turns; its arrival may wait in the queue | nothing | becomes vacant; the stream is taken out |
+//! | `PausedAway` | is being polled by a receiver of this channel; then `Paused` | nothing | becomes `Leaving` |
+//! | `Leaving` | is being polled by a receiver of this channel, and its stay has ended | nothing | |
+//! | `Expected` | is being polled by a receiver of the channel that it came from | nothing | becomes vacant |
+//! | `PausedExpected` | is being polled by a receiver of that channel; then `Paused` | nothing | becomes vacant |
+//! | `Ended` | has ended and is kept with its sink | nothing | becomes vacant; the stream is taken out |
 //!
-//! Pausing makes `Present` and `Queued` `Paused`, `Away` `PausedAway`, and `Expected` `PausedExpected`; resuming makes them
-//! what they were, with a turn to come, so that no wake is lost that nobody noted meanwhile.
+//! Pausing turns `Present` and `Queued` into `Paused`, `Away` into `PausedAway`, and `Expected` into `PausedExpected`.
+//! Resuming reverses this and gives the stream a turn. Wakes are not recorded during a pause; because of this turn, none is
+//! lost.
 //!
-//! When the poll returns, `Away` becomes `Present` (or `Ended`), and `Leaving` vacant: only then is the departure
-//! there to be reported, after the item that this last poll may have brought. A member returned to a `Leaving` slot
-//! is handed to [`Control::arrive`](crate::channel::Control::arrive), which knows where it belongs now: the
-//! `Expected` slot of another channel, or nowhere. A slot is not vacant before the poll of its stream returned,
-//! so the receiver never finds another tenant in it.
+//! When a poll returns, `Away` becomes `Present` or `Queued`; if the stream has ended, `Ended` or vacant. `Leaving` becomes
+//! vacant. Only then can the departure be reported, after the item that this last poll may have yielded. A member that
+//! returns to a `Leaving` slot is passed to [`Control::arrive`](crate::channel::Control::arrive), which knows its place: the
+//! `Expected` slot of another channel, or none. A slot does not become vacant before the poll of its stream has returned, so
+//! the receiver never finds another tenant in the slot.
 
 mod counts;
 mod pausing;
@@ -44,38 +47,38 @@ use std::task::Waker;
 
 pub(super) struct State<St> {
     slots: Rotation<Slot<St>>,
-    /// The wakers of `Expected` slots, until their streams come.
+    /// The wakers of `Expected` slots, until their streams arrive.
     expected: Slab<Waker>,
-    /// The keys of all slots with a pair whose stay here goes on: to go through them without the vacant ones.
+    /// The keys of all slots with a pair whose stay has not ended. A walk through these skips vacant slots.
     seated: BitSet,
     departures: Departures,
-    /// The streams whose stay here goes on.
+    /// The number of streams in this channel: their stay has not ended.
     members: usize,
-    /// Those that ended and are kept.
+    /// The number of streams that have ended and are kept.
     ended: usize,
-    /// Those of the `members` that are paused.
+    /// The number of paused `members`.
     paused: usize,
     pub(super) counts: Counts,
-    /// How many [`ChannelReceiver`](crate::ChannelReceiver)s there are.
+    /// The number of [`ChannelReceiver`](crate::ChannelReceiver)s and of selects that have this channel.
     pub(super) receivers: usize,
     phase: Phase,
 }
 
-/// In this order, so that one comparison tells those that have turns.
+/// The order of the variants lets one comparison decide whether a phase has turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     Open,
-    /// Admits nobody. Ends when it is empty.
+    /// Admits no stream. Ends when it is empty.
     Closed,
-    /// `Open`, but nothing is received from it.
+    /// `Open`, but no receiver takes turns.
     Paused,
-    /// `Closed`, but nothing is received from it.
+    /// `Closed`, but no receiver takes turns.
     PausedClosed,
     /// Has ended.
     Removed,
 }
 
-/// One that has no stream here has the pair's key in the registry: an id would make all slots larger.
+/// A slot without a stream has the pair's key in the registry. An id would make all slots larger.
 pub(crate) enum Slot<St> {
     Present(BoxedMember<St>),
     Queued {
@@ -85,11 +88,11 @@ pub(crate) enum Slot<St> {
     Away {
         pair: usize,
         woken: bool,
-        /// It was `Queued`, and is to be again; else 0.
+        /// If the slot was `Queued` and will be again, its entry; otherwise 0.
         entry: Entry,
     },
     Paused {
-        /// If it is `Queued` as well; else 0.
+        /// If the arrival still waits in the queue, its entry; otherwise 0.
         entry: Entry,
         member: BoxedMember<St>,
     },
@@ -101,7 +104,7 @@ pub(crate) enum Slot<St> {
     Leaving,
     Expected {
         pair: usize,
-        /// A key of [`State::expected`]: short, so that the slot is not larger for it.
+        /// A key of [`State::expected`]. It has 32 bits, so that slots do not become larger.
         waker: u32,
     },
     /// As `Expected`.
@@ -115,19 +118,19 @@ pub(crate) enum Slot<St> {
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<Slot<()>>() == 16);
 
-/// How many turns that bring nothing are taken at one lock pair: of stale wakes, for example.
+/// How many turns without a result are taken under one lock pair: after stale wakes, for example.
 const TURNS_IN_VAIN: usize = 64;
 
-/// Who must be woken, by [`Channel::wake`](crate::channel::Channel::wake), with no lock held.
+/// The tasks to wake, with [`Channel::wake`](crate::channel::Channel::wake) and no lock held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) struct Wake(u8);
 
 impl Wake {
     pub(crate) const NONE: Self = Self(0);
-    /// The receivers that sleep.
+    /// The waiting receivers.
     const RECEIVERS: Self = Self(1);
-    /// Who waits for the channel to be drained.
+    /// The tasks and threads that wait for the channel to be drained.
     const DRAINED: Self = Self(2);
 
     fn when(self, it_is_so: bool) -> Self {
@@ -151,31 +154,31 @@ impl BitOr for Wake {
     }
 }
 
-/// What comes next, as a rule.
+/// The next step of a receiver, in the frequent cases.
 pub(super) enum Next<St> {
     Poll(usize, BoxedMember<St>),
     Idle(usize),
 }
 
-/// What comes next.
+/// The next step of a receiver.
 pub(super) enum Turn<St> {
     Next(Next<St>),
     Departed(StreamId, Departure),
     Panicked(Panic),
-    /// So many turns brought nothing that others are to have the lock, and the executor.
+    /// Many turns had no result. The receiver releases the lock and yields to the executor.
     InVain,
     Ended,
 }
 
-/// What was in a slot.
+/// The contents of a slot that was vacated.
 enum Vacated<St> {
     Here(BoxedMember<St>),
     Ended(BoxedMember<St>),
-    /// Of this pair.
+    /// The stream of this pair was expected.
     Expected(usize),
 }
 
-/// A stream whose stay was ended by a move or a removal.
+/// A stream whose stay ended by a move or a removal.
 pub(crate) struct Left<St> {
     /// `None` if it is being polled.
     pub(crate) member: Option<BoxedMember<St>>,
@@ -183,16 +186,16 @@ pub(crate) struct Left<St> {
     pub(crate) wake: Wake,
 }
 
-/// A stream that was taken out of its channel with its pair, by the pair's key in the registry. `None` if it is
-/// being polled.
+/// A stream that was taken out of its channel together with its pair, and the pair's key in the registry. `None` if the
+/// stream is being polled.
 pub(crate) type Taken<St> = (usize, Option<BoxedMember<St>>);
 
 /// Turns.
 impl<St> State<St> {
-    /// The next turn in the frequent cases: no departures wait, and either the stream whose turn it is is here, or it
-    /// is nobody's. `None` in all others: then ask [`next_turn`](Self::next_turn).
-    // Always, as `put_back`: a program that has receivers and selects has two callers, and then the compiler does not; which
-    // costs a tenth of an item.
+    /// Takes the next turn in the frequent cases: no departure waits, and either the stream that has the turn is here, or no
+    /// stream is ready. Returns `None` in all other cases; the caller then calls [`next_turn`](Self::next_turn).
+    // `always`, as for `put_back`: in a program with receivers and selects there are two callers. The compiler then does not
+    // inline the function by itself, which costs a tenth of an item.
     #[inline(always)]
     pub(super) fn next_poll(&mut self) -> Option<Next<St>> {
         if !self.phase.has_turns() || !self.departures.is_empty() {
@@ -207,7 +210,7 @@ impl<St> State<St> {
         }
     }
 
-    /// The next turn, or what is to be reported before it. `spent` is to be dropped with no lock held.
+    /// Takes the next turn, or a departure or panic that is reported before it. The caller drops `spent` with no lock held.
     #[inline(never)]
     pub(super) fn next_turn(&mut self, spent: &mut Spent) -> (Turn<St>, Wake) {
         if !self.phase.has_turns() {
@@ -217,9 +220,9 @@ impl<St> State<St> {
         for _ in 0..TURNS_IN_VAIN {
             if self.departures.are_due() {
                 match self.departures.pop(spent) {
-                    // Who sleeps was woken when it was put there; but has the channel ended now?
+                    // The push of this departure has woken the waiting receivers. Its removal may end the channel.
                     Untold::Departed(id, departure) => {
-                        self.counts.told += 1;
+                        self.counts.departed += 1;
                         return (Turn::Departed(id, departure), wake | self.wake_if_ended());
                     }
                     Untold::Panicked(panic) => {
@@ -243,7 +246,7 @@ impl<St> State<St> {
                 }
                 match self.slots.park() {
                     Some(epoch) => return (Turn::Next(Next::Idle(epoch)), wake),
-                    // Woken meanwhile.
+                    // A member was woken meanwhile.
                     None => continue,
                 }
             };
@@ -256,11 +259,11 @@ impl<St> State<St> {
         (Turn::InVain, wake)
     }
 
-    /// The turn of the slot `key`: takes the stream out to be polled, if it is here.
+    /// Takes the turn of slot `key`: takes the stream out for a poll, if it is here.
     #[inline(always)]
     fn take_turn(&mut self, key: usize) -> Option<BoxedMember<St>> {
         self.slots.clear_ready(key);
-        // It may be a stale wake's.
+        // After a stale wake, the slot may be vacant.
         let slot = self.slots.slots_mut().get_mut(key)?;
         let Slot::Present(member) = slot else {
             slot.pass_over();
@@ -271,7 +274,7 @@ impl<St> State<St> {
         Some(member)
     }
 
-    /// Lets a stream have turns that waited in the queue, if it is still here for that.
+    /// Gives turns to a stream whose arrival waited in the queue, if this stay has not ended.
     fn let_in(&mut self, key: usize, let_in: Entry) {
         let Some(slot) = self.slots.slots_mut().get_mut(key) else { return };
         match mem::replace(slot, Slot::Leaving) {
@@ -290,14 +293,14 @@ impl<St> State<St> {
         }
     }
 
-    /// Whether a member was woken while it was polled: in its own poll, as a rule. Another receiver may have
-    /// taken notice of it.
+    /// Returns whether a member was woken while it was polled, usually in its own poll. Another receiver may have absorbed
+    /// the wake and recorded it in the slot.
     #[inline]
     pub(super) fn was_woken(&self, key: usize) -> bool {
         self.slots.was_woken(key) || matches!(self.slots.slots()[key], Slot::Away { woken: true, .. })
     }
 
-    /// A poll returned. Gives the stream back to the caller if its stay here is over.
+    /// Puts a stream back after its poll. Returns the stream if its stay has ended.
     #[inline(always)]
     pub(super) fn put_back(
         &mut self,
@@ -315,7 +318,7 @@ impl<St> State<St> {
         (None, self.wake())
     }
 
-    /// Out of line, so that the frequent case is one comparison.
+    /// The rare cases of [`put_back`](Self::put_back). Out of line, so that the frequent case is one comparison.
     #[cold]
     #[inline(never)]
     fn put_back_elsewhere(&mut self, key: usize, member: BoxedMember<St>) -> (Option<BoxedMember<St>>, Wake) {
@@ -338,7 +341,7 @@ impl<St> State<St> {
         }
     }
 
-    /// Takes a stream out as for a poll, for something else.
+    /// Takes a stream out as for a poll, for another use.
     pub(super) fn take_out(&mut self, key: usize) -> Result<BoxedMember<St>, Absent> {
         let slot = &mut self.slots.slots_mut()[key];
         let (member, entry) = match mem::replace(slot, Slot::Leaving) {
@@ -360,8 +363,8 @@ impl<St> State<St> {
 }
 
 impl<St> Slot<St> {
-    /// It is its turn, and its stream is not to be polled. One that comes, may have turns again or is resumed is made ready
-    /// then; one that has ended was woken by a stale wake.
+    /// Passes over a slot that has its turn, but whose stream cannot be polled. A stream that is expected, queued or paused
+    /// is made ready when it arrives, may have turns, or is resumed. A stream that has ended had a stale wake.
     #[cold]
     fn pass_over(&mut self) {
         if let Self::Away { woken, .. } = self {
@@ -370,19 +373,19 @@ impl<St> Slot<St> {
     }
 }
 
-/// Which pairs are meant.
+/// Selects pairs of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Which {
     All,
-    /// Those whose stream has ended.
+    /// Pairs whose stream has ended.
     Ended,
 }
 
-/// Why a stream is not to be had.
+/// Why a stream is not available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Absent {
-    /// It is being polled, here or where it came from.
+    /// The stream is being polled, in this channel or in the channel that it came from.
     Away,
-    /// It has ended, and is kept for its sink.
+    /// The stream has ended and is kept with its sink.
     Ended,
 }

@@ -1,4 +1,4 @@
-//! Taking turns: a member is taken out of its slot, polled with no lock held, and put back.
+//! Taking turns: take a member out of its slot, poll it with no lock held, put it back.
 
 use crate::channel::departures::Spent;
 use crate::channel::member::BoxedMember;
@@ -16,10 +16,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// What a channel yields.
+/// An event that a channel yields.
 pub(crate) type Event<T> = (StreamId, StreamEvent<T>);
 
-/// Why no more turns were taken.
+/// Why [`Channel::take_turns`] returned.
 pub(crate) enum Turns {
     /// The caller has enough events.
     Enough,
@@ -27,13 +27,13 @@ pub(crate) enum Turns {
     Ended,
     /// No member is ready; the epoch for [`WaitList::wait`](crate::wait_list::WaitList::wait).
     Idle(usize),
-    /// Too many polls in vain: let others run, and come back.
+    /// Too many polls were in vain: the caller yields to the executor.
     Yield,
 }
 
 /// The receiving side.
 impl<St: Stream> Channel<St> {
-    /// Takes turns, and reports each event to `tell`, until that has enough.
+    /// Takes turns and passes each event to `report`, until `report` breaks or another [end](Turns) is reached.
     ///
     /// Cost: a lock pair to begin, and one for each poll.
     #[inline]
@@ -41,7 +41,7 @@ impl<St: Stream> Channel<St> {
         &self,
         control: &impl Control<St>,
         patience: &mut Patience,
-        mut tell: impl FnMut(Event<St::Item>) -> ControlFlow<()>,
+        mut report: impl FnMut(Event<St::Item>) -> ControlFlow<()>,
     ) -> Turns {
         let mut state = self.state.lock();
         loop {
@@ -53,7 +53,7 @@ impl<St: Stream> Channel<St> {
                 match self.next_turn(state) {
                     Turn::Next(next) => next,
                     Turn::Departed(id, departure) => {
-                        if tell((id, departure.into())).is_break() {
+                        if report((id, departure.into())).is_break() {
                             return Turns::Enough;
                         }
                         state = self.state.lock();
@@ -71,10 +71,10 @@ impl<St: Stream> Channel<St> {
             let id = member.id;
             let (member, poll) = self.poll(control, key, member);
             let (gave, enough) = match poll {
-                Poll::Ready(Some(item)) => (true, tell((id, StreamEvent::Item(item))).is_break()),
+                Poll::Ready(Some(item)) => (true, report((id, StreamEvent::Item(item))).is_break()),
                 Poll::Ready(None) => {
-                    let told_here = control.finish(self, key, member, Departure::Ended);
-                    if told_here && tell((id, StreamEvent::Ended)).is_break() {
+                    let report_here = control.finish(self, key, member, Departure::Ended);
+                    if report_here && report((id, StreamEvent::Ended)).is_break() {
                         return Turns::Enough;
                     }
                     state = self.state.lock();
@@ -104,25 +104,26 @@ impl<St: Stream> Channel<St> {
         }
     }
 
-    /// [`take_turns`](Self::take_turns), for a task: reports at least one event, or that the channel has ended, or waits.
+    /// [`take_turns`](Self::take_turns) for a task. Returns `Ready` after at least one event or when the channel has ended;
+    /// otherwise the task waits.
     #[inline]
     pub(crate) fn poll_events(
         &self,
         cx: &mut Context<'_>,
         waiter: &mut Waiter,
         control: &impl Control<St>,
-        mut tell: impl FnMut(Event<St::Item>) -> ControlFlow<()>,
+        mut report: impl FnMut(Event<St::Item>) -> ControlFlow<()>,
     ) -> Poll<()> {
         let mut patience = Patience::default();
         loop {
-            let mut told = false;
+            let mut reported = false;
             let turns = self.take_turns(control, &mut patience, |event| {
-                told = true;
-                tell(event)
+                reported = true;
+                report(event)
             });
             match turns {
                 Turns::Enough | Turns::Ended => return Poll::Ready(()),
-                _ if told => return Poll::Ready(()),
+                _ if reported => return Poll::Ready(()),
                 Turns::Idle(epoch) => {
                     if self.tasks.wait(waiter, epoch, cx.waker().clone()) {
                         return Poll::Pending;
@@ -136,7 +137,7 @@ impl<St: Stream> Channel<St> {
         }
     }
 
-    /// [`poll_events`](Self::poll_events), for one; `None` if the channel has ended.
+    /// [`poll_events`](Self::poll_events) for one event. `None` if the channel has ended.
     #[inline]
     pub(crate) fn poll_event(
         &self,
@@ -144,12 +145,12 @@ impl<St: Stream> Channel<St> {
         waiter: &mut Waiter,
         control: &impl Control<St>,
     ) -> Poll<Option<Event<St::Item>>> {
-        let mut told = None;
+        let mut reported = None;
         let polled = self.poll_events(cx, waiter, control, |event| {
-            told = Some(event);
+            reported = Some(event);
             ControlFlow::Break(())
         });
-        polled.map(|()| told)
+        polled.map(|()| reported)
     }
 
     #[inline]
@@ -164,7 +165,7 @@ impl<St: Stream> Channel<St> {
         turn
     }
 
-    /// Wakes others while a turn is at hand: if that panics, the panic comes after the turn.
+    /// Wakes tasks before a turn is completed. If a wake panics, the panic is reported after the turn.
     #[cold]
     fn wake_others(&self, wake: Wake) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.wake(wake))) {
@@ -172,8 +173,8 @@ impl<St: Stream> Channel<St> {
         }
     }
 
-    /// Hands on a stream whose stay is over, and wakes other receivers. If that panics while an item is at
-    /// hand, the panic waits until that is reported.
+    /// Passes on a stream whose stay has ended, and wakes other receivers. If this panics and an item was yielded, the panic
+    /// waits until the item is reported.
     #[cold]
     fn settle(
         &self,
@@ -209,8 +210,8 @@ impl<St: Stream> Channel<St> {
 }
 
 impl<St> Channel<St> {
-    /// Runs `f` with the stream in slot `key`, taken out as for a poll. `None` if it is not here now. It has a turn
-    /// afterwards, because `f` may have made it ready.
+    /// Runs `f` with a stream that was taken out of slot `key` as for a poll, and puts the stream back. The stream has a
+    /// turn afterwards, because `f` may have made it ready.
     pub(crate) fn with_stream<R>(
         &self,
         control: &impl Control<St>,
@@ -229,7 +230,7 @@ impl<St> Channel<St> {
     }
 }
 
-/// Holds a member while it is polled. If that panics the member is lost, and nothing else.
+/// Holds a member during its poll. If the poll panics, only this member is lost.
 struct Polled<'a, St, C: Control<St>> {
     channel: &'a Channel<St>,
     control: &'a C,

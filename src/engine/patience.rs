@@ -1,15 +1,15 @@
-//! How much may be polled in vain in one call.
+//! How many polls in vain one call may make.
 
-/// How many members may be polled in vain in one call, before it yields to the executor.
+/// How many members one call may poll in vain before it yields to the executor.
 const FRUITLESS_POLLS: usize = 64;
 
-/// How many members in a row may wake themselves in their own poll, before the call yields.
+/// How many members in a row may wake themselves in their own poll before the call yields.
 ///
-/// One may have its reasons. Two in a row is what a used-up cooperative budget looks like: every
-/// member would return `Pending` and wake itself, and all would be polled again and again.
+/// A single member may do so for reasons of its own. Two in a row suggest that the cooperative budget is used up: every
+/// member would then return `Pending` and wake itself, and the call would poll all of them again and again.
 const SELF_WAKES: usize = 2;
 
-/// How much was polled in vain in one call.
+/// Counts the polls in vain of one call.
 #[derive(Debug, Default)]
 pub(crate) struct Patience {
     pub(crate) fruitless: usize,

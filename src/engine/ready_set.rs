@@ -1,36 +1,36 @@
-//! Which members are ready: the owner's half, in plain memory.
+//! The ready members: the owner's half, in plain memory.
 //!
-//! A wake stays in the [`WakeTree`] until the owner absorbs it, and only what is absorbed decides whose turn it
-//! is. So a member that gives item after item stays ready at no atomic operation at all.
+//! A wake stays in the [`WakeTree`] until the owner absorbs it. Only absorbed wakes decide the next turn, so a member
+//! that yields item after item stays ready without an atomic operation.
 //!
-//! **No wake is lost.** The owner clears a member here when its poll returned `Pending`; a wake during that
-//! poll is in the tree, where it stays until it is absorbed, and then the member is ready again. It is absorbed
-//! by a swap, so whatever the waking thread wrote before its wake is seen by the poll that follows.
+//! **No wake is lost.** The owner clears a member here when its poll has returned `Pending`. A wake during that poll stays
+//! in the tree until it is absorbed, and then the member is ready again. The owner absorbs wakes with a swap; therefore the
+//! next poll sees everything that the waking thread wrote before its wake.
 //!
-//! # The only one
+//! # The only ready member
 //!
-//! Most often one member is ready at a time: it is woken, gives its item, and is polled once more, in vain. So
-//! this half is a number as long as that will do, and a [`BitSet`] from when there are two until there is one.
+//! Most often one member is ready at a time: it is woken, yields its item, and is polled once more, in vain. Therefore this
+//! half is a single key while one member is ready. It becomes a [`BitSet`] when a second member is ready, and a single key
+//! again when one is left.
 //!
 //! # Bound on fairness
 //!
-//! Between two turns of one member, every member that was ready when the first of them began has one turn.
+//! After a member was polled, every other member that was ready at that moment is polled before it is polled again. "That
+//! moment" is the moment at which the poll began. A member is ready after it was inserted, after a turn that yielded an
+//! item, and after a wake; [`wake_tree`](crate::engine::wake_tree) defines when a wake counts.
 //!
-//! In the set, the cursor sees to that: it moves behind the member whose turn it is and only
-//! forwards, so before it comes back it passes every other one. All wakes are absorbed before each of these
-//! turns: a member that was woken ahead of the cursor, in the middle of a round, is passed in that same round.
-//! (Absorbing only when the cursor wraps would make it wait for a second one.)
+//! In the bit set, the cursor keeps this bound. It moves behind the member that has the turn, and only forwards. Before it
+//! returns to a member, it passes every other member. All wakes are absorbed before each of these turns: if a member ahead
+//! of the cursor is woken in the middle of a round, the cursor passes it in the same round. (If wakes were absorbed only
+//! when the cursor wraps, this member would wait for another round.)
 //!
-//! The only one may have its next turn before one that was woken since its last one ended, for that was not ready
-//! then. So its second poll, the one in vain, comes first, and the next one is the only one again. If any was woken
-//! before, `others_first`, or more than one, all are absorbed and the cursor decides.
+//! The only ready member may have its next turn before a member that was woken after the last turn ended, because that
+//! member was not ready then. The second poll, which is in vain, therefore comes first, and the woken member is then the
+//! only one. If a member was woken before the last turn ended (`others_first`), or if several were woken, all wakes are
+//! absorbed and the cursor decides.
 //!
-//! So in exclusive hands the bound holds even for those that became ready before the first turn *ended*. Where several
-//! receivers take turns at a time it does not: one may have taken such a member out, and brought it back, while the
-//! first turn was still going on.
-//!
-//! Ready is who was inserted, gave an item in its last turn, or was woken; [`wake_tree`](crate::engine::wake_tree) says
-//! from when a wake counts.
+//! With one owner, the bound even holds for members that became ready before the first turn *ended*. With several
+//! receivers it does not: while the first turn is in progress, another receiver may take such a member out and put it back.
 
 use crate::engine::bit_set::BitSet;
 use crate::engine::wake_tree::{MemberWaker, Surplus, WakeTree, Woken};
@@ -42,22 +42,22 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct ReadySet {
     wakes: WakeTree,
-    /// The only member that is ready; else [`NOBODY`].
+    /// The key of the only ready member, or [`NOBODY`].
     only: usize,
-    /// Some were woken before the last turn of the only one ended.
+    /// Whether members were woken before the last turn of the only ready member ended.
     others_first: bool,
-    /// Those that are ready, while there is no only one.
+    /// The ready members, while `only` is [`NOBODY`].
     set: BitSet,
-    /// The key behind the last turn's.
+    /// The key after that of the last turn.
     cursor: usize,
-    /// Tasks may sleep.
+    /// Whether tasks may sleep.
     is_parked: bool,
 }
 
 const NOBODY: usize = usize::MAX;
 
 impl ReadySet {
-    /// An empty set, whose wakes are for `tasks`.
+    /// Creates an empty set. Its wakes wake `tasks`.
     pub(crate) fn new(tasks: Arc<WaitList>) -> Self {
         Self {
             wakes: WakeTree::new(tasks),
@@ -69,7 +69,7 @@ impl ReadySet {
         }
     }
 
-    /// Makes a waker for a key: the next one, for which there is room then, or one that was given out before.
+    /// Creates a waker for a key: a key for which a waker was created before, or the next one. The set then has room for it.
     ///
     /// # Panics
     ///
@@ -80,20 +80,20 @@ impl ReadySet {
         waker
     }
 
-    /// Keeps the first `keys` keys alone; see [`WakeTree::truncate`]. Wakes of others that are still to come, or to be
-    /// absorbed, are ignored or make one ready that is not there.
+    /// Keeps only the first `keys` keys; see [`WakeTree::truncate`]. A later or unabsorbed wake of a removed key is ignored,
+    /// or makes a key ready that is not in use.
     pub(crate) fn truncate(&mut self, keys: usize) -> Surplus {
         self.set.truncate(keys.div_ceil(BITS));
         self.wakes.truncate(keys)
     }
 
-    /// Whether any key is ready, as far as was absorbed.
+    /// Returns whether any key is ready, not counting wakes that are not absorbed yet.
     #[inline]
     pub(crate) fn any(&self) -> bool {
         self.only != NOBODY || !self.set.is_empty()
     }
 
-    /// The turn of `key` has ended, and it is still ready.
+    /// Ends the turn of `key`, which stays ready.
     #[inline]
     pub(crate) fn keep(&mut self, key: usize) {
         if self.only == key {
@@ -101,8 +101,9 @@ impl ReadySet {
         }
     }
 
-    /// Makes `key` ready: a new one, or one whose turn has ended.
-    // Always, as below: the compiler takes these for too large, and calls cost up to a tenth of an item.
+    /// Makes `key` ready: a new key, or a key whose turn has ended.
+    // `always`, here and below: the compiler does not inline these functions by itself, and the calls cost up to a tenth of
+    // an item.
     #[inline(always)]
     pub(crate) fn insert(&mut self, key: usize) {
         if self.only == key || !self.any() {
@@ -114,7 +115,7 @@ impl ReadySet {
         }
     }
 
-    /// Clears `key`. A wake that was not absorbed stays.
+    /// Clears `key`. A wake that is not absorbed yet remains in the tree.
     #[inline(always)]
     pub(crate) fn remove(&mut self, key: usize) {
         if self.only == NOBODY {
@@ -122,7 +123,7 @@ impl ReadySet {
             if let Some(only) = self.set.only() {
                 self.set.remove(only);
                 self.only = only;
-                // So the next turn is what it would have been.
+                // The next turn is then the same as without the change to a single key.
                 self.others_first = true;
             }
         } else if self.only == key {
@@ -130,7 +131,7 @@ impl ReadySet {
         }
     }
 
-    /// Puts the only one into the set, if there is one.
+    /// Moves the only ready member into the set, if there is one.
     #[inline]
     fn spread(&mut self) {
         if self.only != NOBODY {
@@ -139,10 +140,11 @@ impl ReadySet {
         }
     }
 
-    /// Whose turn it is, if anyone's: [`keep`](Self::keep) or [`remove`](Self::remove) it when that has ended.
+    /// Returns the key that has the next turn, if any is ready. When the turn has ended, the caller calls
+    /// [`keep`](Self::keep) or [`remove`](Self::remove).
     ///
-    /// Cost: one load of the wakes if there are none; else they are absorbed, at one swap and one more for each
-    /// marked word of the tree.
+    /// Cost: one load if there are no wakes. Otherwise the wakes are absorbed, with one swap and one more for each marked
+    /// word of the tree.
     #[inline(always)]
     pub(crate) fn next_turn(&mut self) -> Option<usize> {
         let woken = self.wakes.peek();
@@ -154,8 +156,8 @@ impl ReadySet {
         Some(key)
     }
 
-    /// Whether the only one has its turn before those that were woken. Only before one alone: among more may be
-    /// itself, and if its wake stayed it would be polled for it once more.
+    /// Returns whether the only ready member has its turn before woken members. It has it only before a single other
+    /// member: if several were woken, it may be one of them, and its remaining wake would cost another poll.
     #[inline]
     fn goes_on(&self, woken: Woken) -> bool {
         self.only != NOBODY && !self.others_first && woken.alone().is_some_and(|key| key != self.only)
@@ -164,7 +166,7 @@ impl ReadySet {
     #[inline]
     fn absorb(&mut self) {
         let woken = self.wakes.take();
-        // By the first of these wakes.
+        // The first of these wakes has woken the tasks.
         self.is_parked = false;
         match woken.alone() {
             Some(key) if self.only == key || !self.any() => self.only = key,
@@ -178,47 +180,47 @@ impl ReadySet {
         self.wakes.for_each_word(woken, |at, bits| self.set.merge(at, bits));
     }
 
-    /// Takes all wakes and tells whose they are, for an owner that keeps the ready ones itself.
+    /// Takes all wakes and reports their keys, for an owner that keeps the ready keys itself.
     #[inline]
-    pub(crate) fn take_woken(&mut self, mut tell: impl FnMut(usize)) {
+    pub(crate) fn take_woken(&mut self, mut report: impl FnMut(usize)) {
         let woken = self.wakes.take();
         // As in `absorb`.
         self.is_parked = false;
         if let Some(key) = woken.alone() {
-            return tell(key);
+            return report(key);
         }
         self.wakes.for_each_word(woken, |at, mut bits| {
             while bits != 0 {
-                tell(at * BITS + bits.trailing_zeros() as usize);
+                report(at * BITS + bits.trailing_zeros() as usize);
                 bits &= bits - 1;
             }
         });
     }
 
-    /// The key behind the last turn's: from here on the next one is looked for.
+    /// The key after that of the last turn. The search for the next turn starts here.
     #[inline]
     pub(crate) fn cursor(&self) -> usize {
         self.cursor
     }
 
-    /// The turn that was next is not taken: sets the cursor back to where it was.
+    /// Gives up the turn that [`next_turn`](Self::next_turn) returned: sets the cursor back.
     pub(crate) fn rewind(&mut self, cursor: usize) {
         self.cursor = cursor;
     }
 
-    /// Whether any key was woken and that was not absorbed yet.
+    /// Returns whether there is a wake that is not absorbed yet.
     #[inline]
     pub(crate) fn is_woken(&self) -> bool {
         !self.wakes.peek().is_empty()
     }
 
-    /// Whether `key` was woken and that was not absorbed yet.
+    /// Returns whether `key` has a wake that is not absorbed yet.
     #[inline]
     pub(crate) fn was_woken(&self, key: usize) -> bool {
         self.wakes.contains(key)
     }
 
-    /// Whether tasks may go to sleep; see [`WakeTree::park`].
+    /// Prepares for the tasks to sleep. Returns whether they may; see [`WakeTree::park`].
     #[inline]
     pub(crate) fn park(&mut self) -> bool {
         let parks = self.wakes.park();
@@ -226,9 +228,9 @@ impl ReadySet {
         parks
     }
 
-    /// Whether tasks may sleep, and no more: the caller owes them a [`WaitList::wake_all`].
+    /// Ends the sleep of tasks. If this returns true, tasks may sleep, and the caller must call [`WaitList::wake_all`].
     ///
-    /// To be called when something else than a wake gave the owner something to do.
+    /// To be called when the owner has something to do that no wake announces.
     #[inline]
     #[must_use]
     pub(crate) fn unpark(&mut self) -> bool {

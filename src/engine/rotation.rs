@@ -1,4 +1,4 @@
-//! Slots with a waker each, whose turn comes round: see [`ReadySet`] for the bound on fairness.
+//! Slots with one waker each, which have turns in rotation. [`ReadySet`] states the bound on fairness.
 
 use crate::engine::ready_set::ReadySet;
 use crate::engine::wake_tree;
@@ -11,20 +11,20 @@ use std::task::Waker;
 #[derive(Debug)]
 pub(crate) struct Rotation<T> {
     slots: Slab<T>,
-    /// The wakers of vacant slots, with their keys. A tenant has its slot's waker beside its stream, where the poll needs
-    /// it. A slot keeps its waker from one tenant to the next, so that nothing is allocated then; so a stale wake reaches
-    /// the next tenant: a spurious poll.
+    /// The wakers of vacant slots, with their keys. A tenant keeps the waker of its slot beside its stream, where the poll
+    /// needs it. The next tenant of the slot gets the same waker, so that no allocation is needed. A stale wake therefore
+    /// reaches the next tenant and causes a spurious poll.
     ///
-    /// In the order in which the slots became vacant. The slab fills the one that became vacant last, so that one's
-    /// waker is the last here. If it is another's, the slot has none: it is used for the first time, or for the first
-    /// time since [`shrink_to_fit`](Self::shrink_to_fit).
+    /// The wakers are in the order in which their slots became vacant. The slab fills the slot that became vacant last, and
+    /// the waker of that slot is the last one here. If the last waker belongs to another slot, the filled slot has no waker:
+    /// it is used for the first time, or for the first time since [`shrink_to_fit`](Self::shrink_to_fit).
     spare: Vec<(usize, Waker)>,
     ready: ReadySet,
     tasks: Arc<WaitList>,
 }
 
-/// What [`Rotation::shrink_to_fit`] took out, for the caller to drop when nobody waits for that: as many blocks of memory
-/// as there were vacant slots.
+/// Memory that [`Rotation::shrink_to_fit`] took out: as many blocks as there were vacant slots. The caller drops it where no
+/// other task waits for the drop.
 #[must_use = "to be dropped with no lock held"]
 pub(crate) struct Surplus(
     #[allow(dead_code, reason = "to be dropped")] Vec<(usize, Waker)>,
@@ -32,22 +32,22 @@ pub(crate) struct Surplus(
 );
 
 impl<T> Rotation<T> {
-    /// An empty rotation with room for `capacity` slots.
+    /// Creates an empty rotation with room for `capacity` slots.
     pub(crate) fn with_capacity(capacity: usize) -> Self {
         Self::new(capacity, Arc::new(WaitList::new()))
     }
 
-    /// An empty rotation that takes the place of another, for the same tasks. Filling its first `tenants` slots allocates
-    /// nothing.
+    /// Creates an empty rotation that replaces another, with the same tasks. Filling its first `tenants` slots does not
+    /// allocate.
     ///
-    /// This is how a rotation shrinks whose keys nobody knows: it is made with no lock held; then each tenant is moved
-    /// from the old one, [made ready](Self::set_ready) and polled with its new waker; and who moves them owes the tasks
-    /// what [`unpark`](Self::unpark) of the old one says. The old wakers mark the old rotation's root, which nobody
-    /// reads any more. That loses nothing: whatever a tenant has to tell, it tells in the poll that it has now. The first
-    /// of these wakes may wake the tasks in vain; those after it do not.
+    /// A rotation shrinks in this way if no other code stores its keys. The new rotation is created with no lock held. Each
+    /// tenant is then moved from the old one, [made ready](Self::set_ready), and polled with its new waker. The caller that
+    /// moves the tenants calls [`unpark`](Self::unpark) on the old rotation and does what it requires. The old wakers mark
+    /// the root of the old rotation, which is not read anymore. No wake is lost, because each tenant is polled after the
+    /// move. The first of these wakes may wake the tasks in vain; later ones do not.
     pub(crate) fn replacing(tasks: Arc<WaitList>, tenants: usize) -> Self {
         let mut rotation = Self::new(tenants, tasks);
-        // The slab fills its slots from 0 on, and so the first one's waker is the last.
+        // The slab fills its slots from 0 on, so the waker of slot 0 must be the last.
         let wakers = (0..tenants).map(|key| (key, Waker::from(rotation.ready.waker(key))));
         rotation.spare = wakers.collect();
         rotation.spare.reverse();
@@ -73,15 +73,15 @@ impl<T> Rotation<T> {
         &mut self.slots
     }
 
-    /// The key behind the last tenant's.
+    /// The key after that of the last tenant.
     pub(crate) fn end(&self) -> usize {
         self.slots.iter().next_back().map_or(0, |(last, _)| last + 1)
     }
 
-    /// Fills a vacant slot with a tenant that gets the slot's waker. It has no turn before
-    /// [`set_ready`](Self::set_ready).
+    /// Fills a vacant slot with a tenant, which gets the waker of the slot. The tenant has no turn before it is woken or
+    /// [`set_ready`](Self::set_ready) is called.
     ///
-    /// Cost: allocates one waker if the slot has none, and storage when there are more slots than ever before.
+    /// Cost: allocates a waker if the slot has none, and storage if there are more slots than ever before.
     pub(crate) fn fill_with(&mut self, tenant: impl FnOnce(Waker) -> T) -> usize {
         let key = self.slots.vacant_key();
         let waker = match self.spare.last() {
@@ -91,7 +91,7 @@ impl<T> Rotation<T> {
         self.slots.insert(tenant(waker))
     }
 
-    /// Vacates a slot, and takes the waker from its tenant.
+    /// Vacates a slot. `split` takes the waker from the tenant.
     pub(crate) fn vacate<R>(&mut self, key: usize, split: impl FnOnce(T) -> (Waker, R)) -> Option<R> {
         let tenant = self.slots.try_remove(key)?;
         self.ready.remove(key);
@@ -100,7 +100,7 @@ impl<T> Rotation<T> {
         Some(rest)
     }
 
-    /// Gives memory back: that of slots behind the last tenant's, and the wakers of all vacant slots. Keys stay.
+    /// Releases the memory of the slots after the last tenant, and the wakers of all vacant slots. Keys do not change.
     ///
     /// Cost: a walk through the slots.
     pub(crate) fn shrink_to_fit(&mut self) -> Surplus {
@@ -108,20 +108,20 @@ impl<T> Rotation<T> {
         Surplus(mem::take(&mut self.spare), self.ready.truncate(self.end()))
     }
 
-    /// Whose turn it is, if anyone's: [`keep_ready`](Self::keep_ready) or [`clear_ready`](Self::clear_ready) it
-    /// when that has ended. The slot may turn out to be vacant, by a stale wake.
+    /// Returns the key that has the next turn, if any is ready. When the turn has ended, the caller calls
+    /// [`keep_ready`](Self::keep_ready) or [`clear_ready`](Self::clear_ready). After a stale wake, the slot may be vacant.
     #[inline]
     pub(crate) fn next_turn(&mut self) -> Option<usize> {
         self.ready.next_turn()
     }
 
-    /// The key behind the last turn's: from here on the next one is looked for.
+    /// The key after that of the last turn. The search for the next turn starts here.
     #[inline]
     pub(crate) fn cursor(&self) -> usize {
         self.ready.cursor()
     }
 
-    /// The turn that was next is not taken: sets the cursor back to where it was.
+    /// Gives up the turn that [`next_turn`](Self::next_turn) returned: sets the cursor back.
     pub(crate) fn rewind(&mut self, cursor: usize) {
         self.ready.rewind(cursor);
     }
@@ -141,29 +141,31 @@ impl<T> Rotation<T> {
         self.ready.remove(key);
     }
 
-    /// Takes all wakes and says whose they are, for an owner that keeps the ready ones itself. The slot may turn out to be vacant, by
-    /// a stale wake.
+    /// Takes all wakes and reports their keys, for an owner that keeps the ready keys itself. After a stale wake, the slot
+    /// may be vacant.
     #[inline]
-    pub(crate) fn take_woken(&mut self, tell: impl FnMut(usize)) {
-        self.ready.take_woken(tell);
+    pub(crate) fn take_woken(&mut self, report: impl FnMut(usize)) {
+        self.ready.take_woken(report);
     }
 
-    /// Whether any slot was woken since wakes were last absorbed, by [`next_turn`](Self::next_turn).
+    /// Returns whether any slot was woken since wakes were last absorbed, by [`next_turn`](Self::next_turn) or
+    /// [`take_woken`](Self::take_woken).
     #[inline]
     pub(crate) fn is_woken(&self) -> bool {
         self.ready.is_woken()
     }
 
-    /// Whether the slot was woken since its turn began: in its own poll, as a rule.
+    /// Returns whether the slot has a wake that is not absorbed yet. After a poll, this usually means that the tenant woke
+    /// itself in that poll.
     #[inline]
     pub(crate) fn was_woken(&self, key: usize) -> bool {
         self.ready.was_woken(key)
     }
 
-    /// Prepares to sleep: returns the epoch for [`WaitList::wait`] on [`tasks`](Self::tasks), or `None` if
-    /// a slot was woken meanwhile.
+    /// Prepares for the tasks to sleep. Returns the epoch for [`WaitList::wait`] on [`tasks`](Self::tasks), or `None` if a
+    /// slot was woken meanwhile.
     ///
-    /// To be called when there is no turn to take, with the rotation still in exclusive hands.
+    /// To be called when [`next_turn`](Self::next_turn) has returned `None`, under the same lock or borrow.
     #[inline]
     pub(crate) fn park(&mut self) -> Option<usize> {
         debug_assert!(!self.ready.any());
@@ -171,16 +173,15 @@ impl<T> Rotation<T> {
         self.ready.park().then_some(epoch)
     }
 
-    /// Whether tasks may sleep although there is something to do now, other than by a wake: the caller owes
-    /// them a
-    /// [`WaitList::wake_all`].
+    /// Ends the sleep of tasks, because there is something to do that no wake announces. If this returns true, tasks may
+    /// sleep, and the caller must call [`WaitList::wake_all`].
     #[inline]
     #[must_use]
     pub(crate) fn unpark(&mut self) -> bool {
         self.ready.unpark()
     }
 
-    /// The tasks that sleep until a slot is ready.
+    /// The tasks that wait for a ready slot.
     #[inline]
     pub(crate) fn tasks(&self) -> &Arc<WaitList> {
         &self.tasks
@@ -191,7 +192,7 @@ impl<T> Rotation<T> {
 mod tests {
     use super::*;
 
-    /// Its tenants are their wakers.
+    /// A rotation in which each tenant is its own waker.
     fn rotation(tenants: usize) -> Rotation<Waker> {
         let mut rotation = Rotation::with_capacity(0);
         (0..tenants).for_each(|key| assert_eq!(rotation.fill_with(|waker| waker), key));
@@ -202,7 +203,7 @@ mod tests {
         rotation.vacate(key, |waker| (waker.clone(), waker)).expect("there is one")
     }
 
-    /// Whose turns come, and then none.
+    /// Takes turns until no slot is ready. Returns their keys.
     fn turns(rotation: &mut Rotation<Waker>) -> Vec<usize> {
         let mut turns = Vec::new();
         while let Some(key) = rotation.next_turn() {
@@ -238,7 +239,7 @@ mod tests {
         }
     }
 
-    /// Then the wakers that are spare are not those of the slots that are filled next.
+    /// The spare wakers then do not belong to the slots that are filled next.
     #[test]
     fn a_slot_that_was_emptied_without_giving_its_waker_back_gets_another() {
         let mut rotation = rotation(100);

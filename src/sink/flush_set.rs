@@ -1,19 +1,19 @@
-//! The sinks with something unflushed, for those that drive them.
+//! The unflushed sinks. A **driver** flushes them: a `Flusher` or a `ChannelSelect`.
 //!
-//! It is the engine's set once more: each sink has a slot with a waker, waits among its own senders with that waker,
-//! and has its turn when it was woken. A sink is polled outside of the lock, as a member of a channel is: its entry is
-//! taken out for that and put back.
+//! A flush set is a [`Rotation`] of sinks. Each sink has a place with a waker. This waker waits in the sink's own list,
+//! beside the tasks of its senders, and a woken sink has a turn. A driver polls a sink with no lock of this set held, as a
+//! receiver polls a member of a channel: it takes the entry out of its place and puts it back afterwards.
 //!
-//! **Each unflushed sink is here once.** The sink's own slot knows its place here. The place is given and taken under
-//! the *sink's* lock, in one step with what it depends on: that something is unflushed, and that somebody drives this
-//! set. Lock order: a sink's, then this one, then the list's in which the sink's senders wait.
+//! **Each unflushed sink has one place here.** The sink's slot stores the key of the place. A place is given and removed
+//! under the *sink's* lock, in one step with the two conditions for it: the sink is unflushed, and this set has a driver.
+//! Lock order: the sink's lock, then the lock of this set, then the lock of the sink's list.
 //!
-//! A place that is taken away while its entry is out is marked, and the entry finds that when it is put back:
+//! If a place is removed while its entry is out, the place is marked, and the mark is found when the entry is put back:
 //!
-//! | place | taken out | put back | taken away |
+//! | place | take the entry out | put it back | remove the place |
 //! |---|---|---|---|
 //! | `Here` | `Away` | - | vacant |
-//! | `Away` | stays; notes that it was woken | `Here`, ready if it was woken; vacant if that poll found it flushed | `Leaving` |
+//! | `Away` | stays; records the wake | `Here`, ready if it was woken; vacant if the poll flushed the sink | `Leaving` |
 //! | `Leaving` | stays | vacant | - |
 
 use crate::engine::patience::Patience;
@@ -27,30 +27,31 @@ use std::mem;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
 
-/// The `S` are shared sinks.
+/// `S` is the type of a shared sink.
 pub(crate) struct FlushSet<S> {
-    /// How many drive it. Changed under the lock only.
+    /// The number of drivers. Changed under the lock only.
     drivers: AtomicUsize,
     has_ended: AtomicUsize,
-    /// The drivers that have nothing to do.
+    /// The waiting drivers.
     tasks: Arc<WaitList>,
     places: Mutex<Rotation<Place<S>>>,
-    /// For drivers that do not know what the sinks take.
+    /// Flushes a sink for drivers that do not know the item type of the sinks.
     how: OnceLock<How<S>>,
 }
 
-/// Flushes a sink, and waits for it if that is pending. If the sink fails, that is noted before the error is dropped.
+/// Flushes a sink. If the flush is pending, the `Waiter` waits for the sink. If the sink fails, its id is stored before the
+/// error is dropped.
 pub(crate) type How<S> = fn(&S, &Notes, &mut Context<'_>, &mut Waiter, &mut Option<StreamId>);
 
-/// What passes between the poll of a sink and its place here.
+/// Passes information between the poll of a sink and the sink's place.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
-    /// The epoch of the senders' list before this poll, if it was read. If a flush waits then its place need have no
-    /// turn: it waits for the wake that comes after this epoch.
+    /// The epoch of the sink's list before this poll, if it was read. If the flush is pending, its place needs no turn yet:
+    /// the place waits for the wake after this epoch.
     pub(crate) epoch: Cell<Option<usize>>,
     /// The key of the entry that was taken out for this poll.
     pub(crate) entry: Option<usize>,
-    /// The place of that entry is over.
+    /// Whether the place of that entry is no longer needed.
     pub(crate) is_over: Cell<bool>,
 }
 
@@ -60,41 +61,41 @@ enum Place<S> {
     Away {
         woken: bool,
     },
-    /// The same, and it is not to come back.
+    /// The entry was taken out and will not come back.
     Leaving,
 }
 
-/// A sink that is here. When its place is over, it is to be [left](Self::sink) with no lock held: it may be the last
-/// who holds the sink.
+/// An unflushed sink. When its place is removed, the caller ends the wait of `waiter` and drops the entry, with no lock
+/// held: the entry may hold the last reference to the sink.
 pub(crate) struct Entry<S> {
     pub(crate) sink: Arc<S>,
-    /// How it waits among the sink's senders.
+    /// The place of `waker` in the sink's list.
     pub(crate) waiter: Waiter,
-    /// Gives it a turn.
+    /// Marks this place as ready.
     pub(crate) waker: Waker,
 }
 
 /// How the poll of an entry ended that was taken out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Polled {
-    /// It waits, or its place was taken away.
+    /// The entry waits, or its place was removed.
     Done,
-    /// Its place is over, and nobody else knows it.
+    /// The place is no longer needed, and the sink's slot no longer has its key.
     Over,
-    /// It did not come to an end: it is to have a turn.
+    /// The poll did not complete: the entry needs another turn.
     Again,
 }
 
-/// Whose turn it is.
+/// The next turn.
 pub(crate) enum Turn<S> {
     Poll(usize, Entry<S>),
-    /// Nobody's; the epoch for [`WaitList::wait`].
+    /// No sink is ready; the epoch for [`WaitList::wait`].
     Idle(usize),
     /// There were enough turns for one call.
     Yield,
 }
 
-/// Putting sinks here.
+/// Adding and removing sinks.
 impl<S> FlushSet<S> {
     pub(crate) fn new() -> Self {
         let places = Rotation::with_capacity(0);
@@ -103,15 +104,15 @@ impl<S> FlushSet<S> {
         Self { drivers, has_ended, tasks, places: Mutex::new(places), how: OnceLock::new() }
     }
 
-    /// How a sink is flushed, if that is known.
+    /// Returns the function that flushes a sink, if it is known.
     #[inline]
     pub(crate) fn how(&self) -> Option<How<S>> {
         self.how.get().copied()
     }
 
-    /// Says how a sink is flushed, which each sender to it knows. The sinks are all of one type, and every flush flushes
-    /// all that is unflushed: so it is said once for all of them. If this is true the caller owes the drivers a
-    /// [`wake`](Self::wake).
+    /// Stores the function that flushes a sink. Every sender knows this function. It is stored once for all sinks: they are
+    /// all of one type, and a flush flushes all items whatever their type. If this returns true, the caller must
+    /// [`wake`](Self::wake) the drivers.
     ///
     /// Cost: once, a walk through the places under the lock.
     #[cold]
@@ -120,22 +121,23 @@ impl<S> FlushSet<S> {
             return false;
         }
         let mut places = self.places.lock();
-        // A driver that did not know had to pass over these.
+        // Drivers without `how` passed over these places.
         (0..places.end()).for_each(|key| places.set_ready(key));
         places.unpark()
     }
 
-    /// Whether it has a driver. To be asked under the lock of a sink; see [`attach`](Self::attach).
+    /// Returns whether the set has a driver. To be called under the lock of a sink; see [`attach`](Self::attach).
     #[inline]
     pub(crate) fn is_driven(&self) -> bool {
-        // Ordering: that lock orders it against the first driver, who looks at each sink after it was counted.
+        // Ordering: the sink's lock orders this load. The first driver locks each sink after it was counted.
         self.drivers.load(Ordering::Relaxed) != 0
     }
 
-    /// Gives a sink a place, and a turn unless it `waits` there for the sink. `None` if the set has no driver. If the
-    /// second is true the caller owes the drivers a [`wake`](Self::wake).
+    /// Gives a sink a place. The place is ready unless `waits` returns true: then its waker waits in the sink's list.
+    /// Returns the key of the place, and whether the caller must [`wake`](Self::wake) the drivers. Returns `None` if the set
+    /// has no driver.
     ///
-    /// Cost: one lock pair. Allocates only when more sinks are here than ever before.
+    /// Cost: one lock pair. Allocates only if the set has more sinks than ever before.
     pub(crate) fn insert(
         &self,
         sink: Arc<S>,
@@ -159,7 +161,7 @@ impl<S> FlushSet<S> {
         Some((key, wake))
     }
 
-    /// Takes a place away. Gives the entry to the caller, if it is not out.
+    /// Removes a place. Returns its entry, unless the entry is taken out.
     pub(crate) fn remove(&self, key: usize) -> Option<Entry<S>> {
         let mut places = self.places.lock();
         match &mut places.slots_mut()[key] {
@@ -179,16 +181,17 @@ impl<S> FlushSet<S> {
         self.tasks.wake_all();
     }
 
-    /// No sink will ever come: wakes the drivers, because they end.
+    /// Records that no sink will be added anymore, and wakes the drivers, which then end.
     pub(crate) fn end(&self) {
         // Ordering: see `has_ended`.
         self.has_ended.store(1, Ordering::Relaxed);
         self.wake();
     }
 
-    /// Whether no sink will ever come. Look after the epoch was read: if it was not so then, the wake is still to come.
+    /// Returns whether no sink will be added anymore. To be called after the epoch was read: if the result is false, the
+    /// wake is still to come.
     pub(crate) fn has_ended(&self) -> bool {
-        // Ordering: the epoch orders it: see `WaitList::epoch`.
+        // Ordering: reading the epoch orders this load; see `WaitList::epoch`.
         self.has_ended.load(Ordering::Relaxed) != 0
     }
 
@@ -199,8 +202,8 @@ impl<S> FlushSet<S> {
 
 /// Memory.
 impl<S> FlushSet<S> {
-    /// Gives back memory that neither an unflushed sink nor a driver needs. Places stay what they are. The caller drops what
-    /// it gets when it holds no lock.
+    /// Releases memory that no unflushed sink and no driver needs. Keys do not change. The caller drops the returned values
+    /// with no lock held.
     ///
     /// Cost: a walk through the places under the lock.
     pub(crate) fn shrink_to_fit(&self) -> (rotation::Surplus, Option<Box<Crowd>>) {
@@ -209,10 +212,10 @@ impl<S> FlushSet<S> {
     }
 }
 
-/// Driving it.
+/// For the drivers.
 impl<S> FlushSet<S> {
-    /// Counts a driver. Returns whether it is the first: then it is to look at each sink there is, under the sink's
-    /// lock. That look finds all that was left unflushed before it, and all that comes after it sees a driver.
+    /// Counts a driver. Returns whether it is the first. The first driver must then visit each sink under the sink's lock.
+    /// The visit finds a sink that was left unflushed before it; a send after it sees the driver.
     pub(crate) fn attach(&self) -> bool {
         let places = self.places.lock();
         // Ordering: see `is_driven`.
@@ -222,7 +225,7 @@ impl<S> FlushSet<S> {
         before == 0
     }
 
-    /// Counts a driver no more. Returns whether it was the last: then the sinks are to be taken away.
+    /// Stops counting a driver. Returns whether it was the last one. The caller must then remove all places.
     pub(crate) fn detach(&self) -> bool {
         let places = self.places.lock();
         // Ordering: see `is_driven`.
@@ -232,7 +235,7 @@ impl<S> FlushSet<S> {
         left == 0
     }
 
-    /// The sinks in place `from` and behind, as many as `sinks` has room for. Returns the place to go on from.
+    /// Fills `sinks` with sinks, from the place `from` on, as many as there is room for. Returns the key to continue from.
     pub(crate) fn some(&self, from: usize, sinks: &mut [Option<Arc<S>>]) -> Option<usize> {
         let places = self.places.lock();
         let slots = places.slots();
@@ -248,7 +251,7 @@ impl<S> FlushSet<S> {
         last
     }
 
-    /// Takes out the entry whose turn it is.
+    /// Takes out the entry that has the next turn.
     #[inline]
     pub(crate) fn next_turn(&self, patience: &mut Patience) -> Turn<S> {
         let mut places = self.places.lock();
@@ -256,7 +259,7 @@ impl<S> FlushSet<S> {
             let Some(key) = places.next_turn() else {
                 match places.park() {
                     Some(epoch) => return Turn::Idle(epoch),
-                    // Woken meanwhile.
+                    // A sink was woken meanwhile.
                     None => continue,
                 }
             };
@@ -277,8 +280,8 @@ impl<S> FlushSet<S> {
         Turn::Yield
     }
 
-    /// Puts an entry back that was taken out, as its poll ended. Gives it to the caller if its place is over. If the
-    /// second is true the caller owes the drivers a [`wake`](Self::wake).
+    /// Puts an entry back after its poll. Returns the entry if its place was removed or is no longer needed. Also returns
+    /// whether the caller must [`wake`](Self::wake) the drivers.
     #[inline]
     pub(crate) fn put_back(
         &self,
@@ -306,7 +309,7 @@ impl<S> FlushSet<S> {
     }
 }
 
-/// Takes the waker from an entry whose place is over. It belongs to the place; what it may still mark there is a stale
+/// Takes the waker from an entry whose place becomes vacant. The waker belongs to the place. A later call of it is a stale
 /// wake.
 fn split<S>(mut entry: Entry<S>) -> (Waker, Entry<S>) {
     (mem::replace(&mut entry.waker, Waker::noop().clone()), entry)

@@ -1,4 +1,4 @@
-//! The turn of a sink with something unflushed: taken out of its place, flushed, and put back.
+//! One turn of an unflushed sink: take its entry out of the flush set, flush the sink, put the entry back.
 
 use crate::engine::patience::Patience;
 use crate::id::StreamId;
@@ -10,20 +10,20 @@ use crate::unwind::{afterwards, on_panic};
 use crate::wait_list::Waiter;
 use std::task::Context;
 
-/// What came of a turn.
+/// The result of [`flush_next`].
 pub(crate) enum Flushed {
-    /// It is over.
+    /// A sink had its turn.
     Turn,
-    /// It is nobody's; the epoch for [`WaitList::wait`](crate::wait_list::WaitList::wait).
+    /// No sink is ready; the epoch for [`WaitList::wait`](crate::wait_list::WaitList::wait).
     Idle(usize),
     /// There were enough turns for one call.
     Yield,
 }
 
-/// Flushes the sink whose turn it is, for a driver that does not know what it takes. If that fails, `failed` has the
-/// name, also if the drop of the error panics.
+/// Flushes the next sink, for a driver that does not know the item type of the sinks. If the sink fails, `failed` is set
+/// to its id, even if the drop of the error panics.
 ///
-/// A sink is passed over as long as it is not known how it is flushed; as soon as it is, it has its turn.
+/// Until [`FlushSet::learn`] is called, a turn does not poll the sink. `learn` makes every sink ready again.
 pub(crate) fn flush_next<St, Si>(
     registry: &Registry<St, Si>,
     patience: &mut Patience,
@@ -43,7 +43,7 @@ pub(crate) fn flush_next<St, Si>(
     }
 }
 
-/// Polls a sink that was taken out of its place, and puts it back.
+/// Polls the sink of an entry that was taken out, and puts the entry back.
 #[inline]
 pub(crate) fn take_turn<St, Si, R>(
     registry: &Registry<St, Si>,
@@ -63,14 +63,14 @@ pub(crate) fn take_turn<St, Si, R>(
     polled
 }
 
-/// An entry that was taken out. It is put back, whatever panics.
+/// An entry that was taken out. Its drop puts it back, even during a panic.
 struct Out<'a, Si> {
     flushes: &'a FlushSet<SinkSlot<Si>>,
     key: usize,
     entry: Option<Entry<SinkSlot<Si>>>,
     patience: &'a mut Patience,
     notes: &'a Notes,
-    /// Whether its poll came to an end.
+    /// Whether the poll of the sink has returned.
     is_done: bool,
 }
 

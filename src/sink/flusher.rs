@@ -1,4 +1,4 @@
-//! [`Flusher`]: drives what was left unflushed.
+//! [`Flusher`]: flushes unflushed sinks.
 
 use crate::engine::patience::Patience;
 use crate::id::StreamId;
@@ -17,24 +17,25 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// Flushes the sinks of a multiplexer that have something unflushed, each when it wakes. Yields the sinks that fail.
+/// Flushes the unflushed sinks of a multiplexer, each when it wakes, and yields the sinks that fail.
 ///
 /// Created by [`Multiplexer::flusher`](crate::Multiplexer::flusher). A program that polls a
-/// [`ChannelSelect`](crate::ChannelSelect) needs none: the select does the same.
+/// [`ChannelSelect`](crate::ChannelSelect) needs no flusher: the select also flushes sinks.
 ///
-/// What [`try_send`](crate::Multiplexer::try_send) could not flush lies in the sink's own buffer, and so does what a dropped
-/// send or sender left there. As long as a flusher is polled, these sinks are flushed when their peers take it, without
-/// another send. Spawn the flusher, or poll it beside the receivers, and keep it: creating one looks at every sink once.
+/// Items that [`try_send`](crate::Multiplexer::try_send) cannot flush stay in the sink's own buffer, and so do items that a
+/// dropped send or sender has left there. While a task polls a flusher, these items are flushed when the peer can take
+/// them; no other send is needed. Spawn the flusher, or poll it beside the receivers. Keep the flusher: creating one visits
+/// every sink once.
 ///
-/// It yields `(StreamId, Si::Error)` for a sink that fails in its poll. That error is not reported elsewhere. Nothing more
-/// is sent to the sink, and the pair stays until it is removed.
+/// The flusher yields `(StreamId, Si::Error)` if a sink fails in its flush. No other method reports this error. No item is
+/// sent to the sink afterwards. The pair stays until it is removed.
 ///
-/// It ends when the multiplexer is [closed](crate::Multiplexer::close), or its handles are dropped, and the last pair has
-/// left. When a pair leaves, what is still unflushed is dropped with its sink. To flush it first, close the stream by
-/// [`close_stream`](crate::Multiplexer::close_stream). For peers that shut down their writing side and read on, keep the
-/// pair by [`half_close`](crate::ChannelOptions::half_close).
+/// The flusher ends when the multiplexer is [closed](crate::Multiplexer::close), or all its handles are dropped, and the
+/// last pair has left. When a pair leaves, its unflushed items are dropped with its sink. To flush them first, close the
+/// stream with [`close_stream`](crate::Multiplexer::close_stream). If a peer shuts down its writing side and continues to
+/// read, keep the pair with [`half_close`](crate::ChannelOptions::half_close).
 ///
-/// There may be several flushers; each failure goes to one of them.
+/// A multiplexer may have several flushers; each failure goes to one of them.
 ///
 /// ```
 /// use futures::{StreamExt, channel::mpsc, executor::block_on, sink::SinkExt, stream};
@@ -62,25 +63,25 @@ use std::task::{Context, Poll};
 ///
 /// # Cost
 ///
-/// A sink that was woken: five lock pairs, one atomic read-modify-write, and its own poll; it does not matter how many
-/// others wait. Going to sleep and being woken: three lock pairs and two read-modify-writes. A sink that a send left
-/// unflushed in vain does not wake the flusher's task, but waits for its own wake. Nothing is allocated per item or
-/// wake. Memory: a place of some 60 bytes and a waker for each sink that has something unflushed at one time. Without a
-/// flusher nothing of this is kept.
+/// For a woken sink: five lock pairs, one atomic read-modify-write, and the poll of the sink, whatever the number of waiting
+/// sinks. To go to sleep and be woken: three lock pairs and two read-modify-writes. If the flush of a send returned
+/// `Pending`, the flusher's task is not woken; the sink waits for its own wake. No item and no wake allocates. Memory: for
+/// each sink that is unflushed at the same time, some 60 bytes and a waker. Without a flusher and without a select that
+/// flushes, this memory is not used.
 ///
 /// # Yielding
 ///
-/// One poll flushes at most 64 sinks, and at most two in a row that wake themselves in their own poll. Then it wakes its
-/// task and returns `Pending`.
+/// One poll of the flusher flushes at most 64 sinks, and at most two in a row that wake themselves in their own poll. The
+/// flusher then wakes its task and returns `Pending`.
 ///
 /// # Panics
 ///
-/// A panic in a sink's poll reaches the caller. The pair is removed; everything else goes on.
+/// A panic in the poll of a sink propagates to the caller. The pair is removed; other pairs are not affected.
 ///
 /// # Cancel safety
 ///
-/// Dropping a `next()` loses nothing. When the last flusher is dropped, what is unflushed stays in the sinks, and the next
-/// flusher finds it.
+/// A `next()` may be dropped at any point; no failure is lost. When the last flusher is dropped, unflushed items stay in
+/// their sinks. The next flusher finds these sinks.
 pub struct Flusher<St, Si, T> {
     registry: Arc<Registry<St, Si>>,
     waiter: Waiter,
@@ -96,7 +97,7 @@ impl<St, Si, T> Flusher<St, Si, T> {
     }
 }
 
-/// Nothing in it is pinned.
+/// No field is pinned.
 impl<St, Si, T> Unpin for Flusher<St, Si, T> {}
 
 impl<St, Si: Sink<T> + Unpin, T> Stream for Flusher<St, Si, T> {
@@ -108,7 +109,7 @@ impl<St, Si: Sink<T> + Unpin, T> Stream for Flusher<St, Si, T> {
             return Poll::Ready(None);
         }
         let flushes = this.registry.flushes();
-        // There may be drivers beside it that do not know.
+        // A select that also drives the flush set may not know yet how to flush a sink.
         if flushes.how().is_none() && flushes.learn(flush_unnamed::<Si, T>) {
             flushes.wake();
         }

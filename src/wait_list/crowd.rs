@@ -1,35 +1,35 @@
-//! Many who wait: each in a place that is found at once, all called in the order of their tickets.
+//! Many waiting tasks. Each has a place that is found in constant time, and all are called in the order of their tickets.
 //!
-//! A place is in one of two queues, by what its waker is to be woken by. A queue is a binary heap over the
-//! tickets, and each place knows where it stands in there: so whoever comes, leaves or is called costs
-//! O(log n), in whatever order they do so.
+//! A place is in one of two queues, depending on the call that wakes it. A queue is a binary heap over the tickets, and each
+//! place stores its position in the heap. An insertion, a removal and a call of a task therefore cost O(log n) each, in any
+//! order.
 //!
-//! Those who are called may wait again at once, while others of the same call are still in the queue. So that a
-//! call comes to an end, each begins with a new **mark**, a number that is greater than any before, and whoever waits
-//! from then on gets that mark. A call wakes those whose mark is older than its own, and the heap is over (mark, ticket).
+//! A called task may wait again while other tasks of the same call are still in the queue. To end, each call begins with a
+//! new **mark**, a number greater than any number drawn before. A task that waits from then on gets this mark. A call wakes
+//! the tasks with a smaller mark than its own, and the heap is ordered by (mark, ticket).
 //!
-//! Marks and tickets are drawn from one counter that outlives the crowd. So a call that is under way while the
-//! crowd is given up and made anew finds nobody there who is older than its mark.
+//! Marks and tickets are drawn from one counter that outlives the crowd. If the crowd is released and created again during a
+//! call, the call therefore finds no task in it with a smaller mark.
 
 use slab::Slab;
 use std::collections::VecDeque;
 use std::mem;
 use std::task::Waker;
 
-/// The first is 1.
+/// Tickets start at 1.
 pub(crate) type Ticket = u64;
 
-/// Whoever waits in one [`WaitList`](crate::wait_list::WaitList), until it leaves.
+/// A task's side of its place in one [`WaitList`](crate::wait_list::WaitList), until it leaves.
 #[derive(Debug, Default)]
 pub(crate) struct Waiter {
-    /// 0 while it has none.
+    /// 0 while the waiter has no ticket.
     pub(super) ticket: Ticket,
-    /// The key of its place, if it is in a crowd: another may have the place since, with another ticket. 0 in
-    /// any other case, for that is the key of who is there when a crowd is made.
+    /// The key of its place, if it waits in a crowd. After it was woken, another waiter may have this place, with another
+    /// ticket. Outside of a crowd the key is 0, because the waiter that is present when a crowd is created gets key 0.
     pub(super) key: usize,
 }
 
-/// What those in a queue wait for.
+/// The two queues, named by the call that wakes their tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Queue {
     /// [`WaitList::wake_all`](crate::wait_list::WaitList::wake_all).
@@ -48,12 +48,12 @@ pub(crate) struct Crowd {
 struct Place {
     waker: Waker,
     queue: Queue,
-    /// Where it stands in the queue's heap.
+    /// Its position in the heap of its queue; see [`Heap::passed`].
     at: usize,
 }
 
 impl Crowd {
-    /// A crowd of those who come from now on, and of the one who is here, with key 0.
+    /// Creates a crowd. A task that is already waiting gets key 0.
     pub(super) fn new(counter: u64, here: Option<(Ticket, Waker)>) -> Self {
         let mut crowd = Self { places: Slab::new(), queues: [(); 2].map(|()| Heap::new(counter)) };
         if let Some((ticket, waker)) = here {
@@ -68,7 +68,7 @@ impl Crowd {
         self.places.is_empty()
     }
 
-    /// Puts a waker in the waiter's place, and the place in a queue. Returns the waker that was there.
+    /// Puts a waker into the waiter's place, and the place into a queue. Returns the waker that was there.
     pub(super) fn put(&mut self, waiter: &mut Waiter, queue: Queue, waker: Waker) -> Option<Waker> {
         if !self.has(waiter) {
             waiter.key = self.insert(waiter.ticket, queue, waker);
@@ -84,7 +84,7 @@ impl Crowd {
         Some(before)
     }
 
-    /// Takes the waiter's waker, if it waits.
+    /// Takes the waiter's waker, if the waiter waits.
     pub(super) fn take(&mut self, waiter: &Waiter) -> Option<Waker> {
         if !self.has(waiter) {
             return None;
@@ -94,14 +94,14 @@ impl Crowd {
         Some(waker)
     }
 
-    /// Begins to call a queue, with a new mark for [`call`](Self::call).
+    /// Begins a call of a queue. Returns a new mark for [`call`](Self::call).
     pub(super) fn begin(&mut self, queue: Queue, counter: &mut u64) -> u64 {
         *counter += 1;
         self.queues[queue as usize].mark = *counter;
         *counter
     }
 
-    /// Takes the first in a queue who waited before there was this mark.
+    /// Takes the first waker of a queue, if it began to wait before this mark was drawn.
     pub(super) fn call(&mut self, queue: Queue, mark: u64) -> Option<Waker> {
         let heap = &mut self.queues[queue as usize];
         let first = heap.entries.front().filter(|first| first.mark < mark)?;
@@ -110,19 +110,19 @@ impl Crowd {
         Some(waker)
     }
 
-    /// All wakers.
+    /// Returns all wakers.
     pub(super) fn into_wakers(self) -> impl Iterator<Item = Waker> {
         self.places.into_iter().map(|(_, place)| place.waker)
     }
 
-    /// Gives back the memory behind the last place that is in use.
+    /// Releases the memory after the last place in use.
     #[allow(dead_code, reason = "until a multiplexer can be shrunk")]
     pub(super) fn shrink_to_fit(&mut self) {
         self.places.shrink_to_fit();
         self.queues.iter_mut().for_each(|queue| queue.entries.shrink_to_fit());
     }
 
-    /// Whether the waiter has a place.
+    /// Returns whether the waiter has a place.
     fn has(&self, waiter: &Waiter) -> bool {
         let place = self.places.get(waiter.key);
         place.is_some_and(|place| self.queues[place.queue as usize].ticket(place.at) == waiter.ticket)
@@ -136,17 +136,18 @@ impl Crowd {
     }
 }
 
-/// The places of a queue, as a binary heap: the first is on top.
+/// The places of a queue as a binary heap. The first place is on top.
 ///
-/// Most of the time all come in the order of their tickets and leave from the front. As long as they do so the heap
-/// is sorted, and nothing has to be moved.
+/// Usually tasks arrive in the order of their tickets and leave from the front. In this case the heap is sorted, and no
+/// entry has to be moved.
 #[derive(Debug)]
 struct Heap {
     entries: VecDeque<Entry>,
-    /// How many left from the front of `entries`: a place counts from before them.
+    /// The number of entries that were removed from the front of `entries`. The position `at` of a place includes them, so
+    /// that it does not change when they are removed.
     passed: usize,
     is_sorted: bool,
-    /// The mark of who comes now.
+    /// The mark of the entries that are inserted now.
     mark: u64,
 }
 
@@ -154,7 +155,7 @@ struct Heap {
 struct Entry {
     mark: u64,
     ticket: Ticket,
-    /// Of the place.
+    /// The key of the place.
     key: usize,
 }
 
@@ -171,7 +172,7 @@ impl Heap {
         Self { entries: VecDeque::new(), passed: 0, is_sorted: true, mark }
     }
 
-    /// The ticket at a place's `at`.
+    /// Returns the ticket at the position `at` of a place.
     #[inline]
     fn ticket(&self, at: usize) -> Ticket {
         self.entries[at.wrapping_sub(self.passed)].ticket
@@ -190,7 +191,7 @@ impl Heap {
         }
     }
 
-    /// Removes the entry at a place's `at`. The place may be gone already.
+    /// Removes the entry at the position `at` of a place. The place itself may be removed already.
     #[inline]
     fn remove(&mut self, at: usize, places: &mut Slab<Place>) {
         let at = at.wrapping_sub(self.passed);
@@ -202,14 +203,14 @@ impl Heap {
         }
     }
 
-    /// Removes the entry at `at`, whose place the last one takes.
+    /// Removes the entry at `gap`, and fills the gap with the last entry.
     #[inline(never)]
     fn fill_gap(&mut self, mut gap: usize, places: &mut Slab<Place>) {
         let last = self.entries.pop_back().expect("there is one to remove");
         if gap < self.entries.len() {
             self.is_sorted = false;
-            // Mostly it belongs below, for who came late is called late: so the gap goes down to a leaf, each time to
-            // the child that is before the other, and the last one rises from there.
+            // The last entry usually belongs near the leaves, because late entries are called late. The gap therefore moves
+            // down to a leaf, each time to the first of its children, and the last entry rises from there.
             while let Some(child) = self.first_child(gap) {
                 self.set(gap, self.entries[child], places);
                 gap = child;
@@ -219,7 +220,7 @@ impl Heap {
         self.is_sorted |= self.entries.is_empty();
     }
 
-    /// Which child of the entry at `at` is before the other.
+    /// Returns the first of the children of the entry at `at`, if it has children.
     #[inline]
     fn first_child(&self, at: usize) -> Option<usize> {
         let [left, right] = [2 * at + 1, 2 * at + 2];
@@ -228,7 +229,7 @@ impl Heap {
         Some(if other.is_some_and(|other| other.is_before(child)) { right } else { left })
     }
 
-    /// Puts an entry at `at`, or above as far as it is before those there.
+    /// Puts an entry at `at`, or higher: above every ancestor that it is before.
     #[inline(never)]
     fn rise(&mut self, mut at: usize, entry: Entry, places: &mut Slab<Place>) {
         while at > 0 {
@@ -256,7 +257,7 @@ thread_local! {
     static MOVES: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// How often an entry was moved in this thread.
+/// Returns how often this thread has moved an entry.
 #[cfg(all(test, not(loom_models)))]
 pub(super) fn moves() -> usize {
     MOVES.get()

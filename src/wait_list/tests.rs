@@ -1,4 +1,4 @@
-//! Who is woken, how often, in which order and at what cost.
+//! Which tasks are woken, how often, in which order and at what cost.
 
 use super::crowd::moves;
 use super::{WaitList, Waiter, Waiting};
@@ -7,14 +7,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Wake, Waker};
 
-/// A list, those who wait in it, and the order in which they were woken.
+/// A list, its waiters, and the order in which they were woken.
 struct Scene {
     list: WaitList,
     waiters: Vec<Mutex<Waiter>>,
     woken: Mutex<Vec<usize>>,
 }
 
-/// What a waiter does when it is woken.
+/// A waiter's waker: records the wake, and then runs an action.
 struct Task {
     scene: Weak<Scene>,
     nth: usize,
@@ -31,7 +31,7 @@ impl Wake for Task {
     }
 }
 
-/// What the panics carry.
+/// The payload of the panics.
 struct Bang;
 
 fn bang<R>(run: impl FnOnce() -> R) {
@@ -45,7 +45,7 @@ impl Scene {
         Arc::new(Self { list: WaitList::new(), waiters, woken: Mutex::default() })
     }
 
-    /// Of so many, all of whom wait.
+    /// Creates a scene in which all waiters wait.
     fn crowd(waiters: usize) -> Arc<Self> {
         let scene = Self::new(waiters);
         (0..waiters).for_each(|nth| scene.wait(nth));
@@ -73,7 +73,7 @@ impl Scene {
         assert!(self.list.wait(&mut self.waiters[nth].lock().unwrap(), self.list.epoch(), waker));
     }
 
-    /// Waits, and each time that it is woken it waits again, for some times.
+    /// Waits. The waiter waits again each time it is woken, until it was woken five times.
     fn wait_on_and_on(self: &Arc<Self>, nth: usize) {
         self.wait_and_then(nth, move |scene| {
             let times = scene.woken.lock().unwrap().iter().filter(|woken| **woken == nth).count();
@@ -99,7 +99,7 @@ impl Scene {
         std::mem::take(&mut *self.woken.lock().unwrap())
     }
 
-    /// Whom that woke, in order.
+    /// Calls `wake_all`. Returns the woken waiters, in order.
     fn wake_all(&self) -> Vec<usize> {
         assert_eq!(self.take_woken(), []);
         self.list.wake_all();
@@ -152,7 +152,7 @@ fn who_leaves_and_comes_back_is_the_last() {
     assert_eq!(scene.wake_all(), [2, 0, 1]);
 }
 
-/// Alone and among others: polled a thousand times, dropped, gone.
+/// A waiter, alone and among others, that waits many times, is woken or leaves.
 #[test]
 fn a_waiter_has_one_waker_in_the_list_the_last() {
     for others in [0, 1, 5] {
@@ -182,7 +182,7 @@ fn a_waiter_has_one_waker_in_the_list_the_last() {
     }
 }
 
-/// It costs no memory beyond the list's own.
+/// A single waiter needs no memory beyond the list's own.
 #[test]
 fn whoever_waits_alone_makes_no_crowd() {
     let scene = Scene::new(2);
@@ -206,7 +206,7 @@ fn who_misses_something_is_woken_for_that_and_nothing_else() {
     scene.assert_nobody_waits();
 }
 
-/// It is in one place, wherever it was before: also if it was there alone.
+/// A waiter is in one queue only, whether it waits alone or among others.
 #[test]
 fn who_waits_for_something_else_waits_no_more_for_the_first() {
     for others in [0, 3] {
@@ -243,7 +243,7 @@ fn who_waits_again_at_once_is_woken_by_the_next_call() {
     }
 }
 
-/// The inner call wakes who still waits for the outer one, and then who waits again.
+/// The inner call wakes the waiters that the outer call has not woken yet, and then the waiters that wait again.
 #[test]
 fn a_call_within_a_call() {
     let scene = Scene::new(4);
@@ -290,7 +290,7 @@ fn who_comes_while_others_are_woken_is_woken_by_the_next_call() {
     assert_eq!(scene.wake_all(), [2, 3, 4]);
 }
 
-/// Whoever waits again after the crowd was given up may be the only one, or make a crowd with its key of before.
+/// A waiter that waits again after the crowd was released may be the only one, or may get its former key in a new crowd.
 #[test]
 fn memory_is_given_back_when_nobody_waits_and_had_again() {
     let scene = Scene::crowd(40);
@@ -308,7 +308,7 @@ fn memory_is_given_back_when_nobody_waits_and_had_again() {
         again.into_iter().for_each(|nth| scene.wait(nth));
         scene.leave(again[0]);
         assert_eq!(scene.wake_all(), [again[1]]);
-        // The one that left has a new ticket now, and so have all in the next round.
+        // A waiter that has left draws a new ticket, as all do in the next round.
         (0..40).for_each(|nth| scene.leave(nth));
         (0..40).for_each(|nth| scene.wait(nth));
         scene.wake_all();
@@ -325,7 +325,7 @@ fn who_waits_keeps_the_place_when_memory_is_given_back() {
     assert_eq!(scene.wake_all(), [3, 7, 1]);
 }
 
-/// The crowd is given up and made anew in the middle of a call, which nevertheless ends with whom it was for.
+/// The crowd is released and created again during a call. The call nevertheless wakes only the waiters that it began with.
 #[test]
 fn memory_is_given_back_while_the_last_is_woken() {
     let scene = Scene::new(3);
@@ -378,14 +378,14 @@ fn a_list_drops_all_its_wakers_though_that_panics() {
     }
 }
 
-/// Numbers below `n`, in an order of no meaning.
+/// The numbers below `n`, in pseudorandom order.
 fn shuffled(n: usize) -> impl Iterator<Item = usize> {
-    // A power of two and an odd factor.
+    // An odd factor permutes the numbers below a power of two.
     assert!(n.is_power_of_two());
     (0..n).map(move |nth| nth * 0x9E37_79B1 % n)
 }
 
-/// The moves of places when all leave, or are woken and wait again. In order it takes none.
+/// Counts the moves of entries when all waiters leave, or are woken and wait again. In ticket order no entry moves.
 #[test]
 fn leaving_and_waiting_again_in_any_order_costs_a_logarithm_each() {
     for bits in [8, 12] {
@@ -443,7 +443,7 @@ const WAITERS: usize = 24;
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// A naive list says the same: of each waiter when it drew its ticket, and for what it waits.
+    /// Compares the list with a naive model, which stores for each waiter its ticket and the call that it waits for.
     #[test]
     fn any_steps_wake_whom_they_should(steps in prop::collection::vec(step(), 0..400)) {
         let scene = Scene::new(WAITERS);

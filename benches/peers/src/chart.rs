@@ -1,4 +1,4 @@
-//! The comparison as a picture: what an item costs, over the number of members; both axes are logarithmic.
+//! The comparison as a chart: the cost of an item over the number of members. Both axes are logarithmic.
 
 use crate::comparison::Comparison;
 use crate::text::thousands;
@@ -11,10 +11,10 @@ const RIGHT: f64 = 640.0;
 const TOP: f64 = 70.0;
 const BOTTOM: f64 = 430.0;
 
-/// How far apart the names of the lines are, at least.
+/// The minimum distance between the names of the lines.
 const NAME_HEIGHT: f64 = 17.0;
 
-/// Ours are the thick lines in the first two colours. All can be told from a light and a dark background.
+/// Our lines are thick and have the first two colours. All colours are visible on light and on dark backgrounds.
 const OURS: [&str; 2] = ["#e8590c", "#1c7ed6"];
 const PEERS: [&str; 10] = [
     "#868e96", "#2f9e44", "#9c36b5", "#b08900", "#0c8599", "#a61e4d", "#5c7cfa", "#74b816", "#d6336c",
@@ -37,14 +37,14 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// Where it ends on the paper.
+    /// The position of its end in the chart.
     fn end(&self, axes: &Axes) -> (f64, f64) {
         let (members, ns) = *self.points.last().expect("lines without points are left out");
         (axes.x(members), axes.y(ns))
     }
 }
 
-/// Draws a comparison; `source` says where and when it was made.
+/// Draws a comparison. `source` names the machine and the date.
 pub fn svg(comparison: &Comparison, source: &str) -> String {
     let lines = lines(comparison);
     let axes = Axes::around(&lines);
@@ -56,7 +56,7 @@ pub fn svg(comparison: &Comparison, source: &str) -> String {
          <text class=\"small\" x=\"{LEFT}\" y=\"47\">{source}</text>\n"
     );
     axes.draw(&mut text);
-    // Ours last, on top.
+    // Our lines are drawn last, on top.
     for line in lines.iter().filter(|line| !line.is_ours).chain(lines.iter().filter(|line| line.is_ours)) {
         draw_line(&mut text, line, &axes);
     }
@@ -80,7 +80,7 @@ fn lines(comparison: &Comparison) -> Vec<Line<'_>> {
     lines
 }
 
-/// Whole decades, as exponents of ten.
+/// The decades, as exponents of ten.
 struct Axes {
     x: (f64, f64),
     y: (f64, f64),
@@ -153,7 +153,7 @@ fn draw_line(text: &mut String, line: &Line<'_>, axes: &Axes) {
     }
 }
 
-/// Each name stands where its line ends, or as near as the others let it.
+/// Draws each name at the end of its line, or as near as the other names allow.
 fn draw_names(text: &mut String, lines: &[Line<'_>], axes: &Axes) {
     let mut ends: Vec<_> = lines.iter().map(|line| (line.end(axes), line)).collect();
     ends.sort_by(|a, b| a.0.1.total_cmp(&b.0.1));
@@ -169,7 +169,7 @@ fn draw_names(text: &mut String, lines: &[Line<'_>], axes: &Axes) {
 
 /// Moves sorted heights apart until there is room for a name at each.
 fn spread(mut heights: Vec<f64>) -> Vec<f64> {
-    // Each pass moves neighbours apart that are too near; some hundred settle a dozen of them.
+    // Each pass moves neighbours apart if they are too near. A few hundred passes suffice for a dozen names.
     for _ in 0..500 {
         for at in 1..heights.len() {
             let missing = NAME_HEIGHT - (heights[at] - heights[at - 1]);

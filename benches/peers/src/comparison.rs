@@ -1,4 +1,4 @@
-//! Columns, interleaved round by round.
+//! Measures all columns, interleaved round by round.
 
 use crate::meter::{Budget, Meter};
 use crate::peer::columns;
@@ -6,13 +6,13 @@ use crate::workload::{Column, Workload};
 use std::time::{Duration, Instant};
 
 pub struct Options {
-    /// How often each column is measured, [`Workload::repeats`] times; the median counts.
+    /// Each column is measured this many times [`Workload::repeats`]. The median counts.
     pub rounds: usize,
-    /// How long each time, at least.
+    /// The minimum duration of one measurement.
     pub time: Duration,
-    /// More members than these are left out.
+    /// The largest number of members to measure.
     pub most_members: usize,
-    /// Only this workload.
+    /// If set, the only workload to measure.
     pub only: Option<Workload>,
 }
 
@@ -21,25 +21,25 @@ impl Options {
         Self { rounds: 7, time: Duration::from_millis(6), most_members: usize::MAX, only: None }
     }
 
-    /// Shows that all works, and hardly anything more.
+    /// Checks that everything works; the figures mean little.
     pub fn quick() -> Self {
         Self { rounds: 1, time: Duration::from_micros(500), most_members: 1_000, only: None }
     }
 }
 
-/// All columns put to one workload.
+/// The results of all columns for one workload.
 pub struct Comparison {
     pub workload: Workload,
-    /// The columns that took part.
+    /// The names of the measured columns.
     pub names: Vec<&'static str>,
     pub ours: Vec<bool>,
-    /// One for each number of members.
+    /// One entry for each number of members.
     pub sizes: Vec<Size>,
 }
 
 pub struct Size {
     pub members: usize,
-    /// Of each column, in nanoseconds per item, sorted; none if it was too slow to be waited for.
+    /// The samples of each column in nanoseconds per item, sorted. Empty if the column was too slow.
     pub samples: Vec<Vec<f64>>,
 }
 
@@ -51,15 +51,15 @@ impl Size {
     }
 }
 
-/// How long a sample is for each member, at least: so that all of them have their turns, not only those that are
-/// still in the processor's caches from the filling of the set.
+/// The minimum duration of a sample per member. With it, all members have turns, and not only those that are still in the
+/// processor's caches after the set was filled.
 const TIME_PER_MEMBER: Duration = Duration::from_micros(1);
 
-/// A column whose sample takes longer than this, most of it for making the set, is not measured again with
-/// as many members.
+/// If a sample of a column takes longer than this, mostly to create the set, the column is not measured again with as
+/// many members.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// Runs the whole comparison; `report` is called with each workload when it is done.
+/// Runs the whole comparison. Calls `report` after each workload.
 pub fn compare(options: &Options, mut report: impl FnMut(&Comparison)) -> Vec<Comparison> {
     let columns = columns();
     let mut comparisons = Vec::new();
@@ -91,7 +91,7 @@ fn compare_at(workload: Workload, members: usize, columns: &[&Column], options: 
     let per_member = TIME_PER_MEMBER * u32::try_from(members).expect("some 100,000 members at most");
     for round in 0..options.rounds * workload.repeats() {
         for turn in 0..columns.len() {
-            // Each round begins with another column: none is always the one after a certain other.
+            // Each round begins with another column.
             let at = (turn + round) % columns.len();
             if slow[at] {
                 continue;
@@ -107,7 +107,7 @@ fn compare_at(workload: Workload, members: usize, columns: &[&Column], options: 
     Size { members, samples }
 }
 
-/// Nanoseconds per item, once.
+/// Measures nanoseconds per item once.
 fn sample(workload: Workload, members: usize, column: &Column, time: Duration) -> f64 {
     let mut meter = Meter::new(Budget::Time(time));
     column.run(workload, members, &mut meter);

@@ -1,4 +1,4 @@
-//! Two executors of one future.
+//! Three executors that run one future.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 ///
 /// # Panics
 ///
-/// When the future waits although nobody woke it: then a wake was lost.
+/// If the future returns `Pending` and was not woken: a wake was lost.
 pub fn run_alone<F: Future>(future: F) -> F::Output {
     let flag = Arc::new(Flag(AtomicBool::new(false)));
     let waker = Waker::from(Arc::clone(&flag));
@@ -21,7 +21,7 @@ pub fn run_alone<F: Future>(future: F) -> F::Output {
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
             return output;
         }
-        // All on one thread, so plain loads and stores will do: the waker should cost next to nothing.
+        // All operations are on one thread, so plain loads and stores suffice, and the waker costs next to nothing.
         assert!(flag.0.load(Ordering::Relaxed), "a wake was lost");
         flag.0.store(false, Ordering::Relaxed);
     }
@@ -39,11 +39,11 @@ impl Wake for Flag {
     }
 }
 
-/// Runs a future that other threads wake; the thread sleeps meanwhile.
+/// Runs a future that other threads wake. This thread sleeps while the future waits.
 ///
 /// # Panics
 ///
-/// When nobody wakes it for a long time: then a wake was lost.
+/// If the future is not woken for a long time: a wake was lost.
 pub fn run_parking<F: Future>(future: F) -> F::Output {
     let parker = Arc::new(Parker { thread: std::thread::current(), woken: AtomicBool::new(false) });
     let waker = Waker::from(Arc::clone(&parker));
@@ -85,7 +85,7 @@ impl Wake for Parker {
     }
 }
 
-/// Runs a future on tokio's current-thread runtime, and so under its cooperative budget.
+/// Runs a future on tokio's current-thread runtime, under its cooperative budget.
 pub fn run_on_tokio<F: Future>(future: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime without drivers");
     runtime.block_on(future)

@@ -1,8 +1,8 @@
-//! Where and when it was measured.
+//! The machine and the date of a measurement.
 
 use std::process::Command;
 
-/// One line for the head of the tables.
+/// One line, printed above the tables.
 pub fn description() -> String {
     format!("{}, {}, {}", today(), cpu(), env!("RUSTC_VERSION"))
 }

@@ -1,8 +1,8 @@
-//! The members: streams driven by hand.
+//! The members: streams that the workloads drive by hand.
 //!
-//! A member is a pointer to a slot, in which it finds how many items it may give and leaves its waker. It
-//! needs no atomic operation and no allocation of its own: what is measured is the set it is in. All slots
-//! belong to one thread and are there from the start, so that members can be pushed to by their index.
+//! A member is a pointer to a slot. The slot stores the number of items that the member may yield, and the member's waker.
+//! A member needs no atomic operation and no allocation, so that only the set is measured. All slots belong to one thread
+//! and are created in advance, so that a workload can push to a member by its index.
 
 use futures::Stream;
 use std::cell::Cell;
@@ -10,26 +10,27 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-/// More members than any workload has at a time.
+/// Larger than the number of members that any workload has at the same time.
 const SLOTS: usize = 1 << 17;
 
-/// An item says who gave it, above this bit, and which of the giver's items it is, below.
+/// The bits of an item from this one on are the index of its member. The lower bits are its number among the items of this
+/// member.
 const NUMBER_BITS: u32 = 40;
 
-/// Never used up.
+/// More items than any measurement takes.
 const PLENTY: u64 = 1 << (NUMBER_BITS - 1);
 
 /// The era of members that are not counted.
 const NO_ERA: u32 = u32::MAX;
 
 thread_local! {
-    /// Never freed: it is needed to the end.
+    /// Never freed, because it is needed until the end.
     static SLOT: &'static [Slot] = Box::leak((0..SLOTS).map(Slot::new).collect());
-    /// How often [`forget`] was called.
+    /// The number of calls of [`forget`].
     static ERA: Cell<u32> = const { Cell::new(0) };
-    /// Members of this era.
+    /// The number of members of this era.
     static LIVE: Cell<usize> = const { Cell::new(0) };
-    /// Those that wait to be woken.
+    /// The number of members that wait for a wake.
     static PARKED: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -37,9 +38,9 @@ struct Slot {
     index: u32,
     /// Whether the stream ends when all pushed items are taken.
     ends: Cell<bool>,
-    /// Items pushed, ever.
+    /// The number of items pushed so far.
     pushed: Cell<u64>,
-    /// Items taken, ever.
+    /// The number of items taken so far.
     taken: Cell<u64>,
     waker: Cell<Option<Waker>>,
 }
@@ -88,7 +89,7 @@ fn first_slots(members: usize) -> &'static [Slot] {
     SLOT.with(|slots| &slots[..members])
 }
 
-/// A stream of the items that were pushed to it, `PAD` bytes larger than it need be.
+/// A stream of the items that are pushed to it, with `PAD` additional bytes.
 pub struct Member<const PAD: usize> {
     slot: &'static Slot,
     era: u32,
@@ -102,7 +103,7 @@ pub type Small = Member<0>;
 pub type Large = Member<1008>;
 
 impl<const PAD: usize> Member<PAD> {
-    /// A member without items.
+    /// Creates a member without items.
     pub fn new(index: usize) -> Self {
         let slot = slot(index);
         slot.pushed.set(0);
@@ -112,7 +113,7 @@ impl<const PAD: usize> Member<PAD> {
         Self { slot, era: ERA.get(), _pad: [0; PAD] }
     }
 
-    /// A member that gives one item and ends.
+    /// Creates a member that yields one item and ends.
     pub fn with_last_item(index: usize) -> Self {
         let member = Self::new(index);
         push(index);
@@ -122,7 +123,7 @@ impl<const PAD: usize> Member<PAD> {
 }
 
 impl<const PAD: usize> Default for Member<PAD> {
-    /// A stream that has ended.
+    /// Creates a stream that has ended.
     fn default() -> Self {
         let slot = slot(SLOTS - 1);
         slot.ends.set(true);
@@ -158,19 +159,19 @@ impl<const PAD: usize> Drop for Member<PAD> {
     }
 }
 
-/// The item that a member gives after `number` others.
+/// The item that a member yields after `number` others.
 #[inline]
 pub fn item(index: usize, number: u64) -> u64 {
     (index as u64) << NUMBER_BITS | number
 }
 
-/// Which member gave it.
+/// The index of the member that yielded an item.
 #[inline]
 pub fn giver(item: u64) -> usize {
     (item >> NUMBER_BITS) as usize
 }
 
-/// Pushes one item to a member, which is woken. Returns the item that it will give.
+/// Pushes one item to a member and wakes it. Returns the item that the member will yield.
 #[inline]
 pub fn push(index: usize) -> u64 {
     let slot = slot(index);
@@ -195,26 +196,26 @@ pub fn withdraw(members: usize) {
     }
 }
 
-/// How many items the first `members` gave, and the (wrapping) sum of them all.
+/// The number of items that the first `members` members yielded, and the (wrapping) sum of these items.
 pub fn given(members: usize) -> (u64, u64) {
     let (mut count, mut sum) = (0, 0_u64);
     for slot in first_slots(members) {
         let taken = slot.taken.get();
         count += taken;
-        // taken items, numbered 0, 1, ... taken - 1
+        // The taken items have the numbers 0 to taken - 1.
         let numbers = taken * taken.saturating_sub(1) / 2;
         sum = sum.wrapping_add(taken.wrapping_mul(item(slot.index as usize, 0)).wrapping_add(numbers));
     }
     (count, sum)
 }
 
-/// Whether there are `members`, all waiting to be woken.
+/// Returns whether there are `members` members, and all wait for a wake.
 #[inline]
 pub fn all_parked(members: usize) -> bool {
     LIVE.get() == members && PARKED.get() == members
 }
 
-/// Forgets the first `members`, of a set that is gone: some sets drop their members later, or never.
+/// Forgets the first `members` members, of a set that was dropped. Some sets drop their members later, or never.
 pub fn forget(members: usize) {
     for slot in first_slots(members) {
         drop(slot.waker.take());
@@ -224,7 +225,7 @@ pub fn forget(members: usize) {
     PARKED.set(0);
 }
 
-/// What a member's own poll costs when it has an item, in nanoseconds: two members polled in turn, with no
+/// Measures the cost, in nanoseconds, of the poll of a member that has an item: two members are polled in turn, without a
 /// set.
 pub fn own_cost() -> f64 {
     const ROUNDS: u64 = 5_000_000;

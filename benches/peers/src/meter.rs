@@ -1,17 +1,17 @@
-//! How long a workload goes on, and what it cost.
+//! Decides how many rounds a workload performs, and measures their time.
 
 use std::time::{Duration, Instant};
 
-/// When to stop.
+/// When a measurement ends.
 #[derive(Clone, Copy)]
 pub enum Budget {
     /// After this time.
     Time(Duration),
-    /// After this many rounds, in which the clock plays no part.
+    /// After this many rounds, independent of the clock.
     Rounds(u64),
 }
 
-/// Asked by a workload how many rounds to do; times them.
+/// Gives a workload its number of rounds, and measures their time.
 pub struct Meter {
     budget: Budget,
     start: Option<Instant>,
@@ -24,8 +24,8 @@ impl Meter {
         Self { budget, start: None, elapsed: Duration::ZERO, rounds: 0 }
     }
 
-    /// How many rounds to do before asking again; `None` when it is enough. The time from the first call to
-    /// the one that returns `None` is what is measured.
+    /// Returns how many rounds to perform before the next call, or `None` at the end. The measured time is the time from the
+    /// first call to the call that returns `None`.
     pub fn next_rounds(&mut self) -> Option<u64> {
         let start = *self.start.get_or_insert_with(Instant::now);
         self.elapsed = start.elapsed();
@@ -37,7 +37,7 @@ impl Meter {
             return None;
         }
         let next = match self.budget {
-            // As many as were done: reading the clock then costs nothing to speak of.
+            // As many as before. The cost of reading the clock is then negligible.
             Budget::Time(_) => self.rounds.max(1),
             Budget::Rounds(rounds) => rounds,
         };

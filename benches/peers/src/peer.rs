@@ -1,4 +1,4 @@
-//! The columns, and what is asked of each.
+//! The columns, and the trait that each implements.
 
 use crate::executor::run_alone;
 use crate::member::{Large, Small};
@@ -11,20 +11,20 @@ use std::task::{Context, Poll};
 pub trait Peer<St: Stream<Item = u64>>: Sized {
     const NAME: &'static str;
 
-    /// One of the two that the others are compared with.
+    /// Whether this is one of the columns with which the peers are compared.
     const IS_OURS: bool = false;
-    /// Whether there may be more members than it was made for.
+    /// Whether the set may have more members than the capacity with which it was created.
     const CAN_GROW: bool = true;
     const CAN_REMOVE: bool = false;
-    /// Whether each wake makes it look at all members, so that a few items are enough to count instructions.
+    /// Whether each wake makes the set visit all members. A few items are then enough to count instructions.
     const SCANS_ALL: bool = false;
     /// Whether [`run`](Self::run) must be used.
     const HAS_EXECUTOR: bool = false;
 
-    /// What it calls a member; `()` if it does not say which member gave an item.
+    /// Identifies a member; `()` if the set does not report which member yielded an item.
     type Key: Copy + PartialEq + Debug;
 
-    /// Room for `capacity` members, if that is not for the set to decide.
+    /// Creates a set with room for `capacity` members, if the set lets its caller choose.
     fn new(capacity: usize) -> Self;
 
     fn insert(&mut self, stream: St) -> Self::Key;
@@ -33,15 +33,15 @@ pub trait Peer<St: Stream<Item = u64>>: Sized {
         unreachable!("asked only where CAN_REMOVE")
     }
 
-    /// The next item and who gave it; ends of members are skipped. `None` when there are no members.
+    /// Yields the next item and the key of its member. Skips ends of members. `None` if there are no members.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Self::Key, u64)>>;
 
-    /// Runs a future that makes and uses such a set.
+    /// Runs a future that creates and uses such a set.
     fn run<F: Future>(future: F) -> F::Output {
         run_alone(future)
     }
 
-    /// A set of these members, with room for `capacity`.
+    /// Creates a set of these members, with room for `capacity`.
     fn fill(capacity: usize, streams: impl Iterator<Item = St>) -> (Self, Vec<Self::Key>) {
         let mut peer = Self::new(capacity);
         let keys = streams.map(|stream| peer.insert(stream)).collect();
@@ -83,7 +83,7 @@ columns! {
 
 mod channel_select;
 
-/// Selects of several channels, of which instructions alone are counted.
+/// Selects of several channels. Only their instructions are counted.
 pub fn selects() -> Vec<Column> {
     macro_rules! select {
         ($($channels:tt),*) => {

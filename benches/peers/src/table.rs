@@ -4,8 +4,7 @@ use crate::comparison::{Comparison, Size};
 pub use crate::text::{aligned, thousands, three_digits};
 use std::fmt::Write;
 
-/// A table for people (Markdown): a line for each column of the comparison, and how ours compare with the
-/// best peer (`*`).
+/// A Markdown table to read: one line for each column, and the ratios of our columns to the best peer (`*`).
 pub fn markdown(comparison: &Comparison) -> String {
     let mut rows = vec![heading(comparison)];
     for (column, name) in comparison.names.iter().enumerate() {
@@ -52,7 +51,7 @@ fn best_peer(comparison: &Comparison, size: &Size) -> Option<usize> {
         .map(|(column, _)| column)
 }
 
-/// A table for programs: tab-separated, a line for each column, workload and number of members.
+/// A tab-separated table for programs: one line for each column, workload and number of members.
 pub fn tsv(comparisons: &[Comparison]) -> String {
     let mut text = String::from("workload\tmembers\tcolumn\tmedian_ns\tmin_ns\tmax_ns\tsamples\n");
     for comparison in comparisons {

@@ -1,6 +1,6 @@
 //! Tables and numbers as text; `benches/end_to_end` uses it, too.
 
-/// A Markdown table that is a table also where it is not rendered; all but the first column are numbers.
+/// A Markdown table that is aligned in plain text, too. All columns except the first are numbers.
 pub fn aligned(rows: &[Vec<String>]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
@@ -33,7 +33,7 @@ pub fn thousands(number: usize) -> String {
     text
 }
 
-/// As many decimals as three digits need, and whole numbers from 100 on.
+/// Formats a number with three digits, and without decimals from 100 on.
 pub fn three_digits(number: f64) -> String {
     match number {
         ..9.995 => format!("{number:.2}"),

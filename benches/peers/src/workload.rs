@@ -1,7 +1,7 @@
-//! What the columns are put to, and the columns themselves.
+//! The workloads, and the columns that they measure.
 //!
-//! Every workload first fills a set and lets all members park, then asks its [`Meter`] how many rounds to do,
-//! and last checks that what was pushed has arrived: once, and from the member that it was pushed to.
+//! Every workload first fills a set and lets all members park. It then performs as many rounds as its [`Meter`]
+//! returns. Finally it checks that each pushed item has arrived once, from the member to which it was pushed.
 
 use crate::member::{Large, Small};
 use crate::meter::Meter;
@@ -69,7 +69,7 @@ impl Workload {
         Self::ALL.into_iter().find(|workload| workload.name() == name)
     }
 
-    /// What one item of it is.
+    /// Describes the workload and its unit.
     pub fn description(self) -> &'static str {
         match self {
             Self::Dense => "all N members are always ready; per item",
@@ -96,7 +96,7 @@ impl Workload {
         }
     }
 
-    /// The numbers of members to measure it with.
+    /// The numbers of members with which it is measured.
     pub fn sizes(self) -> &'static [usize] {
         match self {
             Self::Dense | Self::Sparse | Self::Parked | Self::Churn | Self::Remove => {
@@ -108,7 +108,7 @@ impl Workload {
         }
     }
 
-    /// How many items there are in one round of the [`Meter`].
+    /// The number of items in one round of the [`Meter`].
     pub fn items_per_round(self, members: usize) -> usize {
         match self {
             Self::Burst => parked::burst_of(members),
@@ -118,14 +118,14 @@ impl Workload {
         }
     }
 
-    /// How many times as often as others it is measured. Where threads run side by side, the scheduler decides
-    /// whether they really do: the same column takes 30 ns when the consumer comes after the producers, and 100
-    /// when it keeps up with them and their memory goes to and fro.
+    /// How many times as often as other workloads it is measured. With several threads, the scheduler decides whether
+    /// they really run in parallel: the same column takes 30 ns if the consumer runs after the producers, and 100 ns if
+    /// it keeps up with them and cache lines move between the processors.
     pub fn repeats(self) -> usize {
         if self.is_single_threaded() { 1 } else { 5 }
     }
 
-    /// Whether each of its instructions is the same in each run.
+    /// Whether each run executes the same instructions.
     pub fn is_single_threaded(self) -> bool {
         !matches!(self, Self::CrossThread | Self::CrossThreadTokio)
     }
@@ -144,7 +144,7 @@ pub struct Column {
 }
 
 impl Column {
-    /// A column of one peer, given with the kinds of members that the workloads need.
+    /// Creates a column of one peer, which is given with each kind of member that the workloads need.
     pub fn new<S, L, C>() -> Self
     where
         S: Peer<Small>,
@@ -174,7 +174,7 @@ impl Column {
         (self.run)(workload, members, meter);
     }
 
-    /// Makes a set of idle members and calls `probe` at each [`Stage`] of it.
+    /// Fills a set with idle members and calls `probe` at each [`Stage`].
     pub fn idle(&self, large: bool, members: usize, probe: &mut dyn FnMut(Stage)) {
         (self.idle)(large, members, probe);
     }

@@ -32,7 +32,7 @@ impl<St: Stream, Si> Future for SelectMany<'_, St, Si> {
 
     /// # Panics
     ///
-    /// When a stream's poll panics, and when polled again after it has completed.
+    /// If the poll of a stream panics, or if the future is polled after it has completed.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<usize> {
         let this = self.get_mut();
         assert!(!this.is_done, "polled after completion");

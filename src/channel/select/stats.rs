@@ -1,43 +1,42 @@
-//! [`SelectStats`]: what a select has done.
+//! [`SelectStats`]: counts of a select's events.
 
 use crate::channel::share::Share;
 use crate::id::ChannelId;
 
-/// What a [`ChannelSelect`](crate::ChannelSelect) has done so far. Returned by [`stats`](crate::ChannelSelect::stats), which
-/// has an example.
+/// Counts of the events of a [`ChannelSelect`](crate::ChannelSelect) so far. Returned by
+/// [`stats`](crate::ChannelSelect::stats), which has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SelectStats {
-    /// The events that it returned.
+    /// The events that the select yielded.
     pub events: u64,
-    /// How often it returned `Pending` to let the executor run, as [`yield_every`](crate::ChannelSelect::yield_every)
-    /// says.
+    /// How often the select yielded to the executor because of [`yield_every`](crate::ChannelSelect::yield_every).
     pub yields: u64,
-    /// The channels that are in it, in ascending order of their ids.
+    /// The channels of the select, in ascending order of their ids.
     pub channels: Vec<ShareStats>,
 }
 
-/// What a channel got of a [`ChannelSelect`](crate::ChannelSelect) since it was added.
+/// The service that a channel received from a [`ChannelSelect`](crate::ChannelSelect) since it was added.
 /// [`stats`](crate::ChannelSelect::stats) has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShareStats {
     /// The channel.
     pub channel: ChannelId,
-    /// Its share, as it is now.
+    /// Its current share.
     pub share: Share,
-    /// Its turns: its events, and the calls that brought none because 64 of its streams were polled in vain, or two in a
-    /// row woke themselves.
+    /// Its turns: its events, and the turns that ended without an event because 64 of its streams were polled in vain or
+    /// two in a row woke themselves.
     pub turns: u64,
-    /// What these were charged.
+    /// The total cost of these turns.
     pub cost: u64,
-    /// The most turns of others that it waited for while it was ready.
+    /// The largest number of turns of other channels that it waited for while it was ready.
     pub longest_wait: u64,
 }
 
 impl SelectStats {
-    /// What was charged to a channel, as a part of what was charged to all that are in it now. `None` if it is not in
-    /// it, or nothing was charged yet.
+    /// Returns a channel's fraction of the total cost of all current channels. Returns `None` if the select does not have
+    /// the channel, or if the total cost is 0.
     ///
     /// ```
     /// use futures::{StreamExt, executor::block_on, stream};

@@ -1,4 +1,4 @@
-//! What happened in a channel, counted under its lock.
+//! Counts of a channel's polls and departures, kept under its lock.
 
 use super::State;
 use crate::event::Departure;
@@ -6,21 +6,21 @@ use crate::stats::ChannelStats;
 
 #[derive(Default)]
 pub(in crate::channel) struct Counts {
-    /// Polls that returned an item, each of which is received. The one counter that an item pays for.
+    /// Polls that returned an item. Every such item is received. This is the only counter that an item increments.
     pub(in crate::channel) items: u64,
     /// Polls that returned `Pending`.
     pub(in crate::channel) in_vain: u64,
-    /// Polls that returned the end.
+    /// Polls that returned `None`.
     pub(super) ends: u64,
     /// Departures that were received.
-    pub(super) told: u64,
+    pub(super) departed: u64,
     ended: u64,
     moved: u64,
     removed: u64,
 }
 
 impl Counts {
-    /// A stay here has ended.
+    /// Counts the end of a stay.
     pub(super) fn note(&mut self, departure: Departure) {
         match departure {
             Departure::Ended => self.ended += 1,
@@ -31,15 +31,15 @@ impl Counts {
 }
 
 impl<St> State<St> {
-    /// All but what was refused, which the registry knows.
+    /// Returns all statistics except `refused`, which the registry counts.
     pub(in crate::channel) fn stats(&self) -> ChannelStats {
-        let &Counts { items, in_vain, ends, told, ended, moved, removed } = &self.counts;
+        let &Counts { items, in_vain, ends, departed, ended, moved, removed } = &self.counts;
         ChannelStats {
             members: self.members,
             half_closed: self.ended,
             paused: self.paused,
             unread_departures: self.departures.unread(),
-            events: items + told,
+            events: items + departed,
             items,
             polls: items + in_vain + ends,
             polls_in_vain: in_vain,

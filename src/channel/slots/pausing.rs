@@ -1,16 +1,16 @@
-//! Pausing: of one stream, and of the channel.
+//! Pausing one stream, and pausing the channel.
 
 use super::{Absent, Next, Phase, Slot, State, Turn, Wake};
 use std::mem;
 
-/// Of one stream.
+/// Pausing one stream.
 impl<St> State<St> {
-    /// Whether the stream in slot `key` is paused.
+    /// Returns whether the stream in slot `key` is paused.
     pub(in crate::channel) fn is_paused(&self, key: usize) -> bool {
         self.slots.slots()[key].is_paused()
     }
 
-    /// The stream in slot `key` has no turns from now on. `Err` if it has ended.
+    /// Pauses the stream in slot `key`: it has no turns from now on. `Err` if it has ended.
     pub(in crate::channel) fn pause(&mut self, key: usize) -> Result<(), Absent> {
         let slot = &mut self.slots.slots_mut()[key];
         if slot.is_paused() {
@@ -31,15 +31,15 @@ impl<St> State<St> {
         Ok(())
     }
 
-    /// The stream in slot `key` has turns again, and one at once: nobody noted whether it was woken. `Err` if it has
-    /// ended.
+    /// Resumes the stream in slot `key`. The stream is ready, because its wakes were not recorded during the pause. `Err` if
+    /// it has ended.
     pub(in crate::channel) fn resume(&mut self, key: usize) -> Result<Wake, Absent> {
         let slot = &mut self.slots.slots_mut()[key];
         *slot = match mem::replace(slot, Slot::Leaving) {
             Slot::Paused { entry: 0, member } => Slot::Present(member),
             Slot::Paused { entry, member } => Slot::Queued { entry, member },
             Slot::PausedAway { pair, entry } => Slot::Away { pair, woken: true, entry },
-            // It has a turn when it comes.
+            // The stream is made ready when it arrives.
             Slot::PausedExpected { pair, waker } => Slot::Expected { pair, waker },
             other => {
                 let is_ended = matches!(other, Slot::Ended(_));
@@ -57,7 +57,7 @@ impl<St> State<St> {
     }
 }
 
-/// Of the channel.
+/// Pausing the channel.
 impl<St> State<St> {
     pub(in crate::channel) fn pause_turns(&mut self) {
         self.phase = match self.phase {
@@ -67,7 +67,7 @@ impl<St> State<St> {
         };
     }
 
-    /// The receivers do not sleep until a member wakes them, but until they are woken by this.
+    /// Resumes the channel. During a pause, receivers wait for this wake and not for wakes of members.
     pub(in crate::channel) fn resume_turns(&mut self) -> Wake {
         let before = self.phase;
         self.phase = match before {
@@ -78,35 +78,36 @@ impl<St> State<St> {
         Wake::RECEIVERS.when(self.phase != before)
     }
 
-    /// Resumes all that is paused here, the channel and its streams.
+    /// Resumes the channel and all its paused streams.
     ///
     /// Cost: a walk through the pairs, if any stream is paused.
     pub(in crate::channel) fn resume_all(&mut self) -> Wake {
         let mut wake = self.resume_turns();
         let mut from = 0;
         while self.paused > 0 {
-            let key = self.seated.next_from(from).expect("who is paused is seated");
+            let key = self.seated.next_from(from).expect("a paused stream is seated");
             from = key + 1;
             wake = wake | self.resume(key).unwrap_or(Wake::NONE);
         }
         wake
     }
 
-    /// What comes next where no turns are taken. A receiver waits for this epoch to pass, which
-    /// [`resume_turns`](Self::resume_turns) and the end see to. It does not park: members are woken for nothing now.
+    /// The next step of a receiver in a phase without turns. The receiver waits until this epoch has passed;
+    /// [`resume_turns`](Self::resume_turns) and the end of the channel advance it. The receiver does not park, because wakes
+    /// of members need not wake it during a pause.
     pub(super) fn without_turns(&self) -> Turn<St> {
         if self.has_ended() { Turn::Ended } else { Turn::Next(Next::Idle(self.slots.tasks().epoch())) }
     }
 }
 
 impl Phase {
-    /// Whether turns are taken, and departures are received.
+    /// Returns whether receivers take turns and yield departures.
     #[inline]
     pub(super) fn has_turns(self) -> bool {
         self <= Self::Closed
     }
 
-    /// Whether no stream will come.
+    /// Returns whether no stream will be admitted anymore.
     pub(super) fn is_closed(self) -> bool {
         matches!(self, Self::Closed | Self::PausedClosed | Self::Removed)
     }

@@ -1,4 +1,4 @@
-//! Stays of streams in a channel: how they begin and end.
+//! Stays of streams in a channel: their beginnings and ends.
 
 use super::{Absent, Counts, Left, Phase, Slot, State, Vacated, Wake};
 use crate::channel::departures::{Departures, Panic};
@@ -13,7 +13,7 @@ use std::mem;
 use std::sync::Arc;
 use std::task::Waker;
 
-/// Stays: how they begin and end.
+/// Beginnings and ends of stays.
 impl<St> State<St> {
     pub(in crate::channel) fn new(reports_departures: bool) -> Self {
         Self {
@@ -30,12 +30,12 @@ impl<St> State<St> {
         }
     }
 
-    /// The receivers that wait.
+    /// The waiting receivers.
     pub(in crate::channel) fn tasks(&self) -> &Arc<WaitList> {
         self.slots.tasks()
     }
 
-    /// Gives a slot to a new stream. It has turns from now on.
+    /// Gives a slot to a new stream, which has turns from now on.
     pub(in crate::channel) fn seat(&mut self, mut member: BoxedMember<St>) -> (usize, Wake) {
         self.members += 1;
         let key = self.slots.fill_with(|waker| {
@@ -47,8 +47,8 @@ impl<St> State<St> {
         (key, self.wake())
     }
 
-    /// Gives a slot to a stream that was moved here. It has turns from now on, unless it is paused, or departures wait,
-    /// of which one may be its own.
+    /// Gives a slot to a stream that was moved here. The stream has turns from now on, unless it is paused or departures
+    /// wait: one of these may be its own.
     pub(in crate::channel) fn seat_moved(
         &mut self,
         mut member: BoxedMember<St>,
@@ -65,20 +65,20 @@ impl<St> State<St> {
         (key, self.begin_turns(key, id))
     }
 
-    /// Gives a slot to a stream that is being polled elsewhere.
+    /// Gives a slot to a stream that is being polled in another channel.
     pub(in crate::channel) fn expect(&mut self, pair: usize, paused: bool) -> usize {
         self.members += 1;
         self.paused += usize::from(paused);
         let Self { slots, expected, .. } = self;
         let key = slots.fill_with(|waker| {
-            let waker = u32::try_from(expected.insert(waker)).expect("each is of a poll that is going on");
+            let waker = u32::try_from(expected.insert(waker)).expect("each belongs to a poll in progress");
             if paused { Slot::PausedExpected { pair, waker } } else { Slot::Expected { pair, waker } }
         });
         self.seated.insert_with_room(key);
         key
     }
 
-    /// The expected stream comes.
+    /// Puts an expected stream into its slot.
     pub(in crate::channel) fn land(&mut self, key: usize, mut member: BoxedMember<St>) -> Wake {
         let id = member.id;
         member.as_mut().set_waker(self.take_expected(key));
@@ -87,7 +87,7 @@ impl<St> State<St> {
         self.begin_turns(key, id)
     }
 
-    /// The waker of a slot whose stream comes now.
+    /// Takes the waker of a slot whose expected stream arrives.
     pub(super) fn take_expected(&mut self, key: usize) -> Waker {
         let (Slot::Expected { waker, .. } | Slot::PausedExpected { waker, .. }) = self.slots.slots()[key]
         else {
@@ -96,7 +96,7 @@ impl<St> State<St> {
         self.expected.remove(waker as usize)
     }
 
-    /// A stream that was moved here has turns from now on, if it may.
+    /// Makes a stream that was moved here ready, unless it is paused or its arrival must wait in the queue.
     pub(super) fn begin_turns(&mut self, key: usize, id: StreamId) -> Wake {
         let cursor = self.slots.cursor();
         let slot = &mut self.slots.slots_mut()[key];
@@ -114,8 +114,8 @@ impl<St> State<St> {
         self.wake()
     }
 
-    /// Ends the stay of a stream by a move or removal, and takes the stream out if it is here. `Err` and nothing
-    /// done if it is to be moved and has ended.
+    /// Ends the stay of a stream by a move or removal, and takes the stream out if it is here. Returns `Err` and changes
+    /// nothing if the stream is to be moved but has ended.
     pub(in crate::channel) fn depart(
         &mut self,
         key: usize,
@@ -179,9 +179,9 @@ impl<St> State<St> {
         vacated.expect("its stay goes on")
     }
 
-    /// The stream that was taken out of slot `key` to be polled is over. Returns whether its stay here had
-    /// lasted until now; then it is taken if it `is_kept`. If it lasted and `Ended`, that is the caller's to report;
-    /// else the channel will.
+    /// Vacates slot `key`, whose stream was taken out for a poll and has ended, was lost by a panic, or has left. Returns
+    /// whether the stay lasted until now. If it did and `is_kept` is true, the stream is taken and kept in the slot. If the
+    /// stay lasted and the departure is `Ended`, the caller reports it; otherwise the channel does.
     pub(in crate::channel) fn retire(
         &mut self,
         key: usize,
@@ -197,8 +197,8 @@ impl<St> State<St> {
         self.counts.ends += u64::from(has_ended);
         if lasted {
             self.counts.note(departure);
-            // The caller reports that, at the place of an item.
-            self.counts.told += u64::from(has_ended);
+            // The caller reports the end in place of an item.
+            self.counts.departed += u64::from(has_ended);
         }
         if lasted && is_kept {
             *slot = Slot::Ended(member.take().expect("the caller has it"));
@@ -220,12 +220,12 @@ impl<St> State<St> {
         (lasted, self.wake() | self.wake_if_ended())
     }
 
-    /// Whether the stream in slot `key` has ended and is kept.
+    /// Returns whether the stream in slot `key` has ended and is kept.
     pub(in crate::channel) fn is_kept(&self, key: usize) -> bool {
         matches!(self.slots.slots().get(key), Some(Slot::Ended(_)))
     }
 
-    /// The expected stream has ended in its last poll elsewhere, and is kept.
+    /// Keeps an expected stream that has ended in its poll in the other channel.
     pub(in crate::channel) fn keep_expected(&mut self, key: usize, mut member: BoxedMember<St>) -> Wake {
         let id = member.id;
         member.as_mut().set_waker(self.take_expected(key));
@@ -247,14 +247,14 @@ impl<St> State<St> {
         }
     }
 
-    /// The end of a stream was not reported at the place of an item, after all.
+    /// Queues the end of a stream that the caller did not report in place of an item.
     pub(in crate::channel) fn push_departure(&mut self, id: StreamId, departure: Departure) -> Wake {
-        self.counts.told -= 1;
+        self.counts.departed -= 1;
         self.push(id, departure);
         self.wake()
     }
 
-    /// `Err` gives it back: nobody will receive it.
+    /// Queues a panic for the next receiver. If the channel was removed, no receiver will take it, and `Err` returns it.
     pub(in crate::channel) fn push_panic(&mut self, panic: Panic) -> Result<Wake, Panic> {
         if self.phase == Phase::Removed {
             return Err(panic);

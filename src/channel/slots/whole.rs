@@ -15,18 +15,19 @@ impl<St> State<St> {
         self.phase
     }
 
-    /// How many pairs are here.
+    /// The number of pairs in this channel.
     pub(in crate::channel) fn len(&self) -> usize {
         self.members + self.ended
     }
 
-    /// Whether no more streams fit in, by that limit: of the pairs, or of the pairs and the unread departures together.
+    /// Returns whether the channel is full. The pairs count against `max_streams`; the pairs and the unread departures
+    /// together count against twice that number.
     pub(in crate::channel) fn is_full(&self, max_streams: usize) -> bool {
         let unread = self.departures.unread();
         self.len() >= max_streams || self.len() + unread >= max_streams.saturating_mul(2)
     }
 
-    /// Admits nobody from now on.
+    /// Admits no stream from now on.
     pub(in crate::channel) fn close(&mut self) -> Wake {
         self.phase = match self.phase {
             Phase::Open => Phase::Closed,
@@ -36,37 +37,37 @@ impl<St> State<St> {
         self.wake_if_ended()
     }
 
-    /// Ends at once. What was to be reported is not received by anybody.
+    /// Ends the channel immediately. Queued departures are discarded.
     pub(in crate::channel) fn remove(&mut self) -> Spent {
         self.phase = Phase::Removed;
         self.departures.clear()
     }
 
-    /// Calls `tell` with the pairs in slot `from` and behind, at most `limit` of them, in the order of their slots.
-    /// Returns the slot to go on from, if there are more.
+    /// Calls `report` for at most `limit` pairs, from slot `from` on, in the order of their slots. Returns the slot to
+    /// continue from, unless the walk has passed the last pair.
     pub(in crate::channel) fn pairs(
         &self,
         from: usize,
         limit: usize,
-        mut tell: impl FnMut(usize),
+        mut report: impl FnMut(usize),
     ) -> Option<usize> {
         let mut from = from;
         for _ in 0..limit {
             let key = self.seated.next_from(from).filter(|key| *key >= from)?;
-            tell(self.slots.slots()[key].pair());
+            report(self.slots.slots()[key].pair());
             from = key + 1;
         }
         Some(from)
     }
 
-    /// Takes out some of the pairs that are here, at most `limit`, and reports nothing. All of them, or those
-    /// whose stream has ended. Returns the slot to go on from, if there are more.
+    /// Visits at most `limit` pairs, from slot `from` on, and takes out all of them, or only those whose stream has ended.
+    /// Queues no departures. Returns the slot to continue from, unless the walk has passed the last pair.
     pub(in crate::channel) fn take_pairs(
         &mut self,
         from: usize,
         limit: usize,
         which: Which,
-        mut tell: impl FnMut(Taken<St>),
+        mut report: impl FnMut(Taken<St>),
     ) -> Option<usize> {
         let mut from = from;
         for _ in 0..limit {
@@ -83,27 +84,27 @@ impl<St> State<St> {
             }
             self.paused -= usize::from(slot.is_paused());
             if let Slot::Away { pair, .. } | Slot::PausedAway { pair, .. } = *slot {
-                // The poll that returns to the slot finds it so.
+                // The receiver that polls the stream finds this state when it puts the stream back.
                 *slot = Slot::Leaving;
                 self.seated.remove(key);
-                tell((pair, None));
+                report((pair, None));
                 continue;
             }
             match self.vacate(key) {
-                Vacated::Here(member) | Vacated::Ended(member) => tell((member.id.key(), Some(member))),
-                Vacated::Expected(pair) => tell((pair, None)),
+                Vacated::Here(member) | Vacated::Ended(member) => report((member.id.key(), Some(member))),
+                Vacated::Expected(pair) => report((pair, None)),
             }
         }
         Some(from)
     }
 
-    /// Moves all pairs to the first slots of another rotation, which was made for as many, and tells where each is now.
-    /// Gives the old one back, to be dropped with no lock held. If that cannot be now, for a stream is being polled,
-    /// takes away only what is behind the last pair.
+    /// Moves all pairs to the first slots of another rotation, which has room for them, and reports the new slot of each.
+    /// Returns the old rotation, to be dropped with no lock held. If the room is too small or the channel
+    /// [is pinned](Self::is_pinned), releases only the memory of vacant slots that [`Rotation::shrink_to_fit`] releases.
     pub(in crate::channel) fn compact(
         &mut self,
         compact: Rotation<Slot<St>>,
-        mut tell: impl FnMut(usize, usize),
+        mut report: impl FnMut(usize, usize),
     ) -> (Wake, Surplus<St>) {
         if self.len() > compact.slots().capacity() || self.is_pinned() {
             let unused = self.slots.shrink_to_fit();
@@ -122,10 +123,10 @@ impl<St> State<St> {
             let new = self.slots.fill_with(|waker| slot.with_waker(waker, expected));
             self.seated.insert_with_room(new);
             if is_ready {
-                // What its old waker has to say it says in this turn.
+                // The old waker has no effect anymore. The poll of this turn finds whatever it was woken for.
                 self.slots.set_ready(new);
             }
-            tell(pair, new);
+            report(pair, new);
         }
         self.departures.shrink_to_fit();
         self.departures.restart(self.slots.cursor());
@@ -133,9 +134,10 @@ impl<St> State<St> {
         (wake | self.wake(), Surplus { unused: None, rotation: old })
     }
 
-    /// Whether others know the slot of a stream here: it is being polled, or its arrival waits in the queue.
+    /// Returns whether any stream cannot change its slot: it is being polled by a receiver of this channel, or its arrival
+    /// waits in the queue.
     pub(super) fn is_pinned(&self) -> bool {
-        // One whose stay is over has no seat.
+        // A `Leaving` slot is not seated, but it is occupied.
         let mut is_pinned = self.slots.slots().len() != self.len();
         let mut from = 0;
         while let Some(key) = self.seated.next_from(from).filter(|key| *key >= from) {
@@ -149,18 +151,18 @@ impl<St> State<St> {
         is_pinned
     }
 
-    /// There is something to receive: receivers that are parked are to be woken.
+    /// To be called when there is something to receive. Wakes the receivers if they are parked.
     #[inline]
     pub(super) fn wake(&mut self) -> Wake {
         Wake::RECEIVERS.when(self.slots.unpark())
     }
 
-    /// If that was the last of a closed channel, all receivers end.
+    /// Wakes all receivers if the channel has ended, and the tasks that wait for it to be drained if it is.
     pub(in crate::channel) fn wake_if_ended(&self) -> Wake {
         Wake::RECEIVERS.when(self.has_ended()) | Wake::DRAINED.when(self.is_drained())
     }
 
-    /// Whether receivers have nothing to expect any more.
+    /// Returns whether the channel will yield nothing anymore.
     pub(in crate::channel) fn has_ended(&self) -> bool {
         match self.phase {
             Phase::Open | Phase::Paused => false,
@@ -169,14 +171,14 @@ impl<St> State<St> {
         }
     }
 
-    /// Whether no stream is here, and none will come.
+    /// Returns whether the channel has no stream, and none will be admitted anymore.
     pub(in crate::channel) fn is_drained(&self) -> bool {
         self.phase.is_closed() && self.slots.slots().len() == self.ended
     }
 }
 
 impl<St> Slot<St> {
-    /// A stream that has come.
+    /// The slot of a stream that has arrived.
     pub(super) fn arrived(member: BoxedMember<St>, paused: bool) -> Self {
         if paused { Self::Paused { entry: 0, member } } else { Self::Present(member) }
     }
@@ -185,7 +187,7 @@ impl<St> Slot<St> {
         matches!(self, Self::Paused { .. } | Self::PausedAway { .. } | Self::PausedExpected { .. })
     }
 
-    /// The pair that is seated here.
+    /// The key of the pair in this slot.
     pub(super) fn pair(&self) -> usize {
         match self {
             Self::Present(member)
@@ -200,7 +202,7 @@ impl<St> Slot<St> {
         }
     }
 
-    /// Takes the waker from it. Also returns whether it may have turns.
+    /// Takes the waker of the slot. Also returns whether the slot has turns.
     pub(super) fn without_waker(mut self, expected: &mut Slab<Waker>) -> (Waker, (Self, bool)) {
         let waker = match &mut self {
             Self::Present(member)
@@ -222,7 +224,7 @@ impl<St> Slot<St> {
             | Self::Queued { member, .. }
             | Self::Paused { member, .. }
             | Self::Ended(member) => member.as_mut().set_waker(new),
-            // In the place that was vacated last: the key stays short.
+            // The slab reuses the entry that `without_waker` vacated, so the key still fits in 32 bits.
             Self::Expected { waker, .. } | Self::PausedExpected { waker, .. } => {
                 *waker = u32::try_from(expected.insert(new)).expect("it was there before");
             }
@@ -232,7 +234,7 @@ impl<St> Slot<St> {
     }
 }
 
-/// What compacting has left over, to be dropped with no lock held.
+/// The memory that [`State::compact`] took out, to be dropped with no lock held.
 #[must_use = "to be dropped with no lock held"]
 pub(crate) struct Surplus<St> {
     #[allow(dead_code, reason = "to be dropped")]

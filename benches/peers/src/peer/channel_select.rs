@@ -1,4 +1,4 @@
-//! Ours: several channels of a multiplexer, received from as one.
+//! Ours: a select over several channels of a multiplexer.
 
 use super::Peer;
 use futures::Stream;
@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use stream_multiplexer::{ChannelSelect, Multiplexer, Share, StreamEvent, StreamId};
 
-/// The members are shared out among the `USED` channels; there are `IDLE` others. If it is `RANKED`, each channel has a
-/// priority of its own.
+/// The members are distributed over `USED` channels. `IDLE` other channels have no members. If `RANKED` is true, each
+/// channel has a distinct priority.
 pub struct Adapter<St: Stream + 'static, const USED: usize, const IDLE: usize, const RANKED: bool> {
     multiplexer: Multiplexer<St, ()>,
     select: ChannelSelect<St, ()>,

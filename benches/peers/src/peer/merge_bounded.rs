@@ -14,9 +14,9 @@ impl<St: Stream<Item = u64> + Unpin + Default> Peer<St> for Adapter<St> {
     type Key = ();
 
     fn new(capacity: usize) -> Self {
-        // It has as much room as the streams it is collected from. These have ended, and leave when polled.
+        // The set has room for as many streams as it is collected from. These streams have ended, and a poll removes them.
         let mut merge: MergeBounded<St> = (0..capacity).map(|_| St::default()).collect();
-        // It yields now and then.
+        // The set sometimes returns `Pending` to yield.
         while Pin::new(&mut merge).poll_next(&mut Context::from_waker(Waker::noop())).is_pending() {}
         Self(merge)
     }

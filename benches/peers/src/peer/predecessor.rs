@@ -1,4 +1,4 @@
-//! `stream_multiplexer` 0.16.1: one channel, received from by `recv`.
+//! `stream_multiplexer` 0.16.1: one channel, from which `recv` receives.
 
 use super::Peer;
 use futures::sink::Drain;
@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 pub struct Adapter<St: 'static> {
     multiplexer: Multiplexer<Fallible<St>, Drain<u64>>,
-    /// `recv` again and again; each call is kept until it returns.
+    /// Repeated calls of `recv`. Each call is kept until it completes.
     received: LocalBoxStream<'static, (usize, Option<u64>)>,
 }
 
@@ -45,14 +45,14 @@ impl<St: Stream<Item = u64> + Unpin + 'static> Peer<St> for Adapter<St> {
         loop {
             match ready!(self.received.poll_next_unpin(cx)).expect("it never ends") {
                 (id, Some(item)) => return Poll::Ready(Some((id, item))),
-                // Its sink is left, until it is removed.
+                // The pair keeps its sink until it is removed.
                 (id, None) => drop(self.multiplexer.remove_stream(id)),
             }
         }
     }
 }
 
-/// Its streams are of results.
+/// This version takes streams of results.
 struct Fallible<St>(St);
 
 impl<St: Stream + Unpin> Stream for Fallible<St> {

@@ -1,4 +1,4 @@
-//! futures-concurrency's `StreamGroup`, in the form that tells which member gave an item.
+//! futures-concurrency's `StreamGroup`, in the form that reports which member yielded an item.
 
 use super::Peer;
 use futures::Stream;

@@ -36,8 +36,8 @@ impl<St: Stream<Item = u64> + Unpin> Peer<St> for Adapter<St> {
         Pin::new(&mut self.map).poll_next(cx)
     }
 
-    /// Extends the map, which does not look for each key among all others as `insert` does: filling it is not
-    /// to take longer than what is measured.
+    /// Extends the map. `insert` would search for each key among all others, and filling the map would take longer than
+    /// the measurement.
     fn fill(capacity: usize, streams: impl Iterator<Item = St>) -> (Self, Vec<usize>) {
         let mut peer = Self::new(capacity);
         peer.map.extend(streams.zip(1..).map(|(stream, key)| (key, stream)));

@@ -1,4 +1,4 @@
-//! Ours: the set in exclusive ownership.
+//! Ours: the set with one owner.
 
 use super::Peer;
 use futures::Stream;

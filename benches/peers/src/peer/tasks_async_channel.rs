@@ -1,4 +1,4 @@
-//! No set at all: a task for each stream, all sending into one async-channel.
+//! No set: one task per stream, and all tasks send into one async-channel.
 
 use super::Peer;
 use crate::executor::run_parking;
@@ -16,7 +16,7 @@ thread_local! {
     static EXECUTOR: RefCell<Rc<LocalExecutor<'static>>> = RefCell::default();
 }
 
-/// From the task with this key; `None` when its stream ended.
+/// A message of the task with this key; `None` if its stream has ended.
 type Message = (usize, Option<u64>);
 
 pub struct Adapter<St> {
@@ -54,7 +54,7 @@ impl<St: Stream<Item = u64> + Unpin + 'static> Peer<St> for Adapter<St> {
                         return;
                     }
                 }
-                // An error: nobody receives any more.
+                // An error means that the receiver was dropped.
                 let _ = sender.send((key, None)).await;
             })
         });
@@ -63,7 +63,7 @@ impl<St: Stream<Item = u64> + Unpin + 'static> Peer<St> for Adapter<St> {
     }
 
     fn remove(&mut self, key: usize) {
-        // Dropping it cancels it.
+        // The drop cancels the task.
         drop(self.tasks.remove(&key).expect("it is a member"));
     }
 
@@ -77,7 +77,7 @@ impl<St: Stream<Item = u64> + Unpin + 'static> Peer<St> for Adapter<St> {
         }
     }
 
-    /// Each run has an executor of its own, so that no task is left over for the next.
+    /// Each run has its own executor, so that no task remains for the next run.
     fn run<F: Future>(future: F) -> F::Output {
         let executor = Rc::new(LocalExecutor::new());
         EXECUTOR.set(Rc::clone(&executor));

@@ -1,4 +1,4 @@
-//! No set at all: a task for each stream, all sending into one tokio channel.
+//! No set: one task per stream, and all tasks send into one tokio channel.
 
 use super::Peer;
 use crate::executor::run_on_tokio;
@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::AbortHandle;
 
-/// From the task with this key; `None` when its stream ended.
+/// A message of the task with this key; `None` if its stream has ended.
 type Message = (usize, Option<u64>);
 
 pub struct Adapter<St> {
@@ -35,7 +35,7 @@ impl<St: Stream<Item = u64> + Unpin + 'static> Peer<St> for Adapter<St> {
     fn insert(&mut self, stream: St) -> usize {
         self.next_key += 1;
         let (key, sender) = (self.next_key, self.sender.clone());
-        // A task must be `Send`, which the members are not; this runtime has one thread.
+        // A task must be `Send`, but the members are not. This runtime has one thread.
         let mut stream = SendWrapper::new(stream);
         let task = tokio::spawn(async move {
             while let Some(item) = stream.next().await {
@@ -43,7 +43,7 @@ impl<St: Stream<Item = u64> + Unpin + 'static> Peer<St> for Adapter<St> {
                     return;
                 }
             }
-            // An error: nobody receives any more.
+            // An error means that the receiver was dropped.
             let _ = sender.send((key, None)).await;
         });
         self.tasks.insert(key, task.abort_handle());

@@ -1,4 +1,4 @@
-//! unicycle's `StreamsUnordered`, in the form that tells which member gave an item.
+//! unicycle's `StreamsUnordered`, in the form that reports which member yielded an item.
 
 use super::Peer;
 use futures::Stream;

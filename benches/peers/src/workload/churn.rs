@@ -1,4 +1,4 @@
-//! Members come, give one item and end, beside others that are idle.
+//! Members are inserted, yield one item and end, beside other members that are idle.
 
 use super::common::{check_all_there, filled, next, settle};
 use crate::member::{Member, Small, item};
@@ -20,6 +20,6 @@ pub async fn churn<P: Peer<Small>>(members: usize, meter: &mut Meter) {
 pub async fn come_and_go<P: Peer<Member<PAD>>, const PAD: usize>(peer: &mut P, others: usize) {
     let key = peer.insert(Member::with_last_item(others));
     assert!(next(peer).await == (key, item(others, 0)), "its one item");
-    // Its end is told or not, but it is dropped.
+    // The set may report the end of the member or not; in both cases it drops the member.
     settle(peer, others).await;
 }

@@ -1,11 +1,11 @@
-//! What most workloads begin and end with.
+//! The common beginnings and ends of workloads.
 
 use crate::member::{Member, all_parked, forget, giver};
 use crate::peer::Peer;
 use std::future::poll_fn;
 use std::task::Poll;
 
-/// A set of `members`, all parked, with room for one more.
+/// Creates a set of `members` members, all parked, with room for one more.
 pub async fn filled<P: Peer<Member<PAD>>, const PAD: usize>(members: usize) -> (P, Vec<P::Key>) {
     forget(members + 1);
     let (mut peer, keys) = P::fill(members + 1, (0..members).map(Member::new));
@@ -13,7 +13,7 @@ pub async fn filled<P: Peer<Member<PAD>>, const PAD: usize>(members: usize) -> (
     (peer, keys)
 }
 
-/// Polls until there are `members`, all parked; none may have an item.
+/// Polls until there are `members` members, all parked. None may have an item.
 pub async fn settle<P: Peer<Member<PAD>>, const PAD: usize>(peer: &mut P, members: usize) {
     poll_fn(|cx| {
         if let Poll::Ready(Some((_, item))) = peer.poll(cx) {
@@ -28,14 +28,14 @@ pub async fn settle<P: Peer<Member<PAD>>, const PAD: usize>(peer: &mut P, member
     .await;
 }
 
-/// The next item and who gave it.
+/// Receives the next item and the key of its member.
 #[inline]
 pub async fn next<P: Peer<Member<PAD>>, const PAD: usize>(peer: &mut P) -> (P::Key, u64) {
     poll_fn(|cx| peer.poll(cx)).await.expect("it has members")
 }
 
-/// Pushes one item to each member: it arrives, under the right key. `indices[i]` is the member with
-/// `keys[i]`.
+/// Pushes one item to each member, and checks that the item arrives with the right key. `indices[i]` is the index of the
+/// member with `keys[i]`.
 pub async fn check_all_there<P: Peer<Member<PAD>>, const PAD: usize>(
     peer: &mut P,
     keys: &[P::Key],
@@ -47,7 +47,7 @@ pub async fn check_all_there<P: Peer<Member<PAD>>, const PAD: usize>(
     }
 }
 
-/// Numbers below `end`, without an order that a cache could learn, and the same in each run.
+/// Numbers below `end` in an unpredictable order, which is the same in each run.
 pub struct Picker {
     state: u32,
     end: u32,

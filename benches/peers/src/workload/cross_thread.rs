@@ -1,4 +1,4 @@
-//! Two threads send, one receives.
+//! Two threads send, and one receives.
 
 use crate::executor;
 use crate::member::{giver, item};
@@ -17,7 +17,7 @@ pub const ITEMS: usize = 100_000;
 
 const THREADS: usize = 2;
 
-/// A member: what a tokio channel receives. By default one that has ended.
+/// A member: a stream of the items that a tokio channel receives. The default has ended.
 #[derive(Default)]
 pub struct Channel(Option<UnboundedReceiverStream<u64>>);
 
@@ -56,7 +56,7 @@ async fn cross_thread<P: Peer<Channel>>(members: usize, meter: &mut Meter) {
     let (mut peer, keys) =
         P::fill(members, receivers.into_iter().map(|receiver| Channel(Some(receiver.into()))));
     let mut producers = share_out(senders);
-    // What each member gives next: items arrive in order and once.
+    // The next item of each member. Items arrive in order, and once.
     let mut expected: Vec<u64> = (0..members).map(|index| item(index, 0)).collect();
     while let Some(rounds) = meter.next_rounds() {
         for _ in 0..rounds {
@@ -82,7 +82,7 @@ fn share_out(senders: Vec<UnboundedSender<u64>>) -> Vec<Producer> {
 }
 
 struct Producer {
-    /// Senders, each with the item to send next.
+    /// Senders, each with its next item.
     members: Vec<(UnboundedSender<u64>, u64)>,
 }
 

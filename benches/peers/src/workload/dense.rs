@@ -10,7 +10,7 @@ pub async fn dense<P: Peer<Member<PAD>>, const PAD: usize>(members: usize, meter
     let (mut peer, keys) = filled::<P, PAD>(members).await;
     push_plenty(members);
     let (mut count, mut sum) = (members as u64, 0_u64);
-    // Each has its first turn, if the set is fair.
+    // In a fair set, each member has its first turn.
     for _ in 0..count {
         sum = sum.wrapping_add(next(&mut peer).await.1);
     }
@@ -23,7 +23,7 @@ pub async fn dense<P: Peer<Member<PAD>>, const PAD: usize>(members: usize, meter
     }
     count += meter.rounds();
     withdraw(members);
-    // Some hold items in a buffer.
+    // Some sets hold items in a buffer.
     let (given_count, given_sum) = given(members);
     for _ in count..given_count {
         let (key, item) = next(&mut peer).await;

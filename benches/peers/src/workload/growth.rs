@@ -1,4 +1,4 @@
-//! Sets are made, filled one by one, and dropped.
+//! Sets are created, filled member by member, and dropped.
 
 use super::common::{check_all_there, settle};
 use crate::member::{Small, forget};

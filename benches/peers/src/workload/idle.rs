@@ -1,32 +1,32 @@
-//! Members that do nothing, for their memory.
+//! Idle members, to measure their memory.
 
 use super::churn::come_and_go;
 use super::common::filled;
 use crate::member::{Member, forget};
 use crate::peer::Peer;
 
-/// Where a set is in its life.
+/// A stage in the life of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// There is none yet.
+    /// The set does not exist yet.
     Before,
-    /// It is filled, all members parked.
+    /// The set is filled, and all members are parked.
     Full,
-    /// One more came and went.
+    /// One more member was inserted and has ended.
     Warm,
-    /// Then came and went as many as [`TURNOVER`] says.
+    /// After that, [`TURNOVER`] more members were inserted and have ended.
     TurnedOver,
 }
 
-/// How many members come and go.
+/// How many members are inserted and end.
 pub const TURNOVER: usize = 1_000;
 
 pub async fn idle<P: Peer<Member<PAD>>, const PAD: usize>(members: usize, probe: &mut dyn FnMut(Stage)) {
-    // The wakers of the set before are not to be freed in between.
+    // Drop the wakers of the previous set now, so that they are not freed during the measurement.
     forget(members + 1);
     probe(Stage::Before);
     let (mut peer, keys) = filled::<P, PAD>(members).await;
-    // They are the harness's, not the set's.
+    // The keys belong to the harness and not to the set.
     drop(keys);
     probe(Stage::Full);
     come_and_go(&mut peer, members).await;

@@ -1,4 +1,4 @@
-//! The consumer takes all there is and sleeps; then members are woken, and it with them.
+//! The consumer takes all items and sleeps. Then members are woken, and the consumer with them.
 
 use super::common::{Picker, filled, settle};
 use crate::member::{Small, giver, push};
@@ -7,7 +7,7 @@ use crate::peer::Peer;
 use std::future::poll_fn;
 use std::task::Poll;
 
-/// How many members are woken at a time in a burst.
+/// The number of members that one burst wakes.
 pub fn burst_of(members: usize) -> usize {
     (members / 10).max(1)
 }
@@ -15,7 +15,7 @@ pub fn burst_of(members: usize) -> usize {
 pub async fn parked<P: Peer<Small>>(members: usize, burst: usize, meter: &mut Meter) {
     let (mut peer, keys) = filled::<P, 0>(members).await;
     let mut wakes = Wakes::new(members, burst, meter);
-    // (arrived, their sum) must be what was pushed; `last` names the last arrival, to be checked at leisure.
+    // The number and the sum of the items must be those of the pushed items. `last` is checked after the measurement.
     let (mut arrived, mut sum) = (0_u64, 0_u64);
     let mut last = None;
     poll_fn(|cx| {
@@ -27,9 +27,9 @@ pub async fn parked<P: Peer<Small>>(members: usize, burst: usize, meter: &mut Me
                     sum = sum.wrapping_add(item);
                     last = Some((key, item));
                 }
-                // A member's task has not run yet.
+                // The task of a member has not run yet.
                 Poll::Pending if arrived < wakes.pushed => return Poll::Pending,
-                // The set has the consumer's waker now, and must wake it for what is pushed next.
+                // The set has the consumer's waker now, and must wake the consumer for the next item.
                 Poll::Pending => return if wakes.wake_some() { Poll::Pending } else { Poll::Ready(()) },
             }
         }
@@ -41,12 +41,12 @@ pub async fn parked<P: Peer<Small>>(members: usize, burst: usize, meter: &mut Me
     settle(&mut peer, members).await;
 }
 
-/// The one who wakes the members.
+/// Wakes the members.
 struct Wakes<'a> {
     meter: &'a mut Meter,
-    /// Rounds to go before the meter is asked again.
+    /// The number of rounds until the next call of the meter.
     rounds: u64,
-    /// Members of one burst are distinct: they are taken from a shuffled list, in turn.
+    /// A shuffled list of the members. The members of one burst are distinct, because they are taken in this order.
     order: Vec<usize>,
     next: usize,
     burst: usize,
@@ -64,7 +64,7 @@ impl<'a> Wakes<'a> {
         Self { meter, rounds: 0, order, next: 0, burst, pushed: 0, sum: 0 }
     }
 
-    /// Wakes the members of one burst, unless it is enough.
+    /// Wakes the members of one burst. Returns `false` at the end of the measurement.
     fn wake_some(&mut self) -> bool {
         if self.rounds == 0 {
             let Some(rounds) = self.meter.next_rounds() else { return false };

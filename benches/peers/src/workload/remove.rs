@@ -8,8 +8,8 @@ use crate::peer::Peer;
 pub async fn remove<P: Peer<Small>>(members: usize, meter: &mut Meter) {
     let (mut peer, mut keys) = filled::<P, 0>(members).await;
     let mut indices: Vec<usize> = (0..members).collect();
-    // One removed member may live on for a while (as a task that is not yet cancelled), so the
-    // new one does not take its index.
+    // A removed member may exist for some time (as a task that is not cancelled yet). The new member therefore has
+    // another index.
     let mut spare = members;
     let mut picker = Picker::below(members);
     while let Some(rounds) = meter.next_rounds() {

@@ -1,10 +1,10 @@
-//! Why the tasks that wait in `stream_multiplexer` are not listeners of an `event_listener::Event`: that wakes,
-//! clones and drops wakers under its own lock. So an executor that polls a task in place when it is woken, or that
-//! drops its tasks when it stops, hangs for ever; and a waker that panics may leave the event dead.
+//! Shows why waiting tasks in `stream_multiplexer` are not listeners of an `event_listener::Event`. An `Event` wakes,
+//! clones and drops wakers under its own lock. An executor that polls a task in place when it is woken, or that drops its
+//! tasks when it stops, therefore hangs forever. A waker that panics may leave the event dead.
 //!
-//! `cargo run --release --bin in_place` runs the scenes of the library's `tests/in_place.rs`, each in a process of
-//! its own, with both, and prints what came of it. It fails when one of ours does not go on, and also when theirs
-//! do not end as said here: then this reason is out of date.
+//! `cargo run --release --bin in_place` runs the scenes of the library's `tests/in_place.rs` with both, each in its own
+//! process, and prints the outcomes. It fails if one of our scenes does not continue. It also fails if the outcome of
+//! another crate differs from the expected one: this reason is then out of date.
 
 #[path = "../../../../../tests/in_place/executor.rs"]
 mod executor;
@@ -22,14 +22,14 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What hangs is still there after this time. What does not takes milliseconds.
+/// A scene that still runs after this time hangs. Other scenes take milliseconds.
 const HANGS: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     GoesOn,
     Hangs,
-    /// Panics: a task was not let go. With checks for overflow it is `event_listener` that panics.
+    /// The scene panics: a task was not dropped. With overflow checks, `event_listener` itself panics.
     Fails,
 }
 
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
 fn compare() -> ExitCode {
     let columns = columns();
     let (scenes, deadline) = (0..columns[0].scenes.len(), Instant::now() + HANGS);
-    // All at once: those that hang cost no time but their deadline.
+    // All scenes run in parallel, so that several hanging scenes take one deadline.
     let started: Vec<Vec<Child>> =
         scenes.map(|scene| (0..columns.len()).map(|column| start(column, scene)).collect()).collect();
 
@@ -115,7 +115,7 @@ fn finish(mut child: Child, deadline: Instant) -> Outcome {
             Some(_) => return Fails,
             None if Instant::now() < deadline => thread::sleep(Duration::from_millis(10)),
             None => {
-                // It may have ended just now.
+                // The process may have ended meanwhile.
                 let _ = child.kill();
                 let _ = child.wait();
                 return Hangs;

@@ -1,11 +1,11 @@
-//! What tasks wait for in the crates that are built on `event_listener`, and that itself.
+//! The same scenes with `event_listener` and with crates that are built on it.
 
 use crate::executor::BoxFuture;
 use crate::scenes::Awaited;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A count behind an event of which all listeners are told, as all receivers of a channel are.
+/// A count and an event that notifies all listeners, as a channel wakes all receivers.
 #[derive(Clone, Default)]
 pub(crate) struct Event(Arc<(event_listener::Event, AtomicUsize)>);
 
@@ -59,7 +59,7 @@ impl Awaited for Channel {
     }
 }
 
-/// An `async_lock` semaphore without permits at first.
+/// An `async_lock` semaphore that begins without permits.
 pub(crate) struct Semaphore(Arc<async_lock::Semaphore>);
 
 impl Default for Semaphore {

@@ -3,7 +3,7 @@
 use crate::cases::{self, Case, Counted, SIZES};
 use crate::{counter, run};
 
-/// Of all columns.
+/// The table of all columns.
 pub fn tables() -> String {
     let cases = Case::all(&SIZES, |_| true);
     let counts: Vec<String> = cases.iter().map(per_item).collect();
@@ -20,7 +20,7 @@ fn per_item(case: &Case) -> String {
         run(case, rounds);
         counter::allocations() - before
     };
-    // What a thread or a library allocates once, it does before.
+    // A first run makes the allocations that a thread or a library makes only once.
     run(case, 1);
     let (once, twice) = (count(rounds), count(2 * rounds));
     format!("{:.2}", case.per_item(once, twice))

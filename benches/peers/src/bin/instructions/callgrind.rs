@@ -1,4 +1,4 @@
-//! Counts instructions, with this very program under callgrind.
+//! Counts instructions by running this program under callgrind.
 
 use crate::cases::{self, Case, Counted, SIZES};
 use peers::text::three_digits;
@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// Instructions per item, of all columns.
+/// Instructions per item of all columns.
 pub fn tables() -> String {
     let cases = Case::all(&SIZES, |_| true);
     let counts = count(&cases);
@@ -14,13 +14,13 @@ pub fn tables() -> String {
     format!("## Instructions per item\n\n{tables}")
 }
 
-/// Instructions per item of each case; `None` where it would take too long.
+/// Instructions per item of each case. `None` if the count would take too long.
 pub fn count<C: Counted + Sync>(cases: &[C]) -> Vec<Option<f64>> {
     let next = AtomicUsize::new(0);
     let worker = || {
         let mut counted = Vec::new();
         loop {
-            // Ordering: each number is handed out once, and that is all.
+            // Ordering: each number only has to be given out once.
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(case) = cases.get(at) else { return counted };
             counted.push((at, per_item(case)));
@@ -39,7 +39,7 @@ pub fn count<C: Counted + Sync>(cases: &[C]) -> Vec<Option<f64>> {
     counts
 }
 
-/// The difference between two runs is free of what comes before and after.
+/// The difference of two runs does not include the work before and after the rounds.
 fn per_item(case: &impl Counted) -> Option<f64> {
     let (rounds, [column, workload, members]) = (case.rounds(), case.name());
     let instructions = |rounds: u64| instructions([&column, &workload, &members, &rounds.to_string()]);

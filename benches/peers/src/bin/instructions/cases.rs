@@ -1,10 +1,10 @@
-//! What is counted.
+//! The cases that are counted.
 
 use peers::peer;
 use peers::text::{aligned, thousands};
 use peers::workload::{Column, Workload};
 
-/// The workloads whose counts do not depend on luck, and not on how large a member is.
+/// The workloads whose counts depend neither on chance nor on the size of a member.
 pub const WORKLOADS: [Workload; 7] = [
     Workload::Dense,
     Workload::Sparse,
@@ -17,10 +17,10 @@ pub const WORKLOADS: [Workload; 7] = [
 
 pub const SIZES: [usize; 4] = [1, 100, 10_000, 100_000];
 
-/// Items to count, unless they are costly.
+/// The number of items to count, unless they are costly.
 const ENOUGH: usize = 5_000;
 
-/// The columns that a workload is counted for, and the selects where that says something new.
+/// The columns that are counted for a workload, and the selects for some workloads.
 fn columns(workload: Workload) -> Vec<Column> {
     let mut columns = peer::columns();
     columns.retain(|column| column.supports(workload));
@@ -30,22 +30,22 @@ fn columns(workload: Workload) -> Vec<Column> {
     columns
 }
 
-/// What can be counted: so many rounds of something.
+/// A case that can be counted: a number of rounds.
 pub trait Counted {
     /// Column, workload and members.
     fn name(&self) -> [String; 3];
-    /// How many rounds are enough for an average; none if even those would take too long.
+    /// How many rounds suffice for an average. 0 if even these would take too long.
     fn rounds(&self) -> u64;
     fn items_per_round(&self) -> usize;
 
-    /// From what `rounds` and twice as many rounds cost: what one item costs.
+    /// Computes the cost of one item from the costs of `rounds` rounds and of twice as many.
     fn per_item(&self, once: u64, twice: u64) -> f64 {
         let items = self.rounds() * self.items_per_round() as u64;
         (twice as f64 - once as f64) / items as f64
     }
 }
 
-/// One number in one table.
+/// One cell of one table.
 pub struct Case {
     pub column: Column,
     pub workload: Workload,
@@ -59,7 +59,7 @@ impl Case {
         Some(Self { column, workload, members: members.parse().ok()? })
     }
 
-    /// All that the columns support, of these columns and sizes.
+    /// All cases of these columns and sizes that the columns support.
     pub fn all(sizes: &[usize], wanted: impl Fn(&Column) -> bool) -> Vec<Self> {
         let mut cases = Vec::new();
         for workload in WORKLOADS {
@@ -80,9 +80,9 @@ impl Counted for Case {
     fn rounds(&self) -> u64 {
         let items = match self.workload {
             Workload::Dense => ENOUGH,
-            // Filling it takes time quadratic in the members.
+            // The time to fill this set is quadratic in the number of members.
             Workload::Growth if self.column.scans_all && self.members > 10_000 => return 0,
-            // Making an empty set may take long.
+            // The creation of an empty set may take long.
             Workload::Growth => (20 * self.members).min(ENOUGH),
             _ if self.column.scans_all => (1_000_000 / self.members).clamp(20, ENOUGH),
             _ => ENOUGH,
@@ -95,7 +95,7 @@ impl Counted for Case {
     }
 }
 
-/// A table for each workload: a line for each column, with what `number` says of each case.
+/// One table for each workload. It has a line for each column, with the `number` of each case.
 pub fn tables(cases: &[Case], number: impl Fn(usize) -> String) -> String {
     let mut text = String::new();
     for workload in WORKLOADS {

@@ -1,4 +1,4 @@
-//! Counts what is allocated, by thread: another one may free what a peer left behind.
+//! Counts allocations per thread, because another thread may free memory that a peer left behind.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -11,12 +11,12 @@ thread_local! {
     static BYTES: Cell<i64> = const { Cell::new(0) };
 }
 
-/// Allocations that this thread made, ever.
+/// The number of allocations that this thread has made.
 pub fn allocations() -> u64 {
     ALLOCATIONS.get()
 }
 
-/// Bytes that this thread has allocated and not freed.
+/// The number of bytes that this thread has allocated and not freed.
 pub fn bytes() -> i64 {
     BYTES.get()
 }
@@ -32,12 +32,12 @@ fn note_free(size: usize) {
     BYTES.set(BYTES.get() - size as i64);
 }
 
-// SAFETY: every call is passed on to the system's allocator as it is; counting does not allocate.
+// SAFETY: every call is passed unchanged to the system's allocator. Counting does not allocate.
 #[allow(unsafe_code)]
 unsafe impl GlobalAlloc for Counter {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         note_allocation(layout.size());
-        // SAFETY: the caller's promises are the system allocator's.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc`, which is the system allocator's.
         unsafe { System.alloc(layout) }
     }
 

@@ -1,4 +1,4 @@
-//! Our instructions per item, as they were when the expected ones were last written.
+//! Compares our instructions per item with the expected ones.
 
 use crate::callgrind::count;
 use crate::cases::{Case, Counted};
@@ -9,13 +9,13 @@ use std::process::ExitCode;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.expected");
 
-/// Enough to see what depends on the number of members, and quick.
+/// Few sizes, but enough to see costs that depend on the number of members.
 const SIZES: [usize; 3] = [1, 100, 10_000];
 
-/// What one may be above the expected, as a factor.
+/// The maximum ratio of a count to the expected count.
 const TOLERANCE: f64 = 1.03;
 
-/// Fails if a case takes more instructions than expected, or is not expected at all.
+/// Fails if a case takes more instructions than expected, or has no expected count.
 pub fn check() -> ExitCode {
     let expected = fs::read_to_string(FILE).unwrap_or_else(|error| panic!("{FILE}: {error}"));
     let mut code = ExitCode::SUCCESS;

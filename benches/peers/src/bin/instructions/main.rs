@@ -1,4 +1,4 @@
-//! What no clock tells: instructions and allocations per item, memory per member. See the usage below.
+//! Measurements without a clock: instructions and allocations per item, memory per member. See the usage below.
 
 mod allocations;
 mod callgrind;
@@ -53,7 +53,7 @@ fn usage() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Runs one case, without a look at the clock.
+/// Runs one case without reading the clock.
 fn run(case: &Case, rounds: u64) {
     case.column.run(case.workload, case.members, &mut Meter::new(Budget::Rounds(rounds)));
 }

@@ -12,10 +12,10 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// A vector that doubles is full at the second, and has a third to spare at the third.
+/// A vector that doubles its capacity is almost full at the second size. At the third size, about a quarter of it is unused.
 const SIZES: [usize; 3] = [1_000, 65_000, 100_000];
 
-/// Of all columns.
+/// The tables of all columns.
 pub fn tables() -> String {
     let mut text = String::from("## Memory\n\n");
     for (large, kind, own) in [(false, "small", size_of::<Small>()), (true, "1 KiB", size_of::<Large>())] {
@@ -49,7 +49,7 @@ pub fn tables() -> String {
 }
 
 fn row(column: &Column, large: bool, members: usize, own: usize) -> Vec<String> {
-    // What a thread or a library allocates once, it does before.
+    // A first run makes the allocations that a thread or a library makes only once.
     column.idle(large, 10, &mut |_| ());
     let mut counts = Vec::with_capacity(4);
     column.idle(large, members, &mut |stage| counts.push((stage, counter::bytes(), counter::allocations())));
@@ -95,9 +95,9 @@ impl Sink<u64> for Idle {
     }
 }
 
-/// A row of the pairs. Their streams have no size; `fill` makes a set of them, and polls it.
+/// One row of the table of pairs. Their streams have size zero. `fill` creates a set of pairs and polls it.
 fn pair<S>(name: &str, pairs: usize, fill: fn(usize) -> S) -> Vec<String> {
-    // What a thread or a library allocates once, it does before.
+    // A first run makes the allocations that a thread or a library makes only once.
     drop(fill(10));
     let (empty, none) = (counter::bytes(), counter::allocations());
     let set = fill(pairs);

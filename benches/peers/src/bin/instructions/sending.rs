@@ -1,4 +1,4 @@
-//! What sending costs. Ours alone: the peers do not send.
+//! The cost of sending. Only our columns: the peers do not send.
 
 use crate::cases::Counted;
 use futures::stream::{Pending, pending};
@@ -10,17 +10,17 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use stream_multiplexer::{Flusher, Multiplexer, StreamId};
 
-/// Something to count, by its column and workload.
+/// A workload of sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Workload {
-    /// An item to one sink, which is ready and flushes.
+    /// Sends an item to one sink, which is ready and flushes.
     One,
-    /// An item to all in a channel: each sink of them is an item.
+    /// Sends an item to all sinks of a channel. Each sink counts as one item.
     All,
-    /// Of many sinks with something unflushed one wakes, is flushed by the flusher, which goes to sleep, and is sent
-    /// the next item, which it does not flush yet.
+    /// One of many unflushed sinks wakes. The flusher flushes it and goes to sleep. The next item is sent to this sink and
+    /// stays unflushed.
     Sparse,
-    /// All of them wake before the flusher is polled.
+    /// All unflushed sinks wake before the flusher is polled.
     Burst,
 }
 
@@ -31,7 +31,7 @@ const WORKLOADS: [(Workload, &str, &str); 4] = [
     (Workload::Burst, "Flusher", "burst"),
 ];
 
-/// One number.
+/// One cell.
 pub struct Sending {
     workload: Workload,
     sinks: usize,
@@ -91,7 +91,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// Sinks that are open.
+    /// Creates a scene with open sinks.
     fn new(sinks: usize) -> Self {
         let multiplexer = Mux::new();
         multiplexer.add_channel(0).expect("it is new");
@@ -116,19 +116,19 @@ impl Scene {
         assert_eq!(sent, Ok(self.sinks.len()));
     }
 
-    /// Each has something unflushed from here on.
+    /// Shuts all sinks. Each is unflushed from now on.
     fn shut_all(&mut self) {
         self.sinks.iter().for_each(|sink| sink.0.is_open.set(false));
         self.send_to_all();
     }
 
-    /// So many wake, are flushed, and get something new.
+    /// Wakes `woken` sinks, flushes them, and sends a new item to each.
     fn flush(&mut self, flusher: &mut Flusher<Pending<()>, Lazy, u32>, woken: usize) {
         let first = self.next();
         let some = (0..woken).map(|nth| (first + nth) % self.sinks.len());
         some.clone().for_each(|at| self.sinks[at].open());
         let mut cx = Context::from_waker(Waker::noop());
-        // It yields every 64.
+        // The flusher yields after every 64 sinks.
         for _ in 0..=woken / 64 {
             assert!(Pin::new(&mut *flusher).poll_next(&mut cx).is_pending());
         }
@@ -139,7 +139,7 @@ impl Scene {
     }
 }
 
-/// A sink that is always ready. When it is shut it flushes once each time it is opened.
+/// A sink that is always ready. After it was shut, it flushes once each time it is opened.
 #[derive(Clone)]
 struct Lazy(Rc<State>);
 
