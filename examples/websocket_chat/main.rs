@@ -7,8 +7,8 @@
 //!
 //! A client's first message is its name. After that, each of its messages is sent to all clients that have a name. The
 //! server closes a client with 1008 if it sends no name within three seconds, and with 1009 if it sends a message of more
-//! than 16 KiB. It disconnects a client that is more than 256 KiB behind, without an effect on the others. It always
-//! answers pings. On Ctrl-C it closes all clients with 1001.
+//! than 16 KiB. It disconnects a client that is more than 256 KiB behind what its socket has taken, without an effect on the
+//! others. It always answers pings. On Ctrl-C it closes all clients with 1001.
 //!
 //! One loop handles all clients and waits for none. Each handshake has its own task. Output that a socket cannot accept
 //! immediately waits in its sink, which the loop's `select` flushes. A client that cannot keep up with the others is
@@ -17,10 +17,12 @@
 use futures::stream::{SplitSink, SplitStream};
 use futures::{FutureExt, SinkExt, StreamExt, future::join};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use stream_multiplexer::{Multiplexer, Share, StreamEvent::*, StreamId, StreamPair};
-use tokio::io::{AsyncWriteExt, copy, sink};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{self, AsyncWriteExt, copy, sink};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode};
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -28,6 +30,12 @@ use tokio_tungstenite::{WebSocketStream, accept_async_with_config};
 
 const NEWCOMERS: usize = 1;
 const MEMBERS: usize = 2;
+
+/// The size of the kernel's send buffer for one client, in bytes. By default it grows to megabytes.
+const SEND_BUFFER: u32 = 64 << 10;
+
+/// How many clients may connect within the login time.
+const MOST_AT_A_TIME: usize = 1_000;
 
 /// How long a client may take to answer the server's closing frame.
 const LINGER: Duration = Duration::from_secs(2);
@@ -54,7 +62,7 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:9001".to_owned());
     let login_time = Duration::from_millis(arguments.next().map_or(Ok(3_000), |time| time.parse())?);
-    let listener = TcpListener::bind(address).await?;
+    let listener = listen(&address).await?;
     println!("listening on {}", listener.local_addr()?);
 
     let connections = Connections::new();
@@ -101,10 +109,29 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+async fn listen(address: &str) -> io::Result<TcpListener> {
+    let address = lookup_host(address).await?.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    // Accepted connections inherit this setting.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(1024)
+}
+
 async fn accept(listener: TcpListener, connections: Connections, login_time: Duration) {
+    let newcomers = Arc::new(Semaphore::new(MOST_AT_A_TIME));
     loop {
+        let newcomer = Arc::clone(&newcomers).acquire_owned().await.expect("it is never closed");
         match listener.accept().await {
-            Ok((socket, _)) => drop(tokio::spawn(welcome(socket, connections.clone(), login_time))),
+            Ok((socket, _)) => {
+                let welcome = welcome(socket, connections.clone(), login_time);
+                tokio::spawn(async move {
+                    welcome.await;
+                    drop(newcomer);
+                });
+            }
             // Usually too many open files. The error may pass.
             Err(_) => sleep(Duration::from_millis(100)).await,
         }
