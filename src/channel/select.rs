@@ -112,9 +112,9 @@ pub(crate) type SelectEvent<T> = (ChannelId, StreamId, StreamEvent<T>);
 /// **Bound.** Among n channels of distinct priorities, a ready channel waits for at most k + n − 2 events of others, and
 /// the channel of the highest priority waits for at most n − 1. Both maxima are reached when all channels are always ready.
 ///
-/// A channel is ready after it was added, after a turn that yielded an event, and after one of its streams was woken. A
-/// turn may end without an event because 64 streams of the channel were polled in vain, or because two in a row woke
-/// themselves. Such a turn counts as an event. Within a channel, the bound on [fairness](crate#fairness) holds.
+/// A channel is ready after it was added, after a turn that yielded an event, and after one of its streams or a departure
+/// has woken it. A turn may end without an event because 64 streams of the channel were polled in vain, or because two in a
+/// row woke themselves. Such a turn counts as an event. Within a channel, the bound on [fairness](crate#fairness) holds.
 ///
 /// # Weights
 ///
