@@ -94,10 +94,11 @@ pub(crate) fn try_recv<St: Stream, Si>(
 ) -> Result<(StreamId, Option<St::Item>), TryRecvError> {
     let channel = registry.channel(id).map_err(|_| TryRecvError::UnknownChannel(id))?;
     let mut told = None;
-    let turns = channel.take_turns(registry, &mut Patience::default(), |event| {
+    let tell = |event| {
         told = Some(event);
         ControlFlow::Break(())
-    });
+    };
+    let turns = channel.take_turns(registry, &mut Patience::default(), tell, || true);
     match (told, turns) {
         (Some((stream, event)), _) => Ok((stream, event.item())),
         (None, Turns::Ended) if channel.is_removed() => Err(TryRecvError::UnknownChannel(id)),

@@ -33,7 +33,8 @@ pub(crate) enum Turns {
 
 /// The receiving side.
 impl<St: Stream> Channel<St> {
-    /// Takes turns, and reports each event to `tell`, until that has enough.
+    /// Takes turns, and reports each event to `tell`, until that has enough. If other channels or tasks hear of the poll that
+    /// yielded an item, which may change what is to come next, it then asks `goes_on` as well.
     ///
     /// Cost: a lock pair to begin, and one for each poll.
     #[inline]
@@ -42,6 +43,7 @@ impl<St: Stream> Channel<St> {
         control: &impl Control<St>,
         patience: &mut Patience,
         mut tell: impl FnMut(Event<St::Item>) -> ControlFlow<()>,
+        goes_on: impl Fn() -> bool,
     ) -> Turns {
         let mut state = self.state.lock();
         loop {
@@ -70,7 +72,7 @@ impl<St: Stream> Channel<St> {
             };
             let id = member.id;
             let (member, poll) = self.poll(control, key, member);
-            let (gave, enough) = match poll {
+            let (gave, mut enough) = match poll {
                 Poll::Ready(Some(item)) => (true, tell((id, StreamEvent::Item(item))).is_break()),
                 Poll::Ready(None) => {
                     let told_here = control.finish(self, key, member, Departure::Ended);
@@ -93,6 +95,7 @@ impl<St: Stream> Channel<St> {
             if orphan.is_some() || wake != Wake::NONE {
                 drop(state);
                 self.settle(control, orphan, wake, gave);
+                enough = enough || (gave && !goes_on());
                 state = self.state.lock();
             }
             if enough {
@@ -116,10 +119,11 @@ impl<St: Stream> Channel<St> {
         let mut patience = Patience::default();
         loop {
             let mut told = false;
-            let turns = self.take_turns(control, &mut patience, |event| {
+            let tell = |event| {
                 told = true;
                 tell(event)
-            });
+            };
+            let turns = self.take_turns(control, &mut patience, tell, || true);
             match turns {
                 Turns::Enough | Turns::Ended => return Poll::Ready(()),
                 _ if told => return Poll::Ready(()),

@@ -26,8 +26,8 @@ pub struct ShareStats {
     pub channel: ChannelId,
     /// Its share, as it is now.
     pub share: Share,
-    /// Its turns: its events, and the calls that brought none because 64 of its streams were polled in vain, or two in a
-    /// row woke themselves.
+    /// Its turns: its events; the calls that gave up in it without an event, because 64 streams were polled in vain or two
+    /// in a row woke themselves; and the polls that panicked, each counted with the next call.
     pub turns: u64,
     /// What these were charged.
     pub cost: u64,
