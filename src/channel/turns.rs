@@ -101,6 +101,9 @@ impl<St: Stream> Channel<St> {
             if enough {
                 return Turns::Enough;
             }
+            if gave {
+                patience.note_event();
+            }
             if patience.is_exhausted() {
                 return Turns::Yield;
             }
