@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use stream_multiplexer::{Multiplexer, StreamId, StreamSlab};
+use stream_multiplexer::{Multiplexer, Share, StreamId, StreamSlab};
 use support::poll;
 
 /// The system's allocator; counts the bytes that each thread holds.
@@ -409,5 +409,25 @@ mod multiplexer {
             assert!(multiplexer.with_stream(*id, |_| ()).is_ok());
             assert!(multiplexer.remove_stream(*id).unwrap().stream.is_some());
         }
+    }
+}
+
+/// As documented. 513 channels are the worst case: the tables have just doubled.
+#[test]
+fn a_channel_of_a_select_takes_no_more_than_documented() {
+    for channels in [100_u32, 513, 1_000] {
+        let multiplexer = Multiplexer::<Hand>::without_sinks();
+        (0..channels).for_each(|channel| multiplexer.add_channel(channel as usize).unwrap());
+        let (bytes, select) = held(|| {
+            let mut select = multiplexer.select();
+            for channel in 0..channels {
+                select.add(channel as usize, Share::new().priority(channel)).unwrap();
+            }
+            assert!(poll(&mut select).is_pending());
+            select
+        });
+        let bytes = bytes / channels as usize;
+        assert!((300..700).contains(&bytes), "{bytes} bytes for each of {channels} channels");
+        drop(select);
     }
 }

@@ -93,12 +93,13 @@ pub(crate) fn try_recv<St: Stream, Si>(
     id: ChannelId,
 ) -> Result<(StreamId, Option<St::Item>), TryRecvError> {
     let channel = registry.channel(id).map_err(|_| TryRecvError::UnknownChannel(id))?;
-    let mut told = None;
-    let turns = channel.take_turns(registry, &mut Patience::default(), |event| {
-        told = Some(event);
+    let mut reported = None;
+    let report = |event| {
+        reported = Some(event);
         ControlFlow::Break(())
-    });
-    match (told, turns) {
+    };
+    let turns = channel.take_turns(registry, &mut Patience::default(), report, || true);
+    match (reported, turns) {
         (Some((stream, event)), _) => Ok((stream, event.item())),
         (None, Turns::Ended) if channel.is_removed() => Err(TryRecvError::UnknownChannel(id)),
         (None, Turns::Ended) => Err(TryRecvError::Closed),

@@ -477,7 +477,8 @@ impl Schedule {
     /// Cost: O(log ready).
     #[inline]
     pub(crate) fn idle(&mut self, key: usize) {
-        if self.leader == key && self.queue.is_empty() {
+        // A leader without turns to charge takes the long way: its wait brought nothing, and is no part of the next one.
+        if self.leader == key && self.queue.is_empty() && self.solo.run.turns != 0 {
             self.leader = NONE;
         } else {
             self.idle_among_others(key);

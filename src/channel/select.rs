@@ -113,8 +113,9 @@ pub(crate) type SelectEvent<T> = (ChannelId, StreamId, StreamEvent<T>);
 /// the channel of the highest priority waits for at most n − 1. Both maxima are reached when all channels are always ready.
 ///
 /// A channel is ready after it was added, after a turn that yielded an event, and after one of its streams or a departure
-/// has woken it. A turn may end without an event because 64 streams of the channel were polled in vain, or because two in a
-/// row woke themselves. Such a turn counts as an event. Within a channel, the bound on [fairness](crate#fairness) holds.
+/// has woken it. A channel that becomes ready while another channel has its turn is considered before the next event. A turn
+/// may end without an event because 64 streams were polled in vain, or because two in a row woke themselves. Such a turn
+/// counts as an event of the channel that was polled last. Within a channel, the bound on [fairness](crate#fairness) holds.
 ///
 /// # Weights
 ///
@@ -162,7 +163,8 @@ pub(crate) type SelectEvent<T> = (ChannelId, StreamId, StreamEvent<T>);
 /// An event costs one poll of one stream and two lock pairs, as with a `ChannelReceiver`, whatever the number of idle
 /// channels. It also costs O(log r) in plain memory, where r is the number of ready channels. A relief round costs O(r),
 /// once. Going to sleep takes one lock pair more than with a `ChannelReceiver`, and so does waking. No event and no wake
-/// allocates. Each channel takes some 300 bytes.
+/// allocates. Each channel takes 300 to 700 bytes: most just after the tables have doubled. They shrink when the select is
+/// dropped.
 ///
 /// # Panics
 ///
@@ -647,8 +649,9 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
     ///
     /// The future waits for the first event only. It then takes the events that are available, at most 4,096, whatever the
     /// `limit`. It chooses each event as `next()` does. An event that arrives later waits until the caller has processed the
-    /// batch: the latency of a favoured channel grows by `limit` times the work for one event. A batch ends early when it
-    /// has polled 64 streams in vain. The future returns 0 if the select has ended or `limit` is 0.
+    /// batch: the latency of a favoured channel grows by `limit` times the work for one event. A batch ends early when 64
+    /// streams were polled in vain for it, or two in a row woke themselves. The future returns 0 if the select has ended or
+    /// `limit` is 0.
     ///
     /// Cost: as `next()`; half the lock pairs while no other channel of the same priority is ready, no sink is to be
     /// flushed, and no [`cost`](Self::cost) is set.
@@ -812,15 +815,16 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
             let seat = &mut slots.slots_mut()[key];
             let channel = seat.channel.as_ref().expect("the schedule has channels alone");
             let mut patience = Patience::default();
-            let mut told = None;
-            let turns = channel.take_turns(&**registry, &mut patience, |event| {
-                told = Some(event);
+            let mut reported = None;
+            let report = |event| {
+                reported = Some(event);
                 ControlFlow::Break(())
-            });
+            };
+            let turns = channel.take_turns(&**registry, &mut patience, report, || true);
             schedule.end();
             match turns {
                 Turns::Enough => {
-                    let (id, what) = told.expect("it is enough");
+                    let (id, what) = reported.expect("it is enough");
                     let event = (channel.id(), id, what);
                     *effort += patience.fruitless;
                     self.pace.note(1);
@@ -832,11 +836,17 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
                     return Ok(event);
                 }
                 Turns::Idle(epoch) => {
+                    *effort += patience.fruitless;
+                    let gives_up = *effort >= FRUITLESS_POLLS;
+                    if gives_up {
+                        // It counts as an event, as below: else channels whose streams are woken in vain starve others,
+                        // if each of them has too few such streams to give up by itself.
+                        schedule.served_in_vain(key);
+                    }
                     if channel.tasks().wait(&mut seat.waiter, epoch, seat.waker.clone()) {
                         schedule.idle(key);
                     }
-                    *effort += patience.fruitless;
-                    if *effort >= FRUITLESS_POLLS {
+                    if gives_up {
                         return Err(Nothing::Yield);
                     }
                 }
@@ -867,7 +877,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         let Self { registry, slots, schedule, .. } = self;
         let channel = slots.slots()[key].channel();
         let mut patience = Patience::default();
-        channel.take_turns(&**registry, &mut patience, |(id, what)| {
+        let report = |(id, what)| {
             buffer.push((channel.id(), id, what));
             schedule.served(key, 1);
             found += 1;
@@ -876,9 +886,15 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
             } else {
                 ControlFlow::Continue(())
             }
-        });
+        };
+        let turns = channel.take_turns(&**registry, &mut patience, report, || !slots.is_woken());
         schedule.end();
         *effort += patience.fruitless;
+        if found == 0 && matches!(turns, Turns::Yield) {
+            // It counts as an event, as in `find`.
+            schedule.served_in_vain(key);
+            *effort = FRUITLESS_POLLS;
+        }
         self.pace.note(found);
         found
     }

@@ -33,7 +33,8 @@ pub(crate) enum Turns {
 
 /// The receiving side.
 impl<St: Stream> Channel<St> {
-    /// Takes turns and passes each event to `report`, until `report` breaks or another [end](Turns) is reached.
+    /// Takes turns and passes each event to `report`, until `report` breaks or another [end](Turns) is reached. If the poll
+    /// that yielded an item has woken other channels or tasks, which may change the next turn, it then asks `goes_on` as well.
     ///
     /// Cost: a lock pair to begin, and one for each poll.
     #[inline]
@@ -42,6 +43,7 @@ impl<St: Stream> Channel<St> {
         control: &impl Control<St>,
         patience: &mut Patience,
         mut report: impl FnMut(Event<St::Item>) -> ControlFlow<()>,
+        goes_on: impl Fn() -> bool,
     ) -> Turns {
         let mut state = self.state.lock();
         loop {
@@ -70,7 +72,7 @@ impl<St: Stream> Channel<St> {
             };
             let id = member.id;
             let (member, poll) = self.poll(control, key, member);
-            let (gave, enough) = match poll {
+            let (gave, mut enough) = match poll {
                 Poll::Ready(Some(item)) => (true, report((id, StreamEvent::Item(item))).is_break()),
                 Poll::Ready(None) => {
                     let report_here = control.finish(self, key, member, Departure::Ended);
@@ -93,10 +95,14 @@ impl<St: Stream> Channel<St> {
             if orphan.is_some() || wake != Wake::NONE {
                 drop(state);
                 self.settle(control, orphan, wake, gave);
+                enough = enough || (gave && !goes_on());
                 state = self.state.lock();
             }
             if enough {
                 return Turns::Enough;
+            }
+            if gave {
+                patience.note_event();
             }
             if patience.is_exhausted() {
                 return Turns::Yield;
@@ -117,10 +123,11 @@ impl<St: Stream> Channel<St> {
         let mut patience = Patience::default();
         loop {
             let mut reported = false;
-            let turns = self.take_turns(control, &mut patience, |event| {
+            let report = |event| {
                 reported = true;
                 report(event)
-            });
+            };
+            let turns = self.take_turns(control, &mut patience, report, || true);
             match turns {
                 Turns::Enough | Turns::Ended => return Poll::Ready(()),
                 _ if reported => return Poll::Ready(()),

@@ -23,6 +23,12 @@ impl Patience {
         self.self_wakes = if woke_itself { self.self_wakes + 1 } else { 0 };
     }
 
+    /// An event came in between, in a batch: those that wake themselves are in a row no more.
+    #[inline]
+    pub(crate) fn note_event(&mut self) {
+        self.self_wakes = 0;
+    }
+
     #[inline]
     pub(crate) fn is_exhausted(&self) -> bool {
         self.fruitless >= FRUITLESS_POLLS || self.self_wakes >= SELF_WAKES

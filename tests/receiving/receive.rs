@@ -2,7 +2,7 @@
 //! them, and receivers end with their channel.
 
 use crate::support;
-use futures::stream::FusedStream;
+use futures::stream::{self, FusedStream};
 use futures::{FutureExt, Stream, StreamExt};
 use pollster::block_on;
 use proptest::prelude::*;
@@ -874,7 +874,7 @@ mod ends {
         let asleep = std::rc::Rc::new(std::cell::RefCell::new(None));
         let (wakes, waker) = Wakes::new();
         let falls_asleep = std::rc::Rc::clone(&asleep);
-        let stream = futures::stream::poll_fn(move |_| {
+        let stream = stream::poll_fn(move |_| {
             let mut receiver: ChannelReceiver<_, ()> = falls_asleep.take().unwrap();
             assert_eq!(poll_with(&mut receiver, &waker), Poll::Pending);
             falls_asleep.replace(Some(receiver));
@@ -1002,6 +1002,22 @@ mod many_at_once {
 
     fn poll_many(receiver: &mut Receiver, waker: &Waker, buffer: &mut Events, limit: usize) -> Poll<usize> {
         receiver.poll_recv_many(&mut Context::from_waker(waker), buffer, limit)
+    }
+
+    /// Two in a row that wake themselves end a batch. Here an item comes between any two.
+    #[test]
+    fn a_stream_that_wakes_itself_between_two_items_does_not_end_a_batch() {
+        let multiplexer = Multiplexer::without_sinks();
+        multiplexer.add_channel(1).unwrap();
+        let wakes_itself = stream::poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            Poll::<Option<()>>::Pending
+        });
+        multiplexer.add_stream(wakes_itself.left_stream(), 1).unwrap();
+        multiplexer.add_stream(stream::repeat(()).right_stream(), 1).unwrap();
+        let mut events = Vec::new();
+        let mut receiver = multiplexer.receiver(1).unwrap();
+        assert_eq!(receiver.recv_many(&mut events, 50).now_or_never(), Some(50));
     }
 
     #[test]

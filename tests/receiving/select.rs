@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::Poll::{self, Pending, Ready};
 use std::task::{Context, Waker};
 use stream_multiplexer::{
-    ChannelId, ChannelSelect, Multiplexer, MultiplexerError, Share, StreamEvent, StreamId,
+    ChannelId, ChannelOptions, ChannelSelect, Multiplexer, MultiplexerError, Share, StreamEvent, StreamId,
 };
 use support::{Feed, Gate, Gatekeeper, Pipe, Wakes, finishes, gate, pipe, poll, poll_with};
 
@@ -1002,6 +1002,56 @@ mod recv_many {
         assert_eq!(select.recv_many(&mut buffer, 8).now_or_never(), Some(8));
         let items: Vec<_> = buffer.into_iter().map(|(_, _, event)| event.item().unwrap()).collect();
         assert_eq!(items, [0, 1, 2, 3, 4, 99, 5, 6]);
+    }
+
+    /// It moves itself to channel 0 in the poll that yields its first item.
+    struct Mover {
+        multiplexer: Multiplexer<Mover>,
+        id: Rc<Cell<Option<StreamId>>>,
+        items: u32,
+    }
+
+    impl Stream for Mover {
+        type Item = u32;
+
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<u32>> {
+            if let Some(id) = self.id.take() {
+                self.multiplexer.change_stream_channel(id, 0).unwrap();
+            }
+            self.items += 1;
+            Ready(Some(self.items))
+        }
+    }
+
+    /// A stream moves to a higher channel in its own poll, and arrives there when the poll has returned: its next item
+    /// comes before others of the lower channel.
+    #[test]
+    fn takes_what_arrives_in_a_higher_channel_before_what_is_lower() {
+        for in_a_batch in [false, true] {
+            let multiplexer = Multiplexer::without_sinks();
+            let mut select = multiplexer.select();
+            select.yield_every(NEVER);
+            for channel in 0..2 {
+                let options = ChannelOptions::new().report_departures(false);
+                multiplexer.add_channel_with(channel, options).unwrap();
+                select.add(channel, Share::new().priority(u32::try_from(channel).unwrap())).unwrap();
+            }
+            assert!(poll(&mut select).is_pending());
+            let moves = Rc::new(Cell::new(None));
+            for id in [Rc::default(), Rc::clone(&moves)] {
+                let mover = Mover { multiplexer: multiplexer.clone(), id, items: 0 };
+                moves.set(Some(multiplexer.add_stream(mover, 1).unwrap()));
+            }
+            let mut events = Vec::new();
+            while events.len() < 6 {
+                let limit = if in_a_batch { 6 } else { 1 };
+                assert!(select.recv_many(&mut events, limit).now_or_never().is_some());
+            }
+            let channels: Vec<_> = events.into_iter().map(|(channel, _, _)| channel).collect();
+            assert_eq!(channels, [1, 1, 0, 0, 0, 0]);
+            // The streams hold the multiplexer.
+            drop((multiplexer.remove_channel(0), multiplexer.remove_channel(1)));
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! How many streams a select polls in vain in one call.
 
-use futures::Stream;
+use crate::support::poll;
+use futures::stream::{self, Stream, StreamExt};
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use stream_multiplexer::{Multiplexer, Share};
+use stream_multiplexer::{ChannelSelect, Multiplexer, Share};
 
 /// What the streams of a test share.
 #[derive(Default)]
@@ -64,4 +65,81 @@ fn a_batch_polls_few_streams_in_vain() {
         }
         assert!(events.len() >= 100, "{}", events.len());
     }
+}
+
+/// It is woken before each call, and has nothing.
+struct Idler(Rc<Shared>);
+
+impl Stream for Idler {
+    type Item = ();
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<()>> {
+        let Self(shared) = &*self;
+        shared.polls_in_vain.set(shared.polls_in_vain.get() + 1);
+        shared.wakers.borrow_mut().push(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// Two channels whose streams, 40 of each, are woken before each call and have nothing, and a third channel, which always
+/// has an item.
+fn two_in_vain(shares: [Share; 3]) -> (Rc<Shared>, ChannelSelect<impl Stream<Item = ()>>) {
+    let multiplexer = Multiplexer::without_sinks();
+    let shared = Rc::new(Shared::default());
+    let mut select = multiplexer.select();
+    for (channel, share) in shares.into_iter().enumerate() {
+        multiplexer.add_channel(channel).unwrap();
+        select.add(channel, share).unwrap();
+    }
+    for channel in 0..2 {
+        for _ in 0..40 {
+            multiplexer.add_stream(Idler(Rc::clone(&shared)).left_stream(), channel).unwrap();
+        }
+    }
+    multiplexer.add_stream(stream::repeat(()).right_stream(), 2).unwrap();
+    (shared, select)
+}
+
+/// Each call ends after 80 polls in vain in the first two channels. It counts as an event that was taken ahead of the third
+/// one: so that one does not starve.
+#[test]
+fn calls_that_end_in_vain_in_several_channels_starve_no_other() {
+    for priorities in [[0, 1, 2], [0, 0, 1], [0, 1, 1], [0, 0, 0]] {
+        let shares = priorities.map(|priority| Share::new().priority(priority));
+        let (shared, mut select) = two_in_vain(shares);
+        let mut calls = 0;
+        while poll(&mut select).is_pending() {
+            calls += 1;
+            assert!(calls <= 64 + 3 - 2, "the third channel starves");
+            shared.wakers.take().into_iter().for_each(Waker::wake);
+        }
+        let stats = select.stats();
+        assert_eq!((stats.events, stats.channels[2].turns), (1, 1));
+        assert_eq!(stats.channels[2].longest_wait, calls);
+    }
+}
+
+/// Between two events of the higher channel 70 streams are polled in vain: more than a batch puts up with. So a batch is an
+/// event and then a call that gives up, which counts as an event as well.
+#[test]
+fn batches_that_give_up_count_as_events() {
+    let multiplexer = Multiplexer::without_sinks();
+    let mut select = multiplexer.select();
+    for channel in 0..2_u32 {
+        multiplexer.add_channel(channel as usize).unwrap();
+        select.add(channel as usize, Share::new().priority(channel)).unwrap();
+    }
+    let shared = Rc::new(Shared::default());
+    for nth in 0..71 {
+        let member = Member { is_first: nth == 0, shared: Rc::clone(&shared) };
+        multiplexer.add_stream(member.left_stream(), 0).unwrap();
+    }
+    multiplexer.add_stream(stream::repeat(()).right_stream(), 1).unwrap();
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut events = Vec::new();
+    while select.stats().channels[1].turns == 0 {
+        let _ = select.poll_recv_many(&mut cx, &mut events, 64);
+    }
+    let ahead = events.iter().take_while(|(channel, ..)| *channel == 0).count();
+    assert_eq!((ahead, select.stats().channels[1].longest_wait), (32, 64));
 }

@@ -722,6 +722,17 @@ fn recv_many_polls_64_members_in_vain_at_most() {
     }
 }
 
+/// Two in a row that wake themselves end a batch. Here an item comes between any two.
+#[test]
+fn recv_many_goes_on_behind_a_member_that_wakes_itself_between_two_items() {
+    let wakes_itself = stream::poll_fn(|cx| {
+        cx.waker().wake_by_ref();
+        Poll::<Option<()>>::Pending
+    });
+    let mut slab = StreamSlab::from_iter([wakes_itself.left_stream(), stream::repeat(()).right_stream()]);
+    assert_eq!(slab.recv_many(&mut Vec::new(), 50).now_or_never(), Some(50));
+}
+
 #[test]
 fn recv_many_keeps_what_it_received_before_a_panic() {
     let (feeds, mut slab) = pipes(4);

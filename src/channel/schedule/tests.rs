@@ -1,7 +1,7 @@
 //! The same turns as by looking at all channels, which nobody could mistake.
 
 use super::queue::{Entry, Queue};
-use super::{FRACTION_BITS, Schedule, Time};
+use super::{Counts, FRACTION_BITS, Schedule, Time};
 use crate::channel::share::Share;
 use proptest::prelude::*;
 use std::num::NonZeroU32;
@@ -19,6 +19,10 @@ struct Plain {
     /// Those that have a turn in this relief round, with their tickets.
     relief: Vec<(u64, usize)>,
     tickets: u64,
+    turns: u64,
+    in_vain: u64,
+    /// The one whose turn was left by a panic.
+    panicked: Option<usize>,
 }
 
 #[derive(Clone, Copy)]
@@ -27,6 +31,11 @@ struct Channel {
     time: Time,
     ticket: u64,
     is_ready: bool,
+    /// How many turns there had been when it began to wait.
+    since: u64,
+    turns: u64,
+    cost: u64,
+    longest_wait: u64,
 }
 
 impl Plain {
@@ -45,16 +54,25 @@ impl Plain {
     }
 
     fn add(&mut self, key: usize, share: Share) {
-        self.places[key] = Some(Channel { share, time: 0, ticket: 0, is_ready: false });
+        self.places[key] = Some(Channel {
+            share,
+            time: 0,
+            ticket: 0,
+            is_ready: false,
+            since: 0,
+            turns: 0,
+            cost: 0,
+            longest_wait: 0,
+        });
         self.wake(key);
     }
 
     fn wake(&mut self, key: usize) {
-        let ticket = self.draw_ticket();
+        let (ticket, turns) = (self.draw_ticket(), self.turns);
         let Some(place) = &mut self.places[key] else { return };
         if !place.is_ready {
             let time = place.time.max(self.now[place.share.priority as usize]);
-            (place.time, place.ticket, place.is_ready) = (time, ticket, true);
+            (place.time, place.ticket, place.is_ready, place.since) = (time, ticket, true, turns);
         }
     }
 
@@ -68,7 +86,16 @@ impl Plain {
         place.share = share;
     }
 
+    fn remove(&mut self, key: usize) {
+        self.places[key] = None;
+        self.panicked = self.panicked.filter(|panicked| *panicked != key);
+    }
+
     fn next(&mut self) -> Option<usize> {
+        if let Some(key) = self.panicked.take() {
+            self.served(key, 1);
+            self.in_vain += 1;
+        }
         let first = self.ready().min_by_key(|(_, at)| (at.share.priority, at.time, at.ticket));
         let (first, Channel { share: Share { priority, .. }, .. }) = first?;
         let is_relief = !self.relief.is_empty();
@@ -91,7 +118,14 @@ impl Plain {
         let ticket = self.draw_ticket();
         let Channel { share, time, .. } = *self.place(key);
         self.now[share.priority as usize] = time;
-        self.place(key).ticket = ticket;
+        let turns = self.turns;
+        self.turns += 1;
+        let place = self.place(key);
+        place.ticket = ticket;
+        place.turns += 1;
+        place.cost += cost;
+        place.longest_wait = place.longest_wait.max(turns - place.since);
+        place.since = turns + 1;
         self.place(key).time +=
             Time::from(cost) * Time::from((1_u64 << FRACTION_BITS) / u64::from(share.weight.get()));
         if self.relief.is_empty() {
@@ -113,6 +147,9 @@ enum Step {
     Bound(u32),
     Idle,
     Served(u64),
+    /// So many of one that leads, as in a batch, and an end by a panic.
+    Batch(u8, bool),
+    Panic,
 }
 
 fn share() -> impl Strategy<Value = Share> {
@@ -127,6 +164,8 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (0..CHANNELS).prop_map(Step::Wake),
         4 => Just(Step::Idle),
         16 => (1..4_u64).prop_map(Step::Served),
+        4 => (0..9_u8, any::<bool>()).prop_map(|(turns, panics)| Step::Batch(turns, panics)),
+        1 => Just(Step::Panic),
     ]
 }
 
@@ -137,6 +176,11 @@ proptest! {
     fn the_turns_are_those_of_one_that_looks_at_all(steps in prop::collection::vec(step(), 1..300)) {
         let (mut schedule, mut plain) = (Schedule::new(0), Plain::default());
         for step in steps {
+            // It is charged with the next turn: as ahead of whichever is ready then.
+            let may_change = matches!(step, Step::AddOrRemove(..) | Step::SetShare(..) | Step::Wake(_));
+            if plain.panicked.is_some() && may_change {
+                continue;
+            }
             match step {
                 Step::AddOrRemove(key, share) if plain.places[key].is_none() => {
                     schedule.add(key, share);
@@ -144,7 +188,7 @@ proptest! {
                 }
                 Step::AddOrRemove(key, _) => {
                     schedule.remove(key);
-                    plain.places[key] = None;
+                    plain.remove(key);
                 }
                 Step::SetShare(key, share) => {
                     if plain.places[key].is_some() {
@@ -173,6 +217,36 @@ proptest! {
                         plain.place(key).is_ready = false;
                     }
                 }
+                Step::Batch(..) | Step::Panic => {
+                    let next = schedule.next();
+                    prop_assert_eq!(next, plain.next());
+                    let Some(key) = next else { continue };
+                    let (turns, panics) = match step {
+                        Step::Batch(turns, panics) => (turns, panics),
+                        _ => (0, true),
+                    };
+                    for _ in 0..turns {
+                        if !schedule.has_leader() {
+                            break;
+                        }
+                        schedule.served(key, 1);
+                        plain.served(key, 1);
+                        if schedule.has_leader() {
+                            prop_assert_eq!(plain.next(), Some(key));
+                        }
+                    }
+                    if panics {
+                        plain.panicked = Some(key);
+                    } else {
+                        schedule.end();
+                    }
+                }
+            }
+            prop_assert_eq!(schedule.events(), plain.turns - plain.in_vain);
+            for (key, place) in plain.places.iter().enumerate() {
+                let Some(place) = place else { continue };
+                let Counts { turns, cost, longest_wait } = schedule.counts(key);
+                prop_assert_eq!((turns, cost, longest_wait), (place.turns, place.cost, place.longest_wait));
             }
         }
     }

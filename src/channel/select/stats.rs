@@ -25,8 +25,8 @@ pub struct ShareStats {
     pub channel: ChannelId,
     /// Its current share.
     pub share: Share,
-    /// Its turns: its events, and the turns that ended without an event because 64 of its streams were polled in vain or
-    /// two in a row woke themselves.
+    /// Its turns: its events; the turns that ended without an event because 64 streams were polled in vain or two in a row
+    /// woke themselves; and the polls that panicked, each counted with the next call.
     pub turns: u64,
     /// The total cost of these turns.
     pub cost: u64,

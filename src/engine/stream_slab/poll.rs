@@ -97,6 +97,7 @@ impl<St: Stream + Unpin> StreamSlab<St> {
         buffer.push(first);
         let mut received = 1;
         while received < limit {
+            patience.note_event();
             let Poll::Ready(Some(event)) = self.poll_event(None, &mut patience) else { break };
             buffer.push(event);
             received += 1;
