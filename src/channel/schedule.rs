@@ -354,6 +354,7 @@ impl Schedule {
     }
 
     /// A channel had a turn that brought no event, but counts.
+    #[cold]
     pub(crate) fn served_in_vain(&mut self, key: usize) {
         self.served(key, 1);
         self.in_vain += 1;

@@ -653,8 +653,8 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
     /// streams were polled in vain for it, or two in a row woke themselves. The future returns 0 if the select has ended or
     /// `limit` is 0.
     ///
-    /// Cost: as `next()`; half the lock pairs while no other channel of the same priority is ready, no sink is to be
-    /// flushed, and no [`cost`](Self::cost) is set.
+    /// Cost: as `next()`; half the lock pairs while no other channel of the same priority is ready, no relief round is
+    /// going on, no sink is to be flushed, and no [`cost`](Self::cost) is set.
     ///
     /// ```
     /// use futures::{executor::block_on, stream};

@@ -75,10 +75,13 @@ async fn ping(connection: TcpStream, pause: Duration) -> Outcome<Vec<Duration>> 
     while Instant::now() < end {
         let sent = Instant::now();
         write.write_all(b"a line of a paying client\n").await?;
-        // A wait that exceeds the whole measurement counts as the length of the measurement.
         match timeout(MEASURED, answers.next_line()).await {
             Ok(answer) => _ = answer?.ok_or("the server has hung up")?,
-            Err(_) => return Ok(vec![MEASURED]),
+            Err(_) => {
+                // A wait that exceeds the whole measurement counts as the length of the measurement.
+                waits.push(MEASURED);
+                return Ok(waits);
+            }
         }
         if sent >= begin {
             waits.push(sent.elapsed());
