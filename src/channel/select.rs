@@ -150,8 +150,8 @@ pub(crate) type SelectEvent<T> = (ChannelId, StreamId, StreamEvent<T>);
 /// # End
 ///
 /// A channel that has ended (see [`ChannelReceiver`](crate::ChannelReceiver)) or was removed leaves the select without an
-/// event. When no channel is left, the select yields `None` and stops flushing. When a channel is [added](Self::add), the
-/// select continues.
+/// event. When no channel is left, the select yields `None`. It then flushes no more sinks, except one that is already due.
+/// When a channel is [added](Self::add), the select continues.
 ///
 /// # Waiting streams
 ///

@@ -48,7 +48,7 @@ pub(crate) fn draw(rows: &[Row], path: &Path) -> Outcome<()> {
                 plotters::style::text_anchor::HPos::Center,
                 plotters::style::text_anchor::VPos::Bottom,
             ));
-            Text::new(grouped(value), (at as f64 + left + 0.17, value * 1.08), style)
+            Text::new(grouped(value.round()), (at as f64 + left + 0.17, value * 1.08), style)
         });
         chart.draw_series(labels)?;
     }
