@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
 const PAGES: [&str; 4] = ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md", "SECURITY.md"];
 
 /// The paths of files and folders between backticks, or in the targets of links.
@@ -18,7 +20,7 @@ fn paths(text: &str) -> Vec<&str> {
 
 #[test]
 fn name_files_that_are_there() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(ROOT);
     let mut found = 0;
     for page in PAGES {
         let text = fs::read_to_string(root.join(page)).unwrap();
@@ -34,7 +36,7 @@ fn name_files_that_are_there() {
 /// The README and the crate's documentation show the program that `examples/tests/quickstart.rs` runs.
 #[test]
 fn show_the_example_quickstart() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(ROOT);
     let read = |path| fs::read_to_string(root.join(path)).unwrap();
     let example = read("examples/quickstart.rs");
     let program = example.split_once("\n\n").expect("a line of documentation, and the program").1;
@@ -46,7 +48,7 @@ fn show_the_example_quickstart() {
 /// Each public item has an example, or refers to one.
 #[test]
 fn each_public_item_has_an_example() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let src = Path::new(ROOT).join("src");
     let mut folders = vec![src];
     let mut count = 0;
     while let Some(folder) = folders.pop() {
