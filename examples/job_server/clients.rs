@@ -5,8 +5,8 @@ use crate::protocol::{Answer, Connections, Incoming, Outgoing, encode, framed};
 use futures::SinkExt;
 use std::time::Duration;
 use stream_multiplexer::{StreamId, StreamPair, TrySendError};
-use tokio::io::{AsyncWriteExt, copy, sink};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{self, AsyncWriteExt, copy, sink};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::bytes::Bytes;
@@ -17,6 +17,20 @@ const LOGIN: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a client may take to read the reason before its connection is closed.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
+
+/// The size of the kernel's send buffer for one client, in bytes. By default it grows to megabytes.
+const SEND_BUFFER: u32 = 64 * 1024;
+
+pub(crate) async fn listen(address: &str) -> io::Result<TcpListener> {
+    let address = lookup_host(address).await?.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    // Accepted connections inherit this setting.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(1024)
+}
 
 pub(crate) async fn accept(listener: TcpListener, connections: Connections) {
     loop {

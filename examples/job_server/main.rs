@@ -25,12 +25,11 @@
 mod clients;
 mod protocol;
 
-use clients::{LINGER, accept, close, refuse, send};
+use clients::{LINGER, accept, close, listen, refuse, send};
 use futures::{FutureExt, StreamExt, future::join};
 use protocol::{Answer, ClassStats, Connections, Incoming, Outgoing, Request, encode};
 use std::hash::{DefaultHasher, Hasher};
 use stream_multiplexer::{ChannelOptions, ChannelSelect, Share, StreamEvent::*, StreamId};
-use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::bytes::Bytes;
 
@@ -45,7 +44,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:9002".to_owned());
     let [free_clients, new_clients] = [arguments.next(), arguments.next()];
-    let listener = TcpListener::bind(address).await?;
+    let listener = listen(&address).await?;
     println!("listening on {}", listener.local_addr()?);
 
     let connections = Connections::new();
