@@ -1,32 +1,32 @@
-//! Whose turn it is among the channels of a select: pure data, without locks and wakers.
+//! The next turn among the channels of a select: pure data, without locks and wakers.
 //!
 //! # Priority
 //!
-//! The ready channels are in a queue by (priority, virtual time, since when it waits). The first of them is asked before
-//! every event. When `bound` turns in a row were taken ahead of a ready lower channel, there is a **relief round**: each
-//! lower channel that waited when the round began has one turn. The one that has waited longest goes first.
+//! The ready channels are in a queue, ordered by priority, virtual time, and the time at which they began to wait. The first
+//! channel is asked before every event. When `bound` turns in a row were taken ahead of a ready lower channel, a **relief
+//! round** begins: each lower channel that waited at that moment has one turn. The channel that has waited longest is first.
 //!
-//! **Bound.** Among n channels of distinct priorities, one that is ready waits for at most `bound + n - 2` turns of
-//! others, and the highest for at most `n - 1`. Proof: let X wait. It waits first for what is left of a round in which it
-//! has no turn (any more), then for at most `bound` turns of higher ones, each of which counts because X is ready and
-//! lower; then for those that come before it in the next round. A channel that had a turn in the first of these rounds
-//! while X waited is behind X in the second, because it has waited less long. So no channel is in both, and neither X nor
-//! the highest of all is in either.
+//! **Bound.** Among n channels of distinct priorities, a ready channel waits for at most `bound + n - 2` turns of
+//! others, and the highest channel for at most `n - 1`. Proof: let X wait. X waits first for the rest of a round in which it
+//! has no turn (any more), then for at most `bound` turns of higher channels, each of which counts because X is ready and
+//! lower, and then for the channels before it in the next round. A channel that had a turn in the first of these rounds
+//! while X waited is behind X in the second round, because it has waited for less time. So no channel delays X in both
+//! rounds, and neither X nor the highest channel is in either.
 //!
 //! # The leader
 //!
-//! A ready channel *leads* if no other ready one is of its priority or a higher one, and no relief round is on. It stays
-//! first whatever its turns cost, until another channel becomes ready or a round begins. So it is not in the queue, and
-//! its turns are counted, to be charged when it gives way. As a rule one channel is ready at a time: that one leads.
+//! A ready channel *leads* if no other ready channel has its priority or a higher one, and no relief round is in progress. It
+//! stays first whatever its turns cost, until another channel becomes ready or a round begins. The leader is therefore not in
+//! the queue. Its turns are only counted, and charged when it gives way. Usually one channel is ready at a time, and leads.
 //!
 //! # Weights
 //!
-//! Start-time fair queueing: a turn adds cost / weight to the channel's virtual time, and the channel with the least is
-//! next in its priority; of equal ones, the one that has waited longest. `now` is the time at which the last one began its
-//! turn. A channel that becomes ready goes on from there if it is behind, so it saves up nothing; if it is ahead it keeps
-//! its debt. So a ready channel is at `now` or ahead of it, by the cost of its last turn / its weight at most: `now` never
-//! goes back, and was its own time then. Hence of two that stay ready, neither gets more in any span, by cost / weight,
-//! than the other and the cost / weight of one turn of each.
+//! Start-time fair queueing: a turn adds cost / weight to the channel's virtual time. Within a priority, the channel with the
+//! smallest time is next; among equal times, the channel that has waited longest. `now` is the virtual time at which the last
+//! turn of the priority began. A channel that becomes ready behind `now` continues at `now`, so it saves up nothing; a
+//! channel ahead of `now` keeps its debt. A ready channel is therefore at `now`, or ahead of it by at most the cost of its
+//! last turn / its weight, because `now` never decreases and was the channel's own time when that turn began. So of two
+//! channels that stay ready, neither gets ahead of the other over any span, in cost / weight, by more than one turn of each.
 
 mod queue;
 #[cfg(all(test, not(loom_models)))]
@@ -45,37 +45,37 @@ const FRACTION_BITS: u32 = 63;
 
 #[derive(Debug)]
 pub(crate) struct Schedule {
-    /// By their keys.
+    /// The channels, by key.
     places: Vec<Option<Place>>,
-    /// How many places there are.
+    /// The number of channels.
     len: usize,
     classes: Vec<Class>,
-    /// The one that leads; else [`NONE`].
+    /// The channel that leads, or [`NONE`].
     leader: Key,
-    /// The other ready ones. There is room for all.
+    /// The other ready channels. It has room for all.
     queue: Queue,
-    /// After how many turns ahead of a ready lower one there is a relief round. 0: never.
+    /// A relief round begins after this many turns ahead of a ready lower channel. 0: never.
     bound: u32,
-    /// How many of these there were in a row.
+    /// The number of such turns in a row.
     ahead: u32,
-    /// In a relief round: the tickets of those that waited when it began, the one that has waited longest first; some had
-    /// their turn since, or are not ready any more. There is room for all.
+    /// In a relief round: the tickets of the channels that waited when it began, the longest wait first. Some of them have had
+    /// their turn since, or are no longer ready. It has room for all.
     relief: BinaryHeap<Reverse<(u64, Key)>>,
-    /// How many turns there were, except those in `solo`.
+    /// The number of turns, except those in `solo`.
     turns: u64,
-    /// Those of them that brought no event.
+    /// The number of turns that brought no event.
     in_vain: u64,
     tickets: u64,
-    /// The one that has its turn now; else [`NONE`].
+    /// The channel that has its turn now, or [`NONE`].
     turn: Key,
     solo: Solo,
 }
 
-/// What the leader had in a row, and is not charged yet: so its turns, and becoming idle and ready in between while no
-/// other is ready, cost next to nothing.
+/// The leader's turns that are not charged yet. Its turns therefore cost next to nothing, and so does becoming idle and ready
+/// in between while no other channel is ready.
 #[derive(Debug)]
 struct Solo {
-    /// The leader, or, if none is ready, the last one that led; else [`NONE`].
+    /// The leader; or the last leader, if no channel was ready since; or [`NONE`].
     key: Key,
     run: Run,
 }
@@ -84,9 +84,9 @@ struct Solo {
 #[derive(Debug, Default)]
 struct Run {
     turns: u64,
-    /// What they cost beyond 1 for each.
+    /// Their cost, less 1 for each.
     more: u64,
-    /// What the last of them cost beyond 1.
+    /// The cost of the last of them, less 1.
     last: u64,
 }
 
@@ -106,14 +106,14 @@ struct Place {
     stride: u64,
     /// Whether it is in the queue.
     is_queued: bool,
-    /// How many turns there had been when it began to wait, which is when it became ready, or had its last turn.
+    /// The number of turns when it began to wait: when it became ready, or had its last turn.
     since: u64,
-    /// The one with a smaller ticket has waited longer. No two have the same one, ever.
+    /// A channel with a smaller ticket has waited longer. Tickets are never reused.
     ticket: u64,
     counts: Counts,
 }
 
-/// What became of a channel, counted.
+/// The counts of a channel.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) turns: u64,
@@ -129,14 +129,14 @@ impl Counts {
     }
 }
 
-/// The channels of one priority. Kept when there are none any more, until another priority needs the room.
+/// The channels of one priority. An empty class stays until another priority needs its place.
 #[derive(Debug)]
 struct Class {
     priority: u32,
-    /// The time at which the last one of it began its turn.
+    /// The virtual time at which the last turn of this priority began.
     now: Time,
     places: usize,
-    /// How many are in the queue.
+    /// The number of its channels in the queue.
     queued: usize,
 }
 
@@ -209,7 +209,7 @@ impl Schedule {
         }
     }
 
-    /// From now on a channel has that share. What it is ahead of others, in cost, it stays.
+    /// Changes a channel's share. The channel keeps its debt, in units of cost.
     ///
     /// Cost: as [`add`](Self::add).
     pub(crate) fn set_share(&mut self, key: usize, share: Share) {
@@ -217,7 +217,7 @@ impl Schedule {
         let is_ready = self.is_ready(key);
         if is_ready {
             self.leave_ready(key);
-            // It keeps its ticket: else that entry would be valid again.
+            // The channel keeps its ticket, so an old entry in the queue would become valid again.
             self.queue.drop_over(|entry| is_over(&self.places, entry));
         }
         let from = self.place(key).class;
@@ -250,16 +250,16 @@ impl Schedule {
         counts
     }
 
-    /// How many turns brought an event.
+    /// The number of turns that brought an event.
     pub(crate) fn events(&self) -> u64 {
         self.turns + self.solo.run.turns - self.in_vain
     }
 
-    /// The class of a priority, for one more.
+    /// Adds a channel to the class of a priority, and returns the class.
     fn enter(&mut self, priority: u32) -> usize {
         let found = self.classes.iter().position(|class| class.priority == priority);
         let found = found.or_else(|| {
-            // One that nobody is in, so that there never are more than channels.
+            // Reuse an empty class, so that there are never more classes than channels.
             let vacant = self.classes.iter().position(|class| class.places == 0);
             if let Some(class) = vacant {
                 self.classes[class] = Class::new(priority);
@@ -287,12 +287,12 @@ fn stride(share: Share) -> u64 {
 
 /// Turns.
 impl Schedule {
-    /// A channel may have something. If there is none with that key, or it is ready, nothing is done.
+    /// Makes a channel ready. Does nothing if there is no channel with that key, or if it is ready.
     ///
     /// Cost: O(log ready).
     #[inline]
     pub(crate) fn wake(&mut self, key: usize) {
-        // Nobody had a turn since it became idle.
+        // No other channel had a turn since this one became idle.
         if key == self.solo.key && self.leader == NONE {
             self.leader = key;
         } else {
@@ -320,9 +320,9 @@ impl Schedule {
         self.tickets
     }
 
-    /// Whose turn it is, which begins. For each event it is [`served`](Self::served); it is [`idle`](Self::idle) if it
-    /// turned out to have nothing; and it [`ends`](Self::end) the turn. If it does not, because of a panic, the turn counts
-    /// as one [in vain](Self::served_in_vain).
+    /// Begins the next turn, and returns its channel. The caller calls [`served`](Self::served) for each event, or
+    /// [`idle`](Self::idle) if there was none, and [`end`](Self::end). If `end` is not called, because of a panic, the turn
+    /// counts as a turn [in vain](Self::served_in_vain).
     #[inline]
     pub(crate) fn next(&mut self) -> Option<usize> {
         if self.turn != NONE {
@@ -347,26 +347,26 @@ impl Schedule {
     #[cold]
     fn end_by_panic(&mut self) {
         let key = mem::replace(&mut self.turn, NONE);
-        // It may have been removed since, or idle.
+        // The channel may have been removed since, or become idle.
         if self.places[key].is_some() && self.is_ready(key) {
             self.served_in_vain(key);
         }
     }
 
-    /// A channel had a turn that brought no event, but counts.
+    /// Counts a turn that brought no event.
     #[cold]
     pub(crate) fn served_in_vain(&mut self, key: usize) {
         self.served(key, 1);
         self.in_vain += 1;
     }
 
-    /// Whether one leads: the next turns are its own, until another is [woken](Self::wake) or a relief round begins.
+    /// Whether a channel leads: it has the next turns, until another channel is [woken](Self::wake) or a relief round begins.
     #[inline]
     pub(crate) fn has_leader(&self) -> bool {
         self.leader != NONE
     }
 
-    /// Cost: each that was ready when the round began is looked at once in it, at O(log ready).
+    /// Cost: a round looks once at each channel that was ready when it began, at O(log ready).
     #[cold]
     fn next_in_relief(&mut self) -> Option<Key> {
         let first = self.queue.first()?.key();
@@ -385,7 +385,7 @@ impl Schedule {
         Some(first)
     }
 
-    /// A channel had an event, at this cost, and is still ready.
+    /// A channel had an event at this cost, and is still ready.
     ///
     /// Cost: O(log ready); every so many turns, when a relief round begins, O(ready).
     #[inline(always)]
@@ -401,7 +401,7 @@ impl Schedule {
         }
     }
 
-    /// There was a turn ahead of a ready lower one.
+    /// Counts a turn ahead of a ready lower channel.
     #[inline]
     fn went_ahead(&mut self) {
         self.ahead = self.ahead.saturating_add(1);
@@ -410,7 +410,7 @@ impl Schedule {
         }
     }
 
-    /// Charges what the leader had, or the last one that led.
+    /// Charges the uncharged turns of the leader, or of the last leader.
     #[inline]
     fn settle(&mut self) {
         if self.solo.run.turns != 0 {
@@ -424,13 +424,12 @@ impl Schedule {
         let had = mem::take(&mut self.solo.run);
         self.charge(self.solo.key, had);
         if self.queue.is_empty() {
-            // No other waited when it had the last of these.
+            // No other channel waited during the last of these turns.
             self.ahead = 0;
         }
     }
 
-    /// A channel had these turns. Returns its next entry, and whether there are others in the queue that are not of its
-    /// priority.
+    /// Charges a channel for these turns. Returns its next entry, and whether the queue has channels of another priority.
     #[inline(always)]
     fn charge(&mut self, key: Key, had: Run) -> (Entry, bool) {
         let ticket = self.draw_ticket();
@@ -455,7 +454,7 @@ impl Schedule {
         if !self.relief.is_empty() {
             return;
         }
-        // It was the highest: the others are lower, except those of its class.
+        // This channel was the highest. The others are lower, except those of its class.
         if is_ahead {
             self.went_ahead();
         } else {
@@ -473,12 +472,12 @@ impl Schedule {
         self.relief = BinaryHeap::from(relief);
     }
 
-    /// A channel has nothing.
+    /// A channel has no event.
     ///
     /// Cost: O(log ready).
     #[inline]
     pub(crate) fn idle(&mut self, key: usize) {
-        // A leader without turns to charge takes the long way: its wait brought nothing, and is no part of the next one.
+        // A leader without uncharged turns takes the long way: its wait brought no event, and is no part of the next wait.
         if self.leader == key && self.queue.is_empty() && self.solo.run.turns != 0 {
             self.leader = NONE;
         } else {
@@ -505,13 +504,13 @@ impl Schedule {
     }
 }
 
-/// Which are ready.
+/// The ready channels.
 impl Schedule {
     fn is_ready(&self, key: Key) -> bool {
         self.leader == key || self.place(key).is_queued
     }
 
-    /// To be [settled](Self::settle) before.
+    /// The caller [settles](Self::settle) first.
     fn enter_ready(&mut self, key: Key) {
         let priority = self.place(key).share.priority;
         if self.leader != NONE && priority <= self.place(self.leader).share.priority {
@@ -525,7 +524,7 @@ impl Schedule {
         }
     }
 
-    /// To be [settled](Self::settle) before.
+    /// The caller [settles](Self::settle) first.
     fn leave_ready(&mut self, key: Key) {
         if self.leader == key {
             (self.leader, self.solo.key) = (NONE, NONE);
@@ -537,7 +536,7 @@ impl Schedule {
         }
     }
 
-    /// Makes the first the leader, if it is the only one of its class. No relief round may be on.
+    /// Makes the first channel the leader, if it is the only one of its class. No relief round may be in progress.
     fn elect(&mut self) {
         let Some(key) = self.queue.first().map(Entry::key) else { return };
         if self.classes[self.place(key).class].queued == 1 {
@@ -546,7 +545,7 @@ impl Schedule {
         }
     }
 
-    /// The leader, if there is one, is one of the others. To be [settled](Self::settle) before.
+    /// Puts the leader, if there is one, into the queue. The caller [settles](Self::settle) first.
     fn give_way(&mut self) {
         if self.leader != NONE {
             debug_assert_eq!(self.solo.run.turns, 0, "it was settled");
