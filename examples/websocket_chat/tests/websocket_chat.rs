@@ -2,13 +2,15 @@
 
 #![cfg(unix)]
 
-use futures::{SinkExt, StreamExt};
+use futures::{SinkExt, StreamExt, future::join};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -18,6 +20,9 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 const HANGS: Duration = Duration::from_secs(60);
 const LONGEST: usize = 16 << 10;
 const AN_HOUR: &str = "3600000";
+
+/// How many messages of the floods a member may have to receive: half as many bytes as the server allows.
+const WINDOW: usize = 128;
 
 #[tokio::test]
 async fn what_a_member_says_reaches_every_member_and_no_newcomer() {
@@ -93,27 +98,40 @@ async fn the_reason_comes_behind_what_was_not_read_yet() {
     bob.hear_close(CloseCode::Size).await;
 }
 
+/// The server disconnects a member that is too far behind, so the flooding clients send no more than a window of
+/// messages that some member has not received.
 #[tokio::test]
 async fn pings_are_answered_while_others_flood() {
     const FLOODS: usize = 4;
     const PINGS: u8 = 50;
     let server = Server::start(AN_HOUR);
-    let mut pings = server.member("pings").await;
+    let mut member = server.member("pings").await;
     let mut newcomer = server.client().await;
-    let mut floods = Vec::new();
-    for name in (0..FLOODS).map(|number| format!("flood-{number}")) {
-        floods.push(tokio::spawn(server.member_of_many(&name).await.flood(name)));
+    let windows: Arc<[_]> = (0..=FLOODS).map(|_| Semaphore::new(WINDOW)).collect();
+    let mut clients = Vec::new();
+    for number in 0..FLOODS {
+        clients.push(server.member(&format!("flood-{number}")).await);
     }
+    let floods = clients.into_iter().enumerate();
+    let floods = floods.map(|(number, client)| tokio::spawn(client.flood(Arc::clone(&windows), number)));
+    let floods: Vec<_> = floods.collect();
     for number in 0..PINGS {
-        let pong = Message::Pong(vec![number].into());
-        for client in [&mut pings, &mut newcomer] {
+        for client in [&mut member, &mut newcomer] {
             client.0.send(Message::Ping(vec![number].into())).await.unwrap();
-            while client.next().await != pong {}
+        }
+        let mut answers = 0;
+        while answers < 2 {
+            let message = tokio::select! {
+                message = member.next() => message,
+                message = newcomer.next() => message,
+            };
+            answers += usize::from(message == Message::Pong(vec![number].into()));
+            windows[FLOODS].add_permits(usize::from(is_of_a_flood(&message)));
         }
     }
     // The flooding clients are still running.
     assert!(floods.iter().all(|flood| !flood.is_finished()));
-    while !pings.next_text().await.starts_with("flood-") {}
+    while !is_of_a_flood(&member.next().await) {}
     floods.iter().for_each(|flood| flood.abort());
 }
 
@@ -242,14 +260,6 @@ impl Server {
         (ann, bob, unread)
     }
 
-    /// As [`member`](Self::member), while other clients log in, too.
-    async fn member_of_many(&self, name: &str) -> Client {
-        let mut client = self.client().await;
-        client.say(name).await;
-        while client.next_text().await != format!("* {name} is here") {}
-        client
-    }
-
     /// Ctrl-C.
     fn interrupt(&self) {
         let process = self.process.id().to_string();
@@ -310,18 +320,25 @@ impl Client {
         assert_eq!(end.unwrap(), 0);
     }
 
-    /// Sends as fast as the client receives its own messages, and receives the messages of others.
-    async fn flood(mut self, name: String) {
-        const AHEAD: usize = 16;
-        let (said, echo) = ("x".repeat(1_000), format!("{name}: "));
-        for _ in 0..AHEAD {
-            self.say(&said).await;
-        }
-        loop {
-            if self.next_text().await.starts_with(&echo) {
-                self.say(&said).await;
+    /// Sends as fast as the windows allow, of which each counts what one member may still be sent. This is the member of
+    /// the window with this number.
+    async fn flood(self, windows: Arc<[Semaphore]>, number: usize) {
+        let said = "x".repeat(1_000);
+        let (mut outgoing, mut incoming) = self.0.split();
+        let send = async {
+            loop {
+                for window in windows.iter() {
+                    window.acquire().await.unwrap().forget();
+                }
+                outgoing.send(said.as_str().into()).await.unwrap();
             }
-        }
+        };
+        let receive = async {
+            while let Some(message) = incoming.next().await {
+                windows[number].add_permits(usize::from(is_of_a_flood(&message.unwrap())));
+            }
+        };
+        join(send, receive).await;
     }
 
     /// Expects this message, perhaps preceded by the news that `slow` has left.
@@ -333,4 +350,8 @@ impl Client {
         }
         assert!(heard == text, "heard {heard:.80?} and not {text:.80?}");
     }
+}
+
+fn is_of_a_flood(message: &Message) -> bool {
+    matches!(message, Message::Text(text) if text.starts_with("flood-"))
 }
