@@ -81,7 +81,9 @@ impl<Si> Closing<Si> {
         }
         let closed = sink.poll_with(cx.map(|cx| (cx, waiter)), |truth, sink| match sink {
             Some((sink, cx)) => {
-                let closed = ready!(Pin::new(sink).poll_close(cx));
+                let polled = Pin::new(sink).poll_close(cx);
+                truth.is_pending = Some(polled.is_pending());
+                let closed = ready!(polled);
                 // From here on the sink is not polled any more.
                 truth.phase = if closed.is_ok() { Phase::Closed } else { Phase::Failed };
                 truth.unflushed = false;

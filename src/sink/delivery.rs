@@ -127,7 +127,9 @@ pub(crate) fn poll_ready<Si: Sink<T> + Unpin, T>(
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Si::Error>> {
     truth.asked += 1;
-    Pin::new(sink).poll_ready(cx).map_err(|error| fail(truth, error))
+    let polled = Pin::new(sink).poll_ready(cx);
+    truth.is_pending = Some(polled.is_pending());
+    polled.map_err(|error| fail(truth, error))
 }
 
 /// Gives an item to a sink that is ready.
@@ -153,7 +155,9 @@ pub(crate) fn poll_flush<Si: Sink<T> + Unpin, T>(
     if !truth.unflushed {
         return Poll::Ready(Ok(()));
     }
-    match Pin::new(sink).poll_flush(cx) {
+    let polled = Pin::new(sink).poll_flush(cx);
+    truth.is_pending = Some(polled.is_pending());
+    match polled {
         Poll::Ready(flushed) => {
             truth.unflushed = false;
             Poll::Ready(flushed.map_err(|error| fail(truth, error)))

@@ -8,6 +8,10 @@
 //! [`WaitList`]. The epoch is read before the sink is taken, and a wake of the sink raises it. So a wake that comes before
 //! the sender is in the list is not lost: the list refuses the sender.
 //!
+//! A sink owes a wake only if its *last* poll returned `Pending`. If a sender waits, and then a poll of another sender ends
+//! with `Ready`, the sink may have forgotten the waker. Such a poll therefore wakes those that wait, unless the sink woke
+//! them meanwhile ([`State::waits`]); each of them polls the sink again, or has what it waited for.
+//!
 //! A sender misses the sink if the sink is being polled. It leaves a waker and then, under the slot's lock, sets the flag
 //! `missed`; if the sink is back by then, the sender wakes those that missed it. A poll that puts the sink back and finds the
 //! flag wakes the senders that missed it, and no others: the others already know that the sink is not ready. (If each return
@@ -57,6 +61,9 @@ struct State<Si> {
     /// See [`Truth`].
     unflushed: bool,
     asked: u64,
+    /// If tasks may wait for a wake of the sink: the low bits of the list's epoch when the last of them had polled it. If the
+    /// epoch has changed, they were woken. (If it has come round to the same bits, they are woken in vain.)
+    waits: Option<u8>,
     /// Whether senders missed the sink. `false` while the sink is here.
     missed: bool,
     /// The pair has left. Then the sink has no place in the flush set: a send or a close in flight drives the sink itself.
@@ -76,8 +83,21 @@ impl<Si> State<Si> {
     fn truth(&self) -> Truth<Si> {
         let Self { phase, unflushed, asked, .. } = *self;
         let has_place = self.place.is_some();
-        Truth { phase, unflushed, is_flushed_next: false, flush_waits: false, has_place, asked, how: None }
+        Truth {
+            phase,
+            unflushed,
+            is_flushed_next: false,
+            flush_waits: false,
+            is_pending: None,
+            has_place,
+            asked,
+            how: None,
+        }
     }
+}
+
+fn low_bits(epoch: usize) -> u8 {
+    epoch.to_le_bytes()[0]
 }
 
 /// The known state of a sink. Code that polls the sink keeps it true.
@@ -89,6 +109,8 @@ pub(crate) struct Truth<Si> {
     pub(crate) is_flushed_next: bool,
     /// In this poll a flush was tried and did not complete.
     pub(crate) flush_waits: bool,
+    /// Whether the last call of the sink in this poll returned `Pending`. `None` if there was none.
+    pub(crate) is_pending: Option<bool>,
     /// It had a place in the flush set when this poll began.
     pub(crate) has_place: bool,
     /// Changes with each `poll_ready`, each `start_send`, and each use of the sink in place. A sender that found the sink
@@ -155,6 +177,7 @@ impl<Si> SinkSlot<Si> {
             phase: Phase::Open,
             unflushed: false,
             asked: 0,
+            waits: None,
             missed: false,
             has_left: false,
             place: None,
@@ -436,10 +459,14 @@ impl<Si> SinkTurn<'_, Si> {
         } else {
             !has_place
         };
-        if is_as_before && is_settled {
+        let lapses = truth.is_pending == Some(false) && state.waits.is_some();
+        if is_as_before && is_settled && !lapses {
             state.sink = sink.take();
             state.unflushed = truth.unflushed;
             state.asked = truth.asked;
+            if truth.is_pending == Some(true) {
+                slot.note_wait(&mut state, notes);
+            }
         } else if let Some(sink) = sink.take() {
             slot.finish_with(state, sink, truth, notes);
         }
@@ -447,6 +474,15 @@ impl<Si> SinkTurn<'_, Si> {
 }
 
 impl<Si> SinkSlot<Si> {
+    /// A task waits because this poll was in vain. (If the poll has no epoch, none does, but others may wait since earlier
+    /// ones.) The epoch is read now: others may have begun to wait since the epoch of this poll.
+    #[inline]
+    fn note_wait(&self, state: &mut State<Si>, notes: &Notes) {
+        if notes.epoch.get().is_some() {
+            state.waits = Some(low_bits(self.senders.0.epoch()));
+        }
+    }
+
     /// [`SinkTurn::finish`] if more than the sink's own fields has changed since it was taken.
     #[inline(never)]
     fn finish_with(&self, mut state: MutexGuard<'_, State<Si>>, sink: Si, truth: &Truth<Si>, notes: &Notes) {
@@ -463,6 +499,15 @@ impl<Si> SinkSlot<Si> {
             self.finish_last(state, sink, missed);
             return;
         }
+        let lapses = match truth.is_pending {
+            Some(true) => {
+                self.note_wait(&mut state, notes);
+                false
+            }
+            Some(false) => state.waits.take() == Some(low_bits(self.senders.0.epoch())),
+            None => false,
+        };
+        let lapsed = lapses.then(|| afterwards(|| self.senders.0.wake_all()));
         state.sink = Some(sink);
         let woken = missed.then(|| afterwards(|| self.senders.0.wake_missed()));
         if unflushed && !is_flushed_next {
@@ -473,6 +518,7 @@ impl<Si> SinkSlot<Si> {
             drop(state);
         }
         drop(woken);
+        drop(lapsed);
         drop(learnt);
     }
 

@@ -15,7 +15,9 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use stream_multiplexer::{ChannelOptions, Multiplexer, SendError, Sent, StreamId};
-use support::{Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, finishes, gate, pipe, poll_future, run};
+use support::{
+    Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, finishes, gate, pipe, poll_future, poll_with, run,
+};
 
 const CHANNEL: usize = 1;
 
@@ -1802,5 +1804,89 @@ mod whatever_happens {
             scene.finish();
             scene.check();
         }
+    }
+}
+
+/// A sink wakes only if its last poll was in vain. Several senders poll one sink, so a poll that is not in vain may make it
+/// forget the wake that others wait for.
+mod sinks_that_forget_a_wake {
+    use super::*;
+
+    type Inbox = Pin<Box<dyn Sink<u32, Error = async_channel::SendError<u32>> + Send>>;
+
+    /// Each item is sent by a future, which waits for room in the inbox and waits no more when it was dropped.
+    fn inbox(sender: async_channel::Sender<u32>) -> Inbox {
+        Box::pin(futures::sink::unfold(sender, |sender, item| async move {
+            sender.send(item).await?;
+            Ok(sender)
+        }))
+    }
+
+    /// An inbox that is full, and the sinks of two pairs that send to it. Both wait for room, the first one longer.
+    fn scene() -> (Pairs<Inbox>, async_channel::Receiver<u32>, [StreamId; 2]) {
+        let multiplexer = multiplexer();
+        let (sender, receiver) = async_channel::bounded(1);
+        sender.try_send(0).unwrap();
+        let ids = [(); 2].map(|()| add(&multiplexer, inbox(sender.clone())).0);
+        (multiplexer, receiver, ids)
+    }
+
+    #[test]
+    fn wake_a_send_that_waits() {
+        let (multiplexer, receiver, [first, second]) = scene();
+        assert_eq!(multiplexer.try_send(first, 1), Ok(()));
+        let (wakes, waker) = Wakes::new();
+        let mut send = multiplexer.send_one(second, 2);
+        assert!(poll_future(&mut send, &waker).is_pending());
+        // The inbox wakes the first one. The second one finds the room when it is asked whether it is ready.
+        assert_eq!(receiver.try_recv(), Ok(0));
+        assert_eq!(multiplexer.try_feed(second, 3), Ok(()));
+        assert_eq!(wakes.take(), 1);
+        assert!(poll_future(&mut send, &waker).is_pending());
+        assert_eq!(receiver.try_recv(), Ok(2));
+        assert_eq!(wakes.take(), 1);
+        assert_eq!(poll_future(&mut send, &waker), Poll::Ready(Ok(())));
+        assert_eq!(receiver.try_recv(), Ok(3));
+    }
+
+    #[test]
+    fn wake_a_flusher() {
+        let (multiplexer, receiver, [first, second]) = scene();
+        let mut flusher = multiplexer.flusher::<u32>();
+        let (wakes, waker) = Wakes::new();
+        assert!(poll_with(&mut flusher, &waker).is_pending());
+        assert_eq!(
+            [(first, 1), (second, 2)].map(|(id, item)| multiplexer.try_send(id, item)),
+            [Ok(()), Ok(())]
+        );
+        assert_eq!((receiver.try_recv(), wakes.take()), (Ok(0), 1));
+        assert_eq!(multiplexer.try_feed(second, 3), Ok(()));
+        let mut received = Vec::new();
+        for _ in 0..3 {
+            assert!(poll_with(&mut flusher, &waker).is_pending());
+            received.extend(receiver.try_recv());
+        }
+        received.sort_unstable();
+        assert_eq!(received, [1, 2, 3]);
+    }
+
+    /// The others are woken once, and not for each item.
+    #[test]
+    fn wake_a_send_once() {
+        let (multiplexer, [peer]) = peers([1]);
+        peer.gate.set_flushes(false);
+        let (wakes, waker) = Wakes::new();
+        let mut send = multiplexer.send_one(peer.id, 1);
+        assert!(poll_future(&mut send, &waker).is_pending());
+        peer.gate.make_room(9);
+        assert_eq!(wakes.take(), 1, "the sink woke it");
+        (0..3).for_each(|item| assert_eq!(multiplexer.try_feed(peer.id, item), Ok(())));
+        assert_eq!(wakes.take(), 0, "it was woken before");
+        assert!(poll_future(&mut send, &waker).is_pending());
+        (0..3).for_each(|item| assert_eq!(multiplexer.try_feed(peer.id, item), Ok(())));
+        assert_eq!(wakes.take(), 1, "another poll may have made the sink forget it");
+        assert!(poll_future(&mut send, &waker).is_pending());
+        (0..3).for_each(|item| assert_eq!(multiplexer.try_send(peer.id, item), Ok(())));
+        assert_eq!(wakes.take(), 0, "the last poll of each was in vain, so the sink will wake it");
     }
 }
