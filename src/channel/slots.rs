@@ -58,6 +58,8 @@ pub(super) struct State<St> {
     ended: usize,
     /// The number of paused `members`.
     paused: usize,
+    /// The number of walks through the pairs that are in progress.
+    walks: usize,
     pub(super) counts: Counts,
     /// The number of [`ChannelReceiver`](crate::ChannelReceiver)s and of selects that have this channel.
     pub(super) receivers: usize,

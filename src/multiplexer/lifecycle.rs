@@ -68,8 +68,8 @@ impl<St, Si> Multiplexer<St, Si> {
     ///
     /// Cost: a walk through all streams. Other threads wait for the walk through at most one channel, some 80 ns for each of
     /// its streams. Every stream is polled once more, because it gets a new place in its channel. If a stream of a channel
-    /// is being polled at this moment, or waits behind departures after a move, that channel frees only the memory behind
-    /// its last stream.
+    /// is being polled at this moment, or waits behind departures after a move, or if another call is going through the
+    /// streams, that channel frees only the memory behind its last stream.
     ///
     /// ```
     /// use futures::stream;

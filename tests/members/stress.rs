@@ -573,3 +573,27 @@ mod sending {
         }
     }
 }
+
+/// The pairs move to other places in their channel while another call goes through them.
+#[test]
+fn memory_is_released_while_a_channel_is_removed() {
+    const STREAMS: usize = 500;
+    for _ in 0..100 {
+        let multiplexer = Multiplexer::without_sinks();
+        multiplexer.add_channel(1).unwrap();
+        for _ in 0..STREAMS {
+            multiplexer.add_stream(stream::pending::<()>(), 1).unwrap();
+        }
+        let is_removed = AtomicBool::new(false);
+        thread::scope(|threads| {
+            threads.spawn(|| {
+                while !is_removed.load(Ordering::Relaxed) {
+                    multiplexer.shrink_to_fit();
+                }
+            });
+            let pairs = multiplexer.remove_channel(1).map(|pairs| pairs.len());
+            is_removed.store(true, Ordering::Relaxed);
+            assert_eq!(pairs, Some(STREAMS));
+        });
+    }
+}

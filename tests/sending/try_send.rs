@@ -230,6 +230,22 @@ mod to_many {
     }
 
     #[test]
+    fn memory_may_be_released_in_the_closure() {
+        let multiplexer = pairs();
+        let mut peers: Vec<_> = (0..400).map(|_| add(&multiplexer, 0)).collect();
+        // The others will move to their places.
+        peers.drain(..200).for_each(|peer| drop(multiplexer.remove_stream(peer.id)));
+        let mut refused = Vec::new();
+        let sent = multiplexer.try_send_to(CHANNEL, 1, |id, _| {
+            multiplexer.shrink_to_fit();
+            refused.push(id);
+        });
+        assert_eq!(sent, Ok(0));
+        assert!(refused.iter().eq(peers.iter().map(|peer| &peer.id)));
+        assert_eq!(multiplexer.remove_channel(CHANNEL).map(|pairs| pairs.len()), Some(200));
+    }
+
+    #[test]
     fn a_sink_that_panics_keeps_the_item_from_no_other() {
         let multiplexer = pairs();
         let peers = peers(&multiplexer);

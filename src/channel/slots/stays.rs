@@ -24,6 +24,7 @@ impl<St> State<St> {
             members: 0,
             ended: 0,
             paused: 0,
+            walks: 0,
             counts: Counts::default(),
             receivers: 0,
             phase: Phase::Open,

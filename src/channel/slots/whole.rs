@@ -45,23 +45,35 @@ impl<St> State<St> {
 
     /// Calls `report` for at most `limit` pairs, from slot `from` on, in the order of their slots. Returns the slot to
     /// continue from, unless the walk has passed the last pair.
+    ///
+    /// A walk begins at slot 0, and the caller continues it to its end: until then no pair changes its slot.
     pub(in crate::channel) fn pairs(
-        &self,
+        &mut self,
         from: usize,
         limit: usize,
         mut report: impl FnMut(usize),
     ) -> Option<usize> {
-        let mut from = from;
+        self.walk(from, limit, |state, key| report(state.slots.slots()[key].pair()))
+    }
+
+    /// The next steps of a walk; see [`pairs`](Self::pairs).
+    #[inline]
+    fn walk(&mut self, from: usize, limit: usize, mut visit: impl FnMut(&mut Self, usize)) -> Option<usize> {
+        let mut next = Some(from);
         for _ in 0..limit {
-            let key = self.seated.next_from(from).filter(|key| *key >= from)?;
-            report(self.slots.slots()[key].pair());
-            from = key + 1;
+            next = next.and_then(|from| self.seated.next_from(from).filter(|key| *key >= from));
+            let Some(key) = next else { break };
+            visit(self, key);
+            next = Some(key + 1);
         }
-        Some(from)
+        self.walks += usize::from(from == 0);
+        self.walks -= usize::from(next.is_none());
+        next
     }
 
     /// Visits at most `limit` pairs, from slot `from` on, and takes out all of them, or only those whose stream has ended.
-    /// Queues no departures. Returns the slot to continue from, unless the walk has passed the last pair.
+    /// Queues no departures. Returns the slot to continue from, unless the walk has passed the last pair. The caller
+    /// continues to the end, as with [`pairs`](Self::pairs).
     pub(in crate::channel) fn take_pairs(
         &mut self,
         from: usize,
@@ -69,33 +81,29 @@ impl<St> State<St> {
         which: Which,
         mut report: impl FnMut(Taken<St>),
     ) -> Option<usize> {
-        let mut from = from;
-        for _ in 0..limit {
-            let key = self.seated.next_from(from).filter(|key| *key >= from)?;
-            from = key + 1;
-            let slot = &mut self.slots.slots_mut()[key];
+        self.walk(from, limit, |state, key| {
+            let slot = &mut state.slots.slots_mut()[key];
             match slot {
-                Slot::Ended(_) => self.ended -= 1,
-                _ if which == Which::Ended => continue,
+                Slot::Ended(_) => state.ended -= 1,
+                _ if which == Which::Ended => return,
                 _ => {
-                    self.members -= 1;
-                    self.counts.note(Departure::Removed);
+                    state.members -= 1;
+                    state.counts.note(Departure::Removed);
                 }
             }
-            self.paused -= usize::from(slot.is_paused());
+            state.paused -= usize::from(slot.is_paused());
             if let Slot::Away { pair, .. } | Slot::PausedAway { pair, .. } = *slot {
                 // The receiver that polls the stream finds this state when it puts the stream back.
                 *slot = Slot::Leaving;
-                self.seated.remove(key);
+                state.seated.remove(key);
                 report((pair, None));
-                continue;
+                return;
             }
-            match self.vacate(key) {
+            match state.vacate(key) {
                 Vacated::Here(member) | Vacated::Ended(member) => report((member.id.key(), Some(member))),
                 Vacated::Expected(pair) => report((pair, None)),
             }
-        }
-        Some(from)
+        })
     }
 
     /// Moves all pairs to the first slots of another rotation, which has room for them, and reports the new slot of each.
@@ -134,11 +142,11 @@ impl<St> State<St> {
         (wake | self.wake(), Surplus { unused: None, rotation: old })
     }
 
-    /// Returns whether any stream cannot change its slot: it is being polled by a receiver of this channel, or its arrival
-    /// waits in the queue.
+    /// Returns whether any stream cannot change its slot: it is being polled by a receiver of this channel, its arrival
+    /// waits in the queue, or a walk through the pairs might pass it over.
     pub(super) fn is_pinned(&self) -> bool {
         // A `Leaving` slot is not seated, but it is occupied.
-        let mut is_pinned = self.slots.slots().len() != self.len();
+        let mut is_pinned = self.walks != 0 || self.slots.slots().len() != self.len();
         let mut from = 0;
         while let Some(key) = self.seated.next_from(from).filter(|key| *key >= from) {
             from = key + 1;
