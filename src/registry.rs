@@ -249,31 +249,38 @@ impl<St, Si> Registry<St, Si> {
         drop(state);
 
         let mut pairs = Vec::with_capacity(channel.len());
-        self.take_pairs(&channel, Which::All, |pair| pairs.push(pair));
+        let is_over = self.take_pairs(&channel, Which::All, |pair| pairs.push(pair));
+        let flushers_woken = self.wake_flushers_if(is_over);
         let listed = self.state.lock().channels.all.remove(key);
         pairs.sort_unstable_by_key(|pair| pair.id);
         drop(listed);
         unheard.drop_all();
         channel.wake_if_over();
+        drop(flushers_woken);
         Some(pairs)
     }
 
-    /// Removes the pairs of a channel in batches.
-    fn take_pairs(&self, channel: &Channel<St>, which: Which, mut tell: impl FnMut(RemovedPair<St, Si>)) {
+    /// Removes the pairs of a channel in batches. Returns whether no pair is left and none will come: the caller then wakes
+    /// the drivers of the flush set, after its other work, because their wakers may panic.
+    fn take_pairs(
+        &self,
+        channel: &Channel<St>,
+        which: Which,
+        mut tell: impl FnMut(RemovedPair<St, Si>),
+    ) -> bool {
         let mut batch = Vec::with_capacity(BATCH);
-        let mut from = Some(0);
+        let (mut from, mut is_over) = (Some(0), false);
         while let Some(key) = from {
             let mut state = self.state.lock();
             from = channel.take_pairs(key, BATCH, which, |(key, member)| {
                 let pair = state.pairs.remove(key);
                 batch.push(RemovedPair::new(StreamId::new(pair.serial, key), member, pair.sink));
             });
-            let is_over = state.is_over();
+            is_over = state.is_over();
             drop(state);
-            let flushers_woken = self.wake_flushers_if(is_over);
             batch.drain(..).for_each(&mut tell);
-            drop(flushers_woken);
         }
+        is_over
     }
 
     pub(crate) fn max_streams(&self, id: ChannelId) -> Result<Option<usize>, MultiplexerError> {

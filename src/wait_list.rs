@@ -119,7 +119,8 @@ impl WaitList {
     #[inline(never)]
     fn give_up(&self, waiter: Waiter) {
         let unused = self.places.lock().take(&waiter);
-        drop(unused);
+        // Most callers are destructors, which also run while the thread unwinds.
+        drop(afterwards(|| drop(unused)));
     }
 
     /// Wakes every waiting task.

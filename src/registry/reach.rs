@@ -55,11 +55,12 @@ impl<St, Si> Registry<St, Si> {
 
     pub(super) fn let_go(&self, channel: &Channel<St>, which: Which) {
         let mut pairs = Vec::new();
-        self.take_pairs(channel, which, |mut pair| {
+        let is_over = self.take_pairs(channel, which, |mut pair| {
             // Sends in flight go on.
             pair.phase = Phase::Ending;
             pairs.push(pair);
         });
+        let flushers_woken = self.wake_flushers_if(is_over);
         // A select may have begun to wait for this channel in the meantime.
         let woken = afterwards(|| {
             if which == Which::All {
@@ -68,5 +69,6 @@ impl<St, Si> Registry<St, Si> {
         });
         drop(pairs);
         drop(woken);
+        drop(flushers_woken);
     }
 }

@@ -702,6 +702,29 @@ mod drops {
         bang(|| drop(recv));
         assert_goes_on(&multiplexer, &peer);
     }
+
+    /// A second panic would abort the process.
+    #[test]
+    fn of_a_task_whose_future_is_dropped_by_a_panic() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        let full = Peer::with_room(&multiplexer, A, 0);
+        let panic = catch_unwind(AssertUnwindSafe(|| {
+            let mut receiver = multiplexer.receiver(A).unwrap();
+            let mut send = multiplexer.send_one(full.id, 1);
+            let task = hooked_waker(&{
+                let hooks = Hooks::default();
+                hooks.panic_on(Moment::Drop);
+                hooks
+            });
+            assert!(poll_with(&mut receiver, &task).is_pending());
+            assert!(poll_future(&mut send, &task).is_pending());
+            drop(task);
+            panic_any("the first");
+        }));
+        assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"the first"));
+        assert_goes_on(&multiplexer, &peer);
+    }
 }
 
 /// The waker of a task panics. The panic propagates to the code that woke; all other tasks are woken, and the operation is
@@ -770,6 +793,25 @@ mod wakers {
     #[test]
     fn when_the_channel_is_removed() {
         assert_wakes_the_others(&[A], |multiplexer, _| drop(multiplexer.remove_channel(A)));
+    }
+
+    /// This ends the flushers.
+    #[test]
+    fn when_the_last_pair_leaves_with_its_channel() {
+        let multiplexer = multiplexer();
+        let _peer = Peer::new(&multiplexer, A);
+        multiplexer.close();
+        let mut flusher = multiplexer.flusher::<u32>();
+        let mut sleeper = multiplexer.receiver(A).unwrap();
+        let mut drained = multiplexer.drained(A);
+        let (wakes, waker) = Wakes::new();
+        assert!(poll_with(&mut flusher, &panicking()).is_pending());
+        assert!(poll_with(&mut sleeper, &waker).is_pending());
+        assert!(poll_future(&mut drained, &waker).is_pending());
+        bang(|| multiplexer.remove_channel(A));
+        assert_eq!(wakes.take(), 2);
+        assert_eq!(poll(&mut sleeper), Poll::Ready(None));
+        assert_eq!(now(drained), Ok(()));
     }
 
     #[test]
