@@ -75,9 +75,17 @@ impl<St: Stream> Channel<St> {
             let (gave, mut enough) = match poll {
                 Poll::Ready(Some(item)) => (true, report((id, StreamEvent::Item(item))).is_break()),
                 Poll::Ready(None) => {
-                    let report_here = control.finish(self, key, member, Departure::Ended);
-                    if report_here && report((id, StreamEvent::Ended)).is_break() {
-                        return Turns::Enough;
+                    if control.finish(self, key, member, Departure::Ended) {
+                        if report((id, StreamEvent::Ended)).is_break() {
+                            return Turns::Enough;
+                        }
+                    } else {
+                        // It was moved or removed in this poll, which brought no event. The poll may have added a stream
+                        // that does the same.
+                        patience.note(false);
+                        if patience.is_exhausted() {
+                            return Turns::Yield;
+                        }
                     }
                     state = self.state.lock();
                     continue;

@@ -14,7 +14,8 @@ use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use stream_multiplexer::{
-    ChannelReceiver, Multiplexer, MultiplexerError, Recv, Share, StreamEvent, StreamId, TryRecvError,
+    ChannelOptions, ChannelReceiver, Multiplexer, MultiplexerError, Recv, Share, StreamEvent, StreamId,
+    TryRecvError,
 };
 use support::{Feed, Pipe, Wakes, assert_over, finishes, pipe, poll, poll_future, poll_with};
 
@@ -1194,4 +1195,42 @@ fn a_wait_for_a_drained_channel_that_is_dropped_leaves_no_waker_behind() {
     assert!(poll_future(&mut drained, &waker).is_pending());
     drop((drained, waker));
     assert_eq!(Arc::strong_count(&wakes), 1);
+}
+
+/// A stream whose poll puts another of its kind in its place, and ends. No event reports this where departures are not
+/// reported.
+#[test]
+fn streams_that_replace_themselves_do_not_hold_up_a_call() {
+    struct Hydra {
+        multiplexer: Multiplexer<Self>,
+        polls: Arc<AtomicUsize>,
+    }
+
+    impl Stream for Hydra {
+        type Item = ();
+
+        fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<()>> {
+            if self.polls.fetch_add(1, Ordering::Relaxed) < 1_000 {
+                let Self { multiplexer, polls } = &*self;
+                let ids = multiplexer.channel_streams(1).unwrap();
+                ids.into_iter().for_each(|id| assert!(multiplexer.discard_stream(id)));
+                let next = Self { multiplexer: multiplexer.clone(), polls: Arc::clone(polls) };
+                multiplexer.add_stream(next, 1).unwrap();
+            }
+            Poll::Ready(None)
+        }
+    }
+
+    let multiplexer = Multiplexer::new();
+    multiplexer.add_channel_with(1, ChannelOptions::new().report_departures(false)).unwrap();
+    let polls = Arc::new(AtomicUsize::new(0));
+    multiplexer.add_stream(Hydra { multiplexer: multiplexer.clone(), polls: Arc::clone(&polls) }, 1).unwrap();
+    let mut receiver = multiplexer.receiver(1).unwrap();
+    let mut select = multiplexer.select();
+    select.add(1, Share::new()).unwrap();
+    let (wakes, waker) = Wakes::new();
+    assert!(poll_with(&mut receiver, &waker).is_pending());
+    assert!(poll_with(&mut select, &waker).is_pending());
+    assert_eq!((polls.load(Ordering::Relaxed), wakes.take()), (2 * 64, 2));
+    multiplexer.discard_channel(1);
 }
