@@ -433,32 +433,28 @@ impl<K: Hash + Eq + Clone, St: Stream + Unpin> StreamMap<K, St> {
         buffer: &mut Vec<(K, Option<St::Item>)>,
         limit: usize,
     ) -> Poll<usize> {
-        let before = buffer.len();
-        while buffer.len() - before < limit {
-            match self.poll_item(cx) {
-                Poll::Ready(Some(item)) => buffer.push(item),
-                Poll::Pending if buffer.len() == before => return Poll::Pending,
-                Poll::Ready(None) | Poll::Pending => break,
-            }
-        }
-        Poll::Ready(buffer.len() - before)
+        let Self { slab, names, slots } = self;
+        slab.poll_many(cx, limit, |(slot, item)| buffer.push(named(names, slots, slot, item)))
     }
+}
 
-    #[inline]
-    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<(K, Option<St::Item>)>> {
-        let Some((slot, item)) = ready!(Pin::new(&mut self.slab).poll_next(cx)) else {
-            return Poll::Ready(None);
-        };
-        let name = &mut self.names[slot];
-        let key = if item.is_some() {
-            name.clone().expect("each stream has a name")
-        } else {
-            let key = name.take().expect("each stream has a name until its end is reported");
-            self.slots.remove(&key);
-            key
-        };
-        Poll::Ready(Some((key, item)))
-    }
+/// The event of the stream in this slot, with its name. The name of a stream that has ended is given up.
+#[inline]
+fn named<K: Hash + Eq + Clone, T>(
+    names: &mut [Option<K>],
+    slots: &mut HashMap<K, usize>,
+    slot: usize,
+    item: Option<T>,
+) -> (K, Option<T>) {
+    let name = &mut names[slot];
+    let key = if item.is_some() {
+        name.clone().expect("each stream has a name")
+    } else {
+        let key = name.take().expect("each stream has a name until its end is reported");
+        slots.remove(&key);
+        key
+    };
+    (key, item)
 }
 
 impl<K: Hash + Eq + Clone + Unpin, St: Stream + Unpin> Stream for StreamMap<K, St> {
@@ -468,7 +464,9 @@ impl<K: Hash + Eq + Clone + Unpin, St: Stream + Unpin> Stream for StreamMap<K, S
     ///
     /// If the poll of a stream panics. The next poll yields `(key, None)` for this stream; all other streams continue.
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.get_mut().poll_item(cx)
+        let Self { slab, names, slots } = self.get_mut();
+        let polled = ready!(Pin::new(slab).poll_next(cx));
+        Poll::Ready(polled.map(|(slot, item)| named(names, slots, slot, item)))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -5,12 +5,12 @@ use futures::executor::block_on;
 use futures::stream::{self, BoxStream, FusedStream};
 use futures::{FutureExt, Stream, StreamExt};
 use proptest::prelude::*;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use stream_multiplexer::StreamMap;
 
 fn now<S: Stream + Unpin>(stream: &mut S) -> Option<Option<S::Item>> {
@@ -77,8 +77,39 @@ fn many_items_come_in_one_poll_up_to_the_limit() {
 }
 
 #[test]
+fn a_map_is_not_terminated_before_it_yielded_none() {
+    let mut map = StreamMap::from_iter([("a", stream::iter(0..1))]);
+    let mut items = Vec::new();
+    assert_eq!(map.recv_many(&mut items, 9).now_or_never(), Some(2));
+    assert_eq!((items.last(), map.is_terminated()), (Some(&("a", None)), false));
+    assert_eq!((map.recv_many(&mut items, 9).now_or_never(), map.is_terminated()), (Some(0), true));
+}
+
+/// A stream that always has an item wakes the others, which never have one.
+#[test]
+fn a_batch_polls_few_streams_in_vain() {
+    let (wakers, polls) = (RefCell::new(Vec::<Waker>::new()), Cell::new(0));
+    let new = |is_ready| {
+        let (wakers, polls) = (&wakers, &polls);
+        stream::poll_fn(move |cx| {
+            if is_ready {
+                wakers.take().into_iter().for_each(Waker::wake);
+                return Poll::Ready(Some(()));
+            }
+            polls.set(polls.get() + 1);
+            wakers.borrow_mut().push(cx.waker().clone());
+            Poll::Pending
+        })
+    };
+    let mut map = StreamMap::from_iter((0..50).map(|key| (key, new(key == 0))));
+    let mut items = Vec::new();
+    assert_eq!(map.recv_many(&mut items, 1_000).now_or_never(), Some(items.len()));
+    assert_eq!(polls.get(), 64);
+}
+
+#[test]
 fn a_stream_that_panics_ends() {
-    let panics = stream::poll_fn(|_| -> std::task::Poll<Option<u8>> { panic!("on purpose") });
+    let panics = stream::poll_fn(|_| -> Poll<Option<u8>> { panic!("on purpose") });
     let mut map = StreamMap::<_, BoxStream<'_, u8>>::new();
     map.insert("faulty", panics.boxed());
     map.insert("sound", stream::iter([1]).boxed());
@@ -101,8 +132,8 @@ struct DropPanics;
 impl Stream for DropPanics {
     type Item = ();
 
-    fn poll_next(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> std::task::Poll<Option<()>> {
-        std::task::Poll::Ready(None)
+    fn poll_next(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<()>> {
+        Poll::Ready(None)
     }
 }
 

@@ -89,17 +89,28 @@ impl<St: Stream + Unpin> StreamSlab<St> {
         buffer: &mut Vec<(usize, Option<St::Item>)>,
         limit: usize,
     ) -> Poll<usize> {
+        self.poll_many(cx, limit, |event| buffer.push(event))
+    }
+
+    /// [`poll_recv_many`](Self::poll_recv_many), which passes each event to `report`.
+    #[inline]
+    pub(crate) fn poll_many(
+        &mut self,
+        cx: &mut Context<'_>,
+        limit: usize,
+        mut report: impl FnMut((usize, Option<St::Item>)),
+    ) -> Poll<usize> {
         if limit == 0 {
             return Poll::Ready(0);
         }
         let mut patience = Patience::default();
         let Some(first) = ready!(self.poll_event(Some(cx), &mut patience)) else { return Poll::Ready(0) };
-        buffer.push(first);
+        report(first);
         let mut received = 1;
         while received < limit {
             patience.note_event();
             let Poll::Ready(Some(event)) = self.poll_event(None, &mut patience) else { break };
-            buffer.push(event);
+            report(event);
             received += 1;
         }
         Poll::Ready(received)
