@@ -770,6 +770,33 @@ impl Sink<()> for Gate {
     }
 }
 
+/// A gate that drops its waker when it is found open.
+struct Forgetful(Gate);
+
+impl Sink<()> for Forgetful {
+    type Error = Infallible;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        let polled = Pin::new(&mut self.0).poll_ready(cx);
+        if polled.is_ready() {
+            *self.0.shared.waker.lock().unwrap() = None;
+        }
+        polled
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, (): ()) -> Result<(), Infallible> {
+        Pin::new(&mut self.0).start_send(())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
 type GateMux = Multiplexer<Member, Gate>;
 
 /// A pair whose sink is shut, and has a waker.
@@ -812,6 +839,33 @@ fn two_senders() {
         let other = multiplexer.clone();
         let sender = thread::spawn(move || block_on(other.send_one(id, ())).unwrap());
         block_on(multiplexer.send_one(id, ())).unwrap();
+        sender.join().unwrap();
+    });
+}
+
+/// A sink opens that forgets its waker when it is asked then, as a sink may whose last poll was not in vain. So it wakes no
+/// task. Another sender has asked it, and wakes the tasks that wait.
+#[test]
+fn a_sink_that_forgets_against_senders() {
+    loom::model(|| {
+        let multiplexer = Multiplexer::new();
+        multiplexer.add_channel(1).unwrap();
+        let open = Arc::new(AtomicUsize::new(0));
+        let shared = Arc::new(Shared::default());
+        let gate = Forgetful(Gate { open: Arc::clone(&open), shared: Arc::clone(&shared) });
+        let id = multiplexer.add_stream_pair(gate, member().1, 1).unwrap();
+        let other = multiplexer.clone();
+        let opener = thread::spawn(move || {
+            open.store(1, Ordering::Relaxed);
+            let is_sent = other.try_send(id, ()).is_ok();
+            let waker = shared.waker.lock().unwrap().take();
+            waker.into_iter().for_each(Waker::wake);
+            is_sent
+        });
+        let other = multiplexer.clone();
+        let sender = thread::spawn(move || block_on(other.send_one(id, ())).unwrap());
+        block_on(multiplexer.send_one(id, ())).unwrap();
+        opener.join().unwrap();
         sender.join().unwrap();
     });
 }
