@@ -197,6 +197,16 @@ impl<St, Si> Registry<St, Si> {
         self.state.lock().channels.find(id).map(|(_, listed)| Arc::clone(&listed.channel))
     }
 
+    /// Returns a channel, and the serial of the next pair.
+    pub(crate) fn channel_now(
+        &self,
+        id: ChannelId,
+    ) -> Result<(Arc<Channel<St>>, NonZeroU64), MultiplexerError> {
+        let state = self.state.lock();
+        let (_, listed) = state.channels.find(id)?;
+        Ok((Arc::clone(&listed.channel), state.next))
+    }
+
     pub(crate) fn channel_ids(&self) -> Vec<ChannelId> {
         self.state.lock().channels.names.keys().copied().collect()
     }
@@ -223,11 +233,12 @@ impl<St, Si> Registry<St, Si> {
         Some(streams)
     }
 
-    /// Collects the sinks of pairs in a channel, from slot `from` on. Visits as many pairs as `sinks` has elements, at two
-    /// lock pairs. Returns the next slot, if there are more.
+    /// Collects the sinks of pairs in a channel that were added before the pair `end`, from slot `from` on. Visits as many
+    /// pairs as `sinks` has elements, at two lock pairs. Returns the next slot, if there are more.
     pub(crate) fn channel_sinks(
         &self,
         channel: &Channel<St>,
+        end: NonZeroU64,
         from: usize,
         sinks: &mut [Option<Arc<SinkSlot<Si>>>],
     ) -> Option<usize> {
@@ -235,7 +246,11 @@ impl<St, Si> Registry<St, Si> {
         let mut room = sinks.iter_mut();
         let state = self.state.lock();
         channel.pairs(from, limit, |pair| {
-            *room.next().expect("at most `limit` pairs are visited") = state.pairs[pair].sink.clone();
+            let room = room.next().expect("at most `limit` pairs are visited");
+            let pair = &state.pairs[pair];
+            if pair.serial < end {
+                room.clone_from(&pair.sink);
+            }
         })
     }
 

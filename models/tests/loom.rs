@@ -854,8 +854,12 @@ fn a_sink_that_forgets_against_senders() {
         let shared = Arc::new(Shared::default());
         let gate = Forgetful(Gate { open: Arc::clone(&open), shared: Arc::clone(&shared) });
         let id = multiplexer.add_stream_pair(gate, member().1, 1).unwrap();
+        assert!(multiplexer.try_send(id, ()).is_err());
         let other = multiplexer.clone();
         let opener = thread::spawn(move || {
+            // A wake in vain may come between the epoch of a poll and the poll.
+            let waker = shared.waker.lock().unwrap().take();
+            waker.into_iter().for_each(Waker::wake);
             open.store(1, Ordering::Relaxed);
             let is_sent = other.try_send(id, ()).is_ok();
             let waker = shared.waker.lock().unwrap().take();

@@ -296,8 +296,9 @@ impl<St, Si> Multiplexer<St, Si> {
     /// [`try_send`](Self::try_send). Returns how many sinks have it, and calls `refused` for each of the others, with no
     /// lock held.
     ///
-    /// A stream that is in the channel from the beginning of the call to its end gets the item once. A stream that comes or
-    /// leaves meanwhile may or may not get it, and one that leaves and comes back may get it twice.
+    /// A stream that is in the channel from the beginning of the call to its end gets the item once. A stream that is moved in
+    /// or leaves meanwhile may or may not get it, and one that leaves and comes back may get it twice. A stream that is added
+    /// meanwhile, by `refused` for example, does not get it.
     ///
     /// On tokio, run the loop that sends to many streams [without the cooperative
     /// budget](crate::guide::slow_peers#on-tokio), or healthy peers look full.

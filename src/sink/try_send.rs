@@ -69,12 +69,13 @@ pub(crate) fn to_channel<St, Si: Sink<T> + Unpin, T: Clone>(
     flush: Flush,
     mut refused: impl FnMut(StreamId, TrySendError<T, Si::Error>),
 ) -> Result<usize, MultiplexerError> {
-    let channel = registry.channel(channel)?;
+    // `refused` may add streams to the channel. Without an end, it might add one for each that it was called for.
+    let (channel, end) = registry.channel_now(channel)?;
     let mut batch = Batch { registry, item, flush, sent: 0, steps: Steps::default() };
     let mut sinks = [const { None }; LOOKUP];
     let mut from = Some(0);
     while let Some(key) = from {
-        from = registry.channel_sinks(&channel, key, &mut sinks);
+        from = registry.channel_sinks(&channel, end, key, &mut sinks);
         let found = sinks.iter_mut().filter_map(Option::take).map(|sink| (sink.id(), Some(sink)));
         batch.offer(found, &mut refused);
     }

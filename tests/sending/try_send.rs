@@ -229,6 +229,21 @@ mod to_many {
         assert_eq!((sent, multiplexer.channel_len(CHANNEL)), (Ok(66), Some(66)));
     }
 
+    /// It would add pairs without end if they were sent to as well.
+    #[test]
+    fn a_pair_may_be_added_in_the_closure() {
+        let multiplexer = pairs();
+        peers(&multiplexer);
+        let mut refused = 0;
+        let sent = multiplexer.try_send_to(CHANNEL, 5, |_, _| {
+            refused += 1;
+            if refused < 1_000 {
+                add(&multiplexer, 0);
+            }
+        });
+        assert_eq!((sent, refused), (Ok(66), 34));
+    }
+
     #[test]
     fn memory_may_be_released_in_the_closure() {
         let multiplexer = pairs();
