@@ -729,6 +729,14 @@ mod its_channels {
     }
 
     #[test]
+    fn are_in_the_statistics_in_the_order_of_their_ids() {
+        let (multiplexer, _streams) = pairs(3);
+        let mut select = multiplexer.select();
+        [2, 0, 1].into_iter().for_each(|channel| select.add(channel, Share::new()).unwrap());
+        assert!(select.stats().channels.into_iter().map(|stats| stats.channel).eq(0..3));
+    }
+
+    #[test]
     fn leave_when_they_have_ended() {
         let (multiplexer, streams) = pairs(3);
         let mut select = select(&multiplexer);
@@ -1230,6 +1238,22 @@ mod unflushed_sinks {
         assert_eq!(keeper.flushed(), 1);
     }
 
+    #[test]
+    fn are_left_to_another_driver_if_it_drives_them_no_more() {
+        let (multiplexer, _streams) = pairs(1);
+        let mut select = select(&multiplexer);
+        let mut flusher = multiplexer.flusher::<u32>();
+        let (id, _, keeper) = unflushed(&multiplexer, 0);
+        settle(&mut select, Waker::noop());
+        assert_eq!(poll(&mut flusher), Pending);
+        keeper.take_polls();
+        keeper.fail();
+        select.drive_flushes(false);
+        settle(&mut select, Waker::noop());
+        assert_eq!(keeper.take_polls(), 0);
+        assert_eq!(poll(&mut flusher), Ready(Some((id, Broken))));
+    }
+
     /// Before each event, at most one sink is flushed.
     #[test]
     fn do_not_hold_up_events() {
@@ -1297,6 +1321,28 @@ mod unflushed_sinks {
         assert!(matches!(poll_with(&mut select, &waker), Ready(Some((0, _, StreamEvent::Item(7))))));
     }
 
+    /// 40 sinks are flushed before 40 events with a yield after each, and 40 others after them: none of the calls flushes 64.
+    #[test]
+    fn are_counted_anew_after_a_yield() {
+        let (multiplexer, streams) = pairs(1);
+        let mut select = select(&multiplexer);
+        let keepers: Vec<_> = (0..80).map(|_| unflushed(&multiplexer, 0).2).collect();
+        settle(&mut select, Waker::noop());
+        settle(&mut select, Waker::noop());
+        select.yield_every(every(1));
+        keepers.iter().for_each(|keeper| keeper.set_flushes(true));
+        let (wakes, waker) = Wakes::new();
+        for _ in 0..40 {
+            streams[0].1.push(1);
+            assert_eq!(item(poll_with(&mut select, &waker)), (0, 1));
+            assert_eq!((poll_with(&mut select, &waker), wakes.take()), (Pending, 1));
+        }
+        let flushed = || keepers.iter().filter(|keeper| keeper.flushed() == 1).count();
+        assert_eq!(flushed(), 40);
+        assert_eq!((poll_with(&mut select, &waker), wakes.take()), (Pending, 0));
+        assert_eq!(flushed(), 80);
+    }
+
     /// Failures are events.
     #[test]
     fn that_fail_count_when_it_yields() {
@@ -1308,6 +1354,7 @@ mod unflushed_sinks {
         let polled: Vec<_> = (0..12).map(|_| poll(&mut select).is_ready()).collect();
         let expected = [[true, true, true, false]; 3].concat();
         assert_eq!(polled, expected);
+        assert_eq!((select.stats().events, select.stats().yields), (9, 3));
     }
 
     /// A turn that yields no event, after which the select returns `Pending`, still is a turn.
