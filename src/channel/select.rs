@@ -861,7 +861,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
     }
 
     /// If one channel leads, takes its events at half the lock pairs, until another channel or a sink may be next. Ignores
-    /// how the turns ended: [`find`](Self::find) takes the next turn and finds out.
+    /// whether the channel is idle or has ended: [`find`](Self::find) takes the next turn and finds out.
     fn find_more(
         &mut self,
         limit: usize,
@@ -890,8 +890,8 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         let turns = channel.take_turns(&**registry, &mut patience, report, || !slots.is_woken());
         schedule.end();
         *effort += patience.fruitless;
-        if found == 0 && matches!(turns, Turns::Yield) {
-            // It counts as an event, as in `find`.
+        if matches!(turns, Turns::Yield) {
+            // This turn counts as an event, as in `find`, and the batch ends.
             schedule.served_in_vain(key);
             *effort = FRUITLESS_POLLS;
         }
