@@ -67,7 +67,7 @@ fn every_operation_is_decoded() {
         _ => None,
     });
     assert_eq!(tricks.collect::<HashSet<_>>().len(), 5);
-    assert_eq!(operations.iter().map(discriminant).collect::<HashSet<_>>().len(), 45);
+    assert_eq!(operations.iter().map(discriminant).collect::<HashSet<_>>().len(), 47);
 }
 
 /// The stream was moved and came back before, and has another slot now.

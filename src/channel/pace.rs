@@ -50,3 +50,17 @@ impl Pace {
         self.left = self.yield_every;
     }
 }
+
+#[cfg(all(test, not(loom_models)))]
+mod tests {
+    use super::*;
+
+    /// Even if more events are returned than the count goes to.
+    #[test]
+    fn a_receiver_that_never_yields_restarts_the_count() {
+        let mut pace = Pace::new(None);
+        pace.note(usize::MAX);
+        assert!(pace.is_over() && !pace.rests());
+        assert!(!pace.is_over());
+    }
+}

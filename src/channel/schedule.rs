@@ -346,11 +346,9 @@ impl Schedule {
 
     #[cold]
     fn end_by_panic(&mut self) {
+        // The channel is there and ready: it became idle in no other turn, and a removal would have ended this one.
         let key = mem::replace(&mut self.turn, NONE);
-        // The channel may have been removed since, or become idle.
-        if self.places[key].is_some() && self.is_ready(key) {
-            self.served_in_vain(key);
-        }
+        self.served_in_vain(key);
     }
 
     /// Counts a turn that brought no event.

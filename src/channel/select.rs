@@ -861,7 +861,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
     }
 
     /// If one channel leads, takes its events at half the lock pairs, until another channel or a sink may be next. Ignores
-    /// how the turns ended: [`find`](Self::find) takes the next turn and finds out.
+    /// whether the channel is idle or has ended: [`find`](Self::find) takes the next turn and finds out.
     fn find_more(
         &mut self,
         limit: usize,
@@ -890,8 +890,8 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         let turns = channel.take_turns(&**registry, &mut patience, report, || !slots.is_woken());
         schedule.end();
         *effort += patience.fruitless;
-        if found == 0 && matches!(turns, Turns::Yield) {
-            // It counts as an event, as in `find`.
+        if matches!(turns, Turns::Yield) {
+            // This turn counts as an event, as in `find`, and the batch ends.
             schedule.served_in_vain(key);
             *effort = FRUITLESS_POLLS;
         }
@@ -1018,5 +1018,50 @@ impl<St: Stream, Si> fmt::Debug for ChannelSelect<St, Si> {
             .field("channels", &self.len())
             .field("terminated", &self.terminated)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom_models)))]
+mod tests {
+    use super::*;
+    use crate::options::ChannelOptions;
+    use crate::sink::flush_set::Turn;
+    use crate::sink::slot::SinkSlot;
+    use futures::stream::Pending;
+    use std::task::Wake;
+
+    struct Panics;
+
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("as the test wants");
+        }
+    }
+
+    /// A waker that panics while the driver is counted leaves a select that is no driver. Its drop uncounts none.
+    #[test]
+    fn a_waker_that_panics_leaves_it_without_flushes() {
+        let registry = Arc::new(Registry::<Pending<()>, ()>::new());
+        registry.add_channel(1, ChannelOptions::new()).unwrap();
+        let slot = |id, sink, flushes: &Arc<_>| Some(SinkSlot::new(id, sink, Arc::clone(flushes)));
+        let id = registry.add(futures::stream::pending(), (), slot, 1).expect("the channel is open");
+        let mut select = ChannelSelect::new(&registry);
+        select.drive_flushes(false);
+        // What is done with a sink in place may leave it unflushed.
+        registry.sink(id).expect("it was added").with(|()| ()).expect("it is there");
+
+        let flushes = registry.flushes();
+        let Turn::Idle(epoch) = flushes.next_turn(&mut Patience::default()) else {
+            panic!("no sink has a place")
+        };
+        assert!(flushes.tasks().wait(&mut Waiter::default(), epoch, Waker::from(Arc::new(Panics))));
+        assert!(catch_unwind(AssertUnwindSafe(|| _ = select.drive_flushes(true))).is_err());
+        assert!(!flushes.is_driven());
+
+        // The second attempt meets no such waker.
+        select.drive_flushes(true);
+        assert!(flushes.is_driven());
+        drop(select);
+        assert!(!flushes.is_driven());
     }
 }

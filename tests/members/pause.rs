@@ -176,6 +176,98 @@ mod of_a_stream {
         }
     }
 
+    /// What is done with a stream; the function receives once.
+    type Use = fn(&Streams, StreamId, &dyn Fn());
+
+    /// A stream that came back before its departure was received has no turn before that, whatever is done with it.
+    #[test]
+    fn one_that_comes_back_is_paused_and_used_before_its_departure_was_received() {
+        let uses: [Use; 4] = [
+            |multiplexer, id, _| {
+                multiplexer.pause_stream(id).unwrap();
+                multiplexer.with_stream(id, |_| {}).unwrap();
+                multiplexer.resume_stream(id).unwrap();
+            },
+            |multiplexer, id, _| {
+                multiplexer.with_stream(id, |_| multiplexer.pause_stream(id)).unwrap().unwrap();
+                multiplexer.resume_stream(id).unwrap();
+            },
+            |multiplexer, id, _| {
+                multiplexer.pause_stream(id).unwrap();
+                multiplexer.with_stream(id, |_| multiplexer.resume_stream(id)).unwrap().unwrap();
+            },
+            |multiplexer, id, _| {
+                let pause_and_resume =
+                    || multiplexer.pause_stream(id).and_then(|()| multiplexer.resume_stream(id));
+                multiplexer.with_stream(id, |_| pause_and_resume()).unwrap().unwrap();
+            },
+        ];
+        for (nth, uses) in uses.into_iter().enumerate() {
+            let multiplexer = channels();
+            let (id, feed) = add(&multiplexer, A);
+            feed.push(1);
+            multiplexer.change_stream_channel(id, B).unwrap();
+            multiplexer.change_stream_channel(id, A).unwrap();
+            uses(&multiplexer, id, &|| unreachable!());
+            assert_eq!(multiplexer.try_recv(A), Ok((id, None)), "{nth}");
+            assert_eq!(multiplexer.try_recv(A), Ok((id, Some(1))), "{nth}");
+        }
+    }
+
+    const USES: [Use; 3] = [
+        |multiplexer, id, receive| {
+            multiplexer.pause_stream(id).unwrap();
+            receive();
+            multiplexer.resume_stream(id).unwrap();
+        },
+        |multiplexer, id, receive| multiplexer.with_stream(id, |_| receive()).unwrap(),
+        |multiplexer, id, receive| {
+            multiplexer.pause_stream(id).unwrap();
+            multiplexer.with_stream(id, |_| receive()).unwrap();
+            multiplexer.resume_stream(id).unwrap();
+        },
+    ];
+
+    /// Its departure is received, and its arrival after that, while the stream is paused or in use.
+    #[test]
+    fn one_that_comes_back_may_have_turns_from_its_arrival_on() {
+        for (nth, uses) in USES.into_iter().enumerate() {
+            let multiplexer = channels();
+            let (id, feed) = add(&multiplexer, A);
+            multiplexer.change_stream_channel(id, B).unwrap();
+            multiplexer.change_stream_channel(id, A).unwrap();
+            uses(&multiplexer, id, &|| {
+                assert_eq!(multiplexer.try_recv(A), Ok((id, None)));
+                assert_eq!(multiplexer.try_recv(A), Err(TryRecvError::Empty));
+            });
+            feed.push(1);
+            assert_eq!(multiplexer.try_recv(A), Ok((id, Some(1))), "{nth}");
+        }
+    }
+
+    /// The arrival of a stay that is over comes before the departure that ended it: it does not let the stream in.
+    #[test]
+    fn one_that_comes_back_twice_has_no_turn_after_its_first_arrival() {
+        for (nth, uses) in USES.into_iter().enumerate() {
+            let multiplexer = channels();
+            let (other, _feed) = add(&multiplexer, A);
+            let (id, feed) = add(&multiplexer, A);
+            feed.push(1);
+            let there_and_back = || {
+                multiplexer.change_stream_channel(id, B).unwrap();
+                multiplexer.change_stream_channel(id, A).unwrap();
+            };
+            there_and_back();
+            multiplexer.remove_stream(other).unwrap();
+            // Received in one batch, and the next two reports in another one: the first arrival and the removal.
+            assert_eq!(multiplexer.try_recv(A), Ok((id, None)));
+            there_and_back();
+            uses(&multiplexer, id, &|| assert_eq!(multiplexer.try_recv(A), Ok((other, None))));
+            assert_eq!(multiplexer.try_recv(A), Ok((id, None)), "{nth}");
+            assert_eq!(multiplexer.try_recv(A), Ok((id, Some(1))), "{nth}");
+        }
+    }
+
     #[test]
     fn it_may_be_removed() {
         let (multiplexer, id, feed) = paused();

@@ -149,6 +149,15 @@ pub(crate) enum Operation {
     TryFeedTo {
         channel: usize,
     },
+    /// Sends to the stream and to the `more` next ones, of which some may be the same.
+    TrySendMany {
+        stream: usize,
+        more: usize,
+    },
+    TryFeedMany {
+        stream: usize,
+        more: usize,
+    },
     /// Sets the state of the stream's sink, and wakes it.
     SetSink {
         stream: usize,
@@ -272,6 +281,8 @@ impl Operation {
             }
             69 if operand() < 128 => Self::CloseSink { stream: first },
             69 => Self::FailSink { stream: first },
+            70 if first < 128 => Self::TrySendMany { stream: operand(), more: first % 4 },
+            70 => Self::TryFeedMany { stream: operand(), more: first % 4 },
             _ => Self::Receive { receiver: first },
         }
     }

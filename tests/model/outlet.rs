@@ -70,9 +70,9 @@ impl Account {
         (u32::try_from(self.accepted.len()).expect("a few"), fate)
     }
 
-    /// A call reported that the sink has accepted the item, and whether it tried to flush it.
-    pub(crate) fn accepted(&mut self, item: u32, was_flushed: bool) {
-        self.accepted.push(item);
+    /// A call reported that the sink has accepted the items, and whether it tried to flush them.
+    pub(crate) fn accepted(&mut self, items: impl IntoIterator<Item = u32>, was_flushed: bool) {
+        self.accepted.extend(items);
         assert_eq!(self.given, self.accepted, "each once, in the order of the calls");
         assert!(!was_flushed || !self.flushes || self.is_flushed(), "it was not flushed");
     }

@@ -20,6 +20,20 @@ pub(crate) struct Outlets {
     flusher: RefCell<Option<Flushing>>,
 }
 
+/// The item that is sent to several sinks. It has a number that no other item has, instead of each sink's next number.
+const ITEM: u32 = u32::MAX;
+
+/// The expected result for an item. The fate is `None` if the pair does not exist.
+fn expected(item: u32, fate: Option<Fate>) -> Result<(), TrySendError<u32, Broken>> {
+    match fate {
+        Some(Fate::Taken) => Ok(()),
+        Some(Fate::Full) => Err(TrySendError::Full(item)),
+        Some(Fate::Closed) => Err(TrySendError::Closed(item)),
+        Some(Fate::Fails) => Err(TrySendError::Sink { item: Some(item), error: Broken }),
+        None => Err(TrySendError::Unknown(item)),
+    }
+}
+
 struct Flushing {
     flusher: Flusher<super::script::Script, super::outlet::Outlet, u32>,
     task: Task,
@@ -47,6 +61,8 @@ impl Channels {
             Operation::TryFeed { stream } => self.with_id(stream, |stream, id| self.try_feed(stream, id)),
             Operation::TrySendTo { channel } => self.try_all_of(channel, true),
             Operation::TryFeedTo { channel } => self.try_all_of(channel, false),
+            Operation::TrySendMany { stream, more } => self.try_many(stream, more, true),
+            Operation::TryFeedMany { stream, more } => self.try_many(stream, more, false),
             Operation::CloseSink { stream } => self.with_id(stream, |stream, id| self.close_sink(stream, id)),
             Operation::SetSink { stream, is_ready, flushes } => self.with_id(stream, |stream, _| {
                 self.change_sink(stream, |account| {
@@ -88,25 +104,16 @@ impl Channels {
         was_flushed: bool,
     ) {
         let account = self.outlets.account(stream);
-        let expected = match fate {
-            Some(Fate::Taken) => Ok(()),
-            Some(Fate::Full) => Err(TrySendError::Full(item)),
-            Some(Fate::Closed) => Err(TrySendError::Closed(item)),
-            Some(Fate::Fails) => Err(TrySendError::Sink { item: Some(item), error: Broken }),
-            None => Err(TrySendError::Unknown(item)),
-        };
-        assert_eq!(sent, expected, "what became of item {item} for stream {stream}");
+        assert_eq!(sent, expected(item, fate), "what became of item {item} for stream {stream}");
         match fate {
-            Some(Fate::Taken) => account.borrow_mut().accepted(item, was_flushed),
+            Some(Fate::Taken) => account.borrow_mut().accepted([item], was_flushed),
             Some(Fate::Fails) => account.borrow_mut().told(),
             _ => {}
         }
     }
 
-    /// Sends or feeds to a channel. All sinks receive the same item. It has a number that no other item has, instead of each
-    /// sink's next number.
+    /// Sends or feeds to a channel. All sinks receive the same item.
     fn try_all_of(&self, channel: usize, flushes: bool) {
-        const ITEM: u32 = u32::MAX;
         let mut refused = Vec::new();
         let fates: Option<BTreeMap<_, _>> = {
             let oracle = self.oracle.borrow();
@@ -132,6 +139,41 @@ impl Channels {
             self.check_fate(stream, ITEM, Some(fate), sent, flushes);
         }
         assert!(errors.is_empty(), "who is not in the channel is not sent to");
+    }
+
+    /// Sends or feeds to a stream and to the next ones. They are tried in their order, and each as often as it is named.
+    fn try_many(&self, stream: usize, more: usize, flushes: bool) {
+        let mut named = Vec::new();
+        (stream..=stream + more)
+            .for_each(|stream| self.with_id(stream, |stream, id| named.push((stream, id))));
+        let (mut taken, mut failed) = (BTreeMap::<usize, usize>::new(), Vec::new());
+        let mut expected_errors = Vec::new();
+        for (stream, id) in &named {
+            let fate = match self.next_item(*stream).1 {
+                Some(Fate::Fails) if failed.contains(stream) => Some(Fate::Closed),
+                fate => fate,
+            };
+            match fate {
+                Some(Fate::Taken) => *taken.entry(*stream).or_default() += 1,
+                Some(Fate::Fails) => failed.push(*stream),
+                _ => {}
+            }
+            expected_errors.extend(expected(ITEM, fate).err().map(|error| (*id, error)));
+        }
+        let mut refused = Vec::new();
+        let ids = named.iter().map(|(_, id)| id);
+        let note = |id, error| refused.push((id, error));
+        let sent = match flushes {
+            true => self.multiplexer.try_send_many(ids, ITEM, note),
+            false => self.multiplexer.try_feed_many(ids, ITEM, note),
+        };
+        assert_eq!(refused, expected_errors);
+        assert_eq!(sent, named.len() - refused.len());
+        for (stream, times) in taken {
+            let items = std::iter::repeat_n(ITEM, times);
+            self.outlets.account(stream).borrow_mut().accepted(items, flushes);
+        }
+        failed.into_iter().for_each(|stream| self.outlets.told(stream));
     }
 
     /// Polls `close_sink` once.

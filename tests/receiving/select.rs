@@ -17,6 +17,8 @@ use std::task::{Context, Waker};
 use stream_multiplexer::{
     ChannelId, ChannelOptions, ChannelSelect, Multiplexer, MultiplexerError, Share, StreamEvent, StreamId,
 };
+use support::hooked::{Hooks, Moment};
+use support::raw_waker::hooked_waker;
 use support::{Feed, Gate, Gatekeeper, Pipe, Wakes, finishes, gate, pipe, poll, poll_with};
 
 type Pairs = Multiplexer<Pipe<u32>, Gate<u32>>;
@@ -510,6 +512,16 @@ mod weights {
         }
     }
 
+    /// And not of the turns. Of nothing there is no fraction.
+    #[test]
+    fn the_fraction_is_that_of_the_cost() {
+        let (_multiplexer, mut select) = always_ready(&[(1, vec![3]), (1, vec![1])]);
+        assert_eq!(select.stats().fraction(0), None);
+        (0..4).for_each(|_| _ = next(&mut select));
+        let stats = select.stats();
+        assert_eq!((stats.channels[0].turns, stats.fraction(0)), (1, Some(0.5)));
+    }
+
     /// As if it had been in the select all the time and had had no item.
     #[test]
     fn a_sleeping_channel_accumulates_no_credit() {
@@ -634,6 +646,17 @@ mod wakes {
         assert_eq!((first.take(), second.take()), (0, 1));
     }
 
+    /// The select knew that nothing is ready, and does not wait yet.
+    #[test]
+    fn an_item_that_comes_while_its_waker_is_cloned_is_received() {
+        let (multiplexer, streams) = pairs(1);
+        let mut select = select(&multiplexer);
+        settle(&mut select, Waker::noop());
+        let (hooks, feed) = (Hooks::default(), streams[0].1.clone());
+        hooks.on(Moment::Clone, move || feed.push(7));
+        assert_eq!(item(poll_with(&mut select, &hooked_waker(&hooks))), (0, 7));
+    }
+
     #[test]
     fn a_stream_that_comes_wakes_it() {
         let (multiplexer, streams) = pairs(2);
@@ -726,6 +749,14 @@ mod its_channels {
         // No item is lost: it waits in the channel.
         assert_eq!(multiplexer.try_recv(1), Ok((streams[1].0, Some(1))));
         assert_eq!(format!("{select:?}"), "ChannelSelect { channels: 1, terminated: false, .. }");
+    }
+
+    #[test]
+    fn are_in_the_statistics_in_the_order_of_their_ids() {
+        let (multiplexer, _streams) = pairs(3);
+        let mut select = multiplexer.select();
+        [2, 0, 1].into_iter().for_each(|channel| select.add(channel, Share::new()).unwrap());
+        assert!(select.stats().channels.into_iter().map(|stats| stats.channel).eq(0..3));
     }
 
     #[test]
@@ -912,9 +943,8 @@ mod yields {
         let (wakes, waker) = Wakes::new();
         for _ in 0..9 {
             streams[0].1.push(1);
-            assert_eq!(item(poll_with(&mut select, &waker)), (0, 1));
-            assert_eq!(poll_with(&mut select, &waker), Pending);
             wakes.take();
+            assert_eq!(item(poll_with(&mut select, &waker)), (0, 1));
             assert_eq!(poll_with(&mut select, &waker), Pending);
             assert_eq!(wakes.take(), 0, "it sleeps");
         }
@@ -983,6 +1013,11 @@ mod recv_many {
     /// Although the batch began while its channel was the only ready one.
     #[test]
     fn takes_what_wakes_in_the_middle_before_what_is_lower() {
+        (0..7).for_each(takes_what_wakes_with);
+    }
+
+    /// In the poll that yields this number.
+    fn takes_what_wakes_with(this: usize) {
         let multiplexer = Multiplexer::without_sinks();
         let mut select = multiplexer.select();
         for channel in 0..2 {
@@ -993,7 +1028,7 @@ mod recv_many {
         multiplexer.add_stream(pipe.left_stream(), 0).unwrap();
         assert!(poll(&mut select).is_pending());
         let numbers = stream::iter(0..9).inspect(move |number| {
-            if *number == 4 {
+            if *number == this {
                 feed.push(99);
             }
         });
@@ -1001,7 +1036,9 @@ mod recv_many {
         let mut buffer = Vec::new();
         assert_eq!(select.recv_many(&mut buffer, 8).now_or_never(), Some(8));
         let items: Vec<_> = buffer.into_iter().map(|(_, _, event)| event.item().unwrap()).collect();
-        assert_eq!(items, [0, 1, 2, 3, 4, 99, 5, 6]);
+        let mut expected = Vec::from_iter(0..7);
+        expected.insert(this + 1, 99);
+        assert_eq!(items, expected);
     }
 
     /// It moves itself to channel 0 in the poll that yields its first item.
@@ -1132,13 +1169,19 @@ mod panics {
 
     #[test]
     fn of_the_cost_come_after_the_event() {
+        [false, true].into_iter().for_each(of_the_cost);
+    }
+
+    fn of_the_cost(pace_changes: bool) {
         let (multiplexer, streams) = pairs(1);
         let mut select = select(&multiplexer);
         select.cost(|item| if *item == 7 { panic!("as the test wants") } else { 5 });
         [1, 7, 1].into_iter().for_each(|number| streams[0].1.push(number));
         let mut buffer = Vec::new();
         assert_eq!(select.recv_many(&mut buffer, 9).now_or_never(), Some(2));
-        select.yield_every(NEVER);
+        if pace_changes {
+            select.yield_every(NEVER);
+        }
         assert!(catch_unwind(AssertUnwindSafe(|| poll(&mut select))).is_err());
         assert_eq!(item(poll(&mut select)), (0, 1));
         let stats = select.stats();
@@ -1230,26 +1273,57 @@ mod unflushed_sinks {
         assert_eq!(keeper.flushed(), 1);
     }
 
-    /// Before each event, at most one sink is flushed.
+    #[test]
+    fn are_left_to_another_driver_if_it_drives_them_no_more() {
+        let (multiplexer, _streams) = pairs(1);
+        let mut select = select(&multiplexer);
+        let mut flusher = multiplexer.flusher::<u32>();
+        let (id, _, keeper) = unflushed(&multiplexer, 0);
+        settle(&mut select, Waker::noop());
+        assert_eq!(poll(&mut flusher), Pending);
+        keeper.take_polls();
+        keeper.fail();
+        select.drive_flushes(false);
+        settle(&mut select, Waker::noop());
+        assert_eq!(keeper.take_polls(), 0);
+        assert_eq!(poll(&mut flusher), Ready(Some((id, Broken))));
+    }
+
+    /// Before each event, at most one sink is flushed. However many are flushed without a yield, it goes on with them.
     #[test]
     fn do_not_hold_up_events() {
         let (multiplexer, streams) = pairs(1);
         let mut select = select(&multiplexer);
-        let keepers: Vec<_> = (0..50).map(|_| unflushed(&multiplexer, 0)).collect();
+        let keepers: Vec<_> = (0..150).map(|_| unflushed(&multiplexer, 0)).collect();
+        // All streams and sinks have been polled in vain, at most 64 in a call.
+        (0..6).for_each(|_| settle(&mut select, Waker::noop()));
         for (_, _, keeper) in &keepers {
             // The polls of `try_send` do not count.
             keeper.take_polls();
             keeper.set_flushes(true);
         }
-        (0..99).for_each(|_| streams[0].1.push(0));
+        (0..199).for_each(|_| streams[0].1.push(0));
         let mut flushes = 0;
-        for _ in 0..99 {
+        for _ in 0..199 {
             assert_eq!(item(poll(&mut select)).0, 0);
             let now: usize = keepers.iter().map(|(_, _, keeper)| keeper.take_polls()).sum();
             assert!(now <= 1, "{now}");
             flushes += now;
         }
-        assert_eq!(flushes, 50);
+        assert_eq!(flushes, 150);
+    }
+
+    /// One before each event, also within a batch of the only ready channel.
+    #[test]
+    fn are_flushed_within_a_batch() {
+        let (multiplexer, streams) = pairs(1);
+        let mut select = select(&multiplexer);
+        let keepers = [(); 5].map(|()| unflushed(&multiplexer, 0).2);
+        settle(&mut select, Waker::noop());
+        keepers.iter().for_each(|keeper| keeper.set_flushes(true));
+        (0..9).for_each(|_| streams[0].1.push(0));
+        assert_eq!(select.recv_many(&mut Vec::new(), 9).now_or_never(), Some(9));
+        assert_eq!(keepers.map(|keeper| keeper.flushed()), [1; 5]);
     }
 
     /// A sink that wakes itself in each flush, in vain.
@@ -1297,6 +1371,33 @@ mod unflushed_sinks {
         assert!(matches!(poll_with(&mut select, &waker), Ready(Some((0, _, StreamEvent::Item(7))))));
     }
 
+    /// 40 sinks are flushed before 40 events with a yield after each, 40 others after them, and 40 after a sleep: no call
+    /// flushes 64.
+    #[test]
+    fn are_counted_anew_after_a_yield_and_after_a_sleep() {
+        let (multiplexer, streams) = pairs(1);
+        let mut select = select(&multiplexer);
+        let keepers: Vec<_> = (0..120).map(|_| unflushed(&multiplexer, 0).2).collect();
+        settle(&mut select, Waker::noop());
+        settle(&mut select, Waker::noop());
+        select.yield_every(every(1));
+        keepers[..80].iter().for_each(|keeper| keeper.set_flushes(true));
+        let (wakes, waker) = Wakes::new();
+        for _ in 0..40 {
+            streams[0].1.push(1);
+            assert_eq!(item(poll_with(&mut select, &waker)), (0, 1));
+            assert_eq!((poll_with(&mut select, &waker), wakes.take()), (Pending, 1));
+        }
+        let flushed = || keepers.iter().filter(|keeper| keeper.flushed() == 1).count();
+        assert_eq!(flushed(), 40);
+        assert_eq!((poll_with(&mut select, &waker), wakes.take()), (Pending, 0));
+        assert_eq!(flushed(), 80);
+        keepers[80..].iter().for_each(|keeper| keeper.set_flushes(true));
+        assert_eq!(wakes.take(), 1);
+        assert_eq!((poll_with(&mut select, &waker), wakes.take()), (Pending, 0));
+        assert_eq!(flushed(), 120);
+    }
+
     /// Failures are events.
     #[test]
     fn that_fail_count_when_it_yields() {
@@ -1308,6 +1409,7 @@ mod unflushed_sinks {
         let polled: Vec<_> = (0..12).map(|_| poll(&mut select).is_ready()).collect();
         let expected = [[true, true, true, false]; 3].concat();
         assert_eq!(polled, expected);
+        assert_eq!((select.stats().events, select.stats().yields), (9, 3));
     }
 
     /// A turn that yields no event, after which the select returns `Pending`, still is a turn.

@@ -1,6 +1,6 @@
 //! How many streams a select polls in vain in one call.
 
-use crate::support::poll;
+use crate::support::{Wakes, poll, poll_with};
 use futures::stream::{self, Stream, StreamExt};
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -142,4 +142,72 @@ fn batches_that_give_up_count_as_events() {
     }
     let ahead = events.iter().take_while(|(channel, ..)| *channel == 0).count();
     assert_eq!((ahead, select.stats().channels[1].longest_wait), (32, 64));
+}
+
+/// 64 polls in vain over two channels make a call yield, and 63 do not.
+#[test]
+fn a_call_yields_after_exactly_64_polls_in_vain() {
+    for (streams, wakes_itself) in [(63, 0), (64, 1)] {
+        let multiplexer = Multiplexer::without_sinks();
+        let mut select = multiplexer.select();
+        (0..2).for_each(|channel| {
+            multiplexer.add_channel(channel).unwrap();
+            select.add(channel, Share::new()).unwrap();
+        });
+        let shared = Rc::new(Shared::default());
+        for nth in 0..streams {
+            multiplexer.add_stream(Idler(Rc::clone(&shared)), nth % 2).unwrap();
+        }
+        let (wakes, waker) = Wakes::new();
+        assert!(poll_with(&mut select, &waker).is_pending());
+        assert_eq!((shared.polls_in_vain.get(), wakes.take()), (streams, wakes_itself));
+    }
+}
+
+/// The 64 polls were before the first event of the batch.
+#[test]
+fn a_batch_ends_after_exactly_64_polls_in_vain() {
+    for (in_vain, events) in [(63, 5), (64, 1)] {
+        let multiplexer = Multiplexer::without_sinks();
+        let mut select = multiplexer.select();
+        // It looks for each event anew.
+        select.cost(|()| 1);
+        (0..2_u32).for_each(|channel| {
+            multiplexer.add_channel(channel as usize).unwrap();
+            select.add(channel as usize, Share::new().priority(channel)).unwrap();
+        });
+        let shared = Rc::new(Shared::default());
+        for nth in 0..in_vain {
+            multiplexer.add_stream(Idler(Rc::clone(&shared)).left_stream(), nth % 2).unwrap();
+        }
+        multiplexer.add_stream(stream::repeat(()).right_stream(), 1).unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert_eq!(select.poll_recv_many(&mut cx, &mut Vec::new(), 5), Poll::Ready(events));
+        assert_eq!(shared.polls_in_vain.get(), in_vain);
+    }
+}
+
+/// Two that wake themselves end a batch, however many events came before them, and that turn counts as an event.
+#[test]
+fn a_batch_ends_when_two_in_a_row_wake_themselves() {
+    for items in 1..4 {
+        let multiplexer = Multiplexer::without_sinks();
+        multiplexer.add_channel(0).unwrap();
+        let mut select = multiplexer.select();
+        select.add(0, Share::new()).unwrap();
+        for _ in 0..items {
+            multiplexer.add_stream(stream::repeat(()).boxed_local(), 0).unwrap();
+        }
+        for _ in 0..2 {
+            let wakes_itself = stream::poll_fn(|cx| {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            });
+            multiplexer.add_stream(wakes_itself.boxed_local(), 0).unwrap();
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        assert_eq!(select.poll_recv_many(&mut cx, &mut Vec::new(), 9), Poll::Ready(items));
+        let stats = select.stats();
+        assert_eq!((stats.events, stats.channels[0].turns), (items as u64, items as u64 + 1));
+    }
 }

@@ -201,6 +201,44 @@ fn a_client_that_ends_its_half_gets_all_its_answers_and_then_the_end() {
     client.hear_end();
 }
 
+/// A client ends its half of the connection, and reads only when the server has noticed that. The kernel's buffers are full
+/// then, and the server's own buffer holds answers: they would be lost if the pair left with its stream.
+#[test]
+fn a_client_that_ends_its_half_gets_the_answers_that_the_server_still_holds() {
+    /// The requests whose answers fill about half of the server's buffer for a client.
+    const HALF: u64 = 1_000;
+    let server = Server::start(&[]);
+    let mut admin = server.member(ADMIN);
+    // How many requests fill all buffers of a client.
+    let mut full = server.client_with_a_small_buffer();
+    full.log_in(PAYING);
+    let mut most = 0;
+    while admin.stats()["paying"]["slow"] != 1 {
+        if admin.requests()[1] == most {
+            full.say_nonsense(100);
+            most += 100;
+        }
+    }
+    let before = admin.requests()[1];
+    drop(full);
+    while admin.stats()["paying"]["clients"] != 0 {}
+
+    let mut client = server.client_with_a_small_buffer();
+    client.log_in(PAYING);
+    client.say_nonsense(most - HALF);
+    loop {
+        let paying = &admin.stats()["paying"];
+        assert_eq!(paying["slow"], 0, "its buffers are smaller than those of the other client");
+        if paying["requests"] == before + most - HALF {
+            break;
+        }
+    }
+    client.end();
+    while admin.stats()["paying"]["clients"] != 0 {}
+    client.hear_answers_to_nonsense(most - HALF);
+    client.hear_end();
+}
+
 /// Each class has more jobs in flight than the server can do. The test checks this: before the first reading each class had
 /// sent more jobs than were done at the second reading. Each class therefore always had a job waiting.
 #[test]

@@ -114,6 +114,13 @@ impl Plain {
         Some(first)
     }
 
+    /// Whether one channel is next until another becomes ready or a round begins.
+    fn has_leader(&self) -> bool {
+        let highest = self.ready().map(|(_, at)| at.share.priority).min();
+        let of_the_highest = self.ready().filter(|(_, at)| Some(at.share.priority) == highest);
+        self.relief.is_empty() && of_the_highest.count() == 1
+    }
+
     fn served(&mut self, key: usize, cost: u64) {
         let ticket = self.draw_ticket();
         let Channel { share, time, .. } = *self.place(key);
@@ -152,8 +159,15 @@ enum Step {
     Panic,
 }
 
+fn capacities(schedule: &Schedule) -> [usize; 3] {
+    let Queue { line, heap, .. } = &schedule.queue;
+    [line.capacity(), heap.capacity(), schedule.relief.capacity()]
+}
+
 fn share() -> impl Strategy<Value = Share> {
-    (0..4_u32, 1..4_u32).prop_map(|(priority, weight)| Share::new().priority(priority).weight(weight))
+    // One turn at the greatest weight adds less to the time than this weight, so a change of it must not round.
+    let weight = prop_oneof![4 => 1..4_u32, 1 => Just(u32::MAX)];
+    (0..4_u32, weight).prop_map(|(priority, weight)| Share::new().priority(priority).weight(weight))
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -175,6 +189,7 @@ proptest! {
     #[test]
     fn the_turns_are_those_of_one_that_looks_at_all(steps in prop::collection::vec(step(), 1..300)) {
         let (mut schedule, mut plain) = (Schedule::new(0), Plain::default());
+        let (mut most, mut room) = (0, [0; 3]);
         for step in steps {
             // It is charged with the next turn: as ahead of whichever is ready then.
             let may_change = matches!(step, Step::AddOrRemove(..) | Step::SetShare(..) | Step::Wake(_));
@@ -185,6 +200,7 @@ proptest! {
                 Step::AddOrRemove(key, share) if plain.places[key].is_none() => {
                     schedule.add(key, share);
                     plain.add(key, share);
+                    (most, room) = (most.max(schedule.len()), capacities(&schedule));
                 }
                 Step::AddOrRemove(key, _) => {
                     schedule.remove(key);
@@ -242,6 +258,9 @@ proptest! {
                     }
                 }
             }
+            prop_assert_eq!(capacities(&schedule), room, "only a channel that comes may allocate");
+            prop_assert!(schedule.classes.len() <= most);
+            prop_assert_eq!(schedule.has_leader(), plain.has_leader());
             prop_assert_eq!(schedule.events(), plain.turns - plain.in_vain);
             for (key, place) in plain.places.iter().enumerate() {
                 let Some(place) = place else { continue };
@@ -275,5 +294,48 @@ proptest! {
             prop_assert!(queue.line.len() + queue.heap.len() <= 2 * queue.len() + 1);
             prop_assert_eq!((queue.line.capacity(), queue.heap.capacity()), room);
         }
+    }
+}
+
+/// A turn that a panic left is charged to its channel, and not to one that has its key later.
+#[test]
+fn a_channel_is_not_charged_for_the_panic_of_one_that_was_removed() {
+    let mut schedule = Schedule::new(0);
+    schedule.add(0, Share::new());
+    assert_eq!(schedule.next(), Some(0));
+    schedule.remove(0);
+    schedule.add(0, Share::new());
+    assert_eq!(schedule.next(), Some(0));
+    schedule.end();
+    assert_eq!(schedule.counts(0).turns, 0);
+}
+
+/// Entries that come after all others go to the end of the line, also if only their tickets say that they do.
+#[test]
+fn equals_take_turns_in_the_line() {
+    let mut queue = Queue::default();
+    queue.reserve(3);
+    (0..3).for_each(|key| queue.push(Entry::new(key, 0, 0, key as u64)));
+    for ticket in 3..12 {
+        let next = Entry::new(queue.first().expect("three are in it").key(), 0, 0, ticket);
+        let is_over = |entry: &Entry| entry.ticket + 3 <= ticket;
+        queue.replace(next, is_over);
+    }
+    assert_eq!((queue.line.len(), queue.heap.len()), (3, 0));
+}
+
+/// The line has room for the entries of two channels, for as many that are over, and for one more.
+#[test]
+fn an_entry_that_is_replaced_again_and_again_takes_no_more_room() {
+    let mut queue = Queue::default();
+    queue.reserve(2);
+    let (room, mut present) = (queue.line.capacity(), [Entry::new(0, 0, 0, 0), Entry::new(1, 0, 0, 1)]);
+    present.into_iter().for_each(|entry| queue.push(entry));
+    for ticket in 2..20 {
+        // Once that of the first channel, so that it is the first of the line. From then on those of the other one.
+        let key = usize::from(ticket > 2);
+        present[key] = Entry::new(key, 0, Time::from(ticket * u64::from(ticket > 2)), ticket);
+        queue.replace(present[key], |entry| present[entry.key()] != *entry);
+        assert_eq!(queue.line.capacity(), room);
     }
 }

@@ -17,6 +17,8 @@ enum Workload {
     One,
     /// Sends an item to all sinks of a channel. Each sink counts as one item.
     All,
+    /// Feeds an item to all sinks of a channel, which the flusher then flushes. Each sink counts as one item.
+    Feed,
     /// One of many unflushed sinks wakes. The flusher flushes it and goes to sleep. The next item is sent to this sink and
     /// stays unflushed.
     Sparse,
@@ -24,9 +26,10 @@ enum Workload {
     Burst,
 }
 
-const WORKLOADS: [(Workload, &str, &str); 4] = [
+const WORKLOADS: [(Workload, &str, &str); 5] = [
     (Workload::One, "Multiplexer", "try_send"),
     (Workload::All, "Multiplexer", "try_send_to"),
+    (Workload::Feed, "Flusher", "try_feed_to"),
     (Workload::Sparse, "Flusher", "sparse"),
     (Workload::Burst, "Flusher", "burst"),
 ];
@@ -53,6 +56,10 @@ impl Sending {
         match self.workload {
             Workload::One => (0..rounds).for_each(|_| scene.send_to_one()),
             Workload::All => (0..rounds).for_each(|_| scene.send_to_all()),
+            Workload::Feed => {
+                let mut flusher = scene.multiplexer.flusher();
+                (0..rounds).for_each(|_| scene.feed_all(&mut flusher));
+            }
             Workload::Sparse | Workload::Burst => {
                 let woken = if self.workload == Workload::Sparse { 1 } else { self.sinks };
                 let mut flusher = scene.multiplexer.flusher();
@@ -76,7 +83,7 @@ impl Counted for Sending {
     fn items_per_round(&self) -> usize {
         match self.workload {
             Workload::One | Workload::Sparse => 1,
-            Workload::All | Workload::Burst => self.sinks,
+            Workload::All | Workload::Feed | Workload::Burst => self.sinks,
         }
     }
 }
@@ -116,6 +123,15 @@ impl Scene {
         assert_eq!(sent, Ok(self.sinks.len()));
     }
 
+    fn feed_all(&mut self, flusher: &mut Flusher<Pending<()>, Lazy, u32>) {
+        let reset = |sink: &Lazy| (sink.0.is_open.set(true), sink.0.shuts.set(true));
+        self.sinks.iter().for_each(|sink| _ = reset(sink));
+        let fed = self.multiplexer.try_feed_to(0, 1, |_, _| unreachable!());
+        assert_eq!(fed, Ok(self.sinks.len()));
+        poll(flusher, self.sinks.len());
+        assert!(self.sinks.iter().all(|sink| !sink.0.is_open.get()), "they were flushed");
+    }
+
     /// Shuts all sinks. Each is unflushed from now on.
     fn shut_all(&mut self) {
         self.sinks.iter().for_each(|sink| sink.0.is_open.set(false));
@@ -127,15 +143,20 @@ impl Scene {
         let first = self.next();
         let some = (0..woken).map(|nth| (first + nth) % self.sinks.len());
         some.clone().for_each(|at| self.sinks[at].open());
-        let mut cx = Context::from_waker(Waker::noop());
-        // The flusher yields after every 64 sinks.
-        for _ in 0..=woken / 64 {
-            assert!(Pin::new(&mut *flusher).poll_next(&mut cx).is_pending());
-        }
+        poll(flusher, woken);
         for at in some {
             assert!(!self.sinks[at].0.is_open.get(), "it was flushed");
             assert_eq!(self.multiplexer.try_send(self.ids[at], 1), Ok(()));
         }
+    }
+}
+
+/// Polls the flusher until it sleeps, after so many sinks were woken.
+fn poll(flusher: &mut Flusher<Pending<()>, Lazy, u32>, woken: usize) {
+    let mut cx = Context::from_waker(Waker::noop());
+    // The flusher yields after every 64 sinks.
+    for _ in 0..=woken / 64 {
+        assert!(Pin::new(&mut *flusher).poll_next(&mut cx).is_pending());
     }
 }
 
