@@ -549,7 +549,9 @@ mod weights {
             let mut select = multiplexer.select();
             select.yield_every(NEVER).starvation_bound(every(1)).cost(|cost| u64::from(*cost));
             select.add(0, Share::new()).unwrap();
-            [3, 1, 2].map(|channel| select.add(channel, Share::new().priority(1)).unwrap());
+            for channel in [3, 1, 2] {
+                select.add(channel, Share::new().priority(1)).unwrap();
+            }
             settle(&mut select, Waker::noop());
             (0..11).for_each(|_| streams[0].1.push(1));
             (0..99).for_each(|_| streams[1].1.push(1_000));

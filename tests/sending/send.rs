@@ -2062,7 +2062,7 @@ mod sinks_that_forget_a_wake {
             sinks.iter().for_each(|sink| sink.change(|scarce| (scarce.room, scarce.flushes) = (1_000, 1_000)));
             loop {
                 sinks.iter().for_each(Shared::wake);
-                if !tasks.iter_mut().fold(false, |any, task| task.run() || any) {
+                if tasks.iter_mut().map(Task::run).filter(|was_woken| *was_woken).count() == 0 {
                     break;
                 }
             }
