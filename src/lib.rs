@@ -193,7 +193,8 @@
 //! the loop again.
 //!
 //! If a drop or a task's waker panics, the method that dropped or woke first completes its work, and then the panic
-//! propagates to its caller. Further panics during unwinding are suppressed.
+//! propagates to its caller. Further panics of streams, sinks and wakers during unwinding are suppressed. (A panic in the
+//! drop of an *item* during unwinding aborts the process, as in any Rust program.)
 //!
 //! A future that is polled after it has completed panics, as most futures do.
 //!

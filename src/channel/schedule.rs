@@ -27,6 +27,11 @@
 //! channel ahead of `now` keeps its debt. A ready channel is therefore at `now`, or ahead of it by at most the cost of its
 //! last turn / its weight, because `now` never decreases and was the channel's own time when that turn began. So of two
 //! channels that stay ready, neither gets ahead of the other over any span, in cost / weight, by more than one turn of each.
+//!
+//! The turns of a relief round are out of order, and their costs add to this. They put a channel ahead of the others, and not
+//! `now`: a channel that becomes ready later would begin at the debt of that channel, and wait for turns that it never had.
+//! When a round begins, `now` goes on to the smallest time of the ready channels of the priority, where it stays until a turn
+//! is in order.
 
 mod queue;
 #[cfg(all(test, not(loom_models)))]
@@ -133,7 +138,8 @@ impl Counts {
 #[derive(Debug)]
 struct Class {
     priority: u32,
-    /// The virtual time at which the last turn of this priority began.
+    /// The virtual time at which the last turn of this priority began. In and after a relief round: the smallest time of its
+    /// ready channels when the round began, or a later time.
     now: Time,
     places: usize,
     /// The number of its channels in the queue.
@@ -435,8 +441,10 @@ impl Schedule {
         let class = &mut self.classes[place.class];
         let charge = |cost: u64| Time::from(cost) * Time::from(place.stride);
         let last = had.last.saturating_add(1);
-        // The beginning of the last turn.
-        class.now = place.time.saturating_add(charge(had.cost().saturating_sub(last)));
+        if self.relief.is_empty() {
+            // The beginning of the last turn. In a relief round the turns are out of order.
+            class.now = place.time.saturating_add(charge(had.cost().saturating_sub(last)));
+        }
         place.time = place.time.saturating_add(charge(had.cost()));
         place.counts.note(&had, self.turns - place.since);
         self.turns += had.turns;
@@ -464,9 +472,17 @@ impl Schedule {
     fn begin_relief(&mut self) {
         self.settle();
         self.give_way();
+        let Self { places, classes, queue, .. } = self;
+        classes.iter_mut().filter(|class| class.queued != 0).for_each(|class| class.now = Time::MAX);
         let mut relief = mem::take(&mut self.relief).into_vec();
-        let waiting = self.queue.iter().filter(|entry| !is_over(&self.places, entry));
-        relief.extend(waiting.map(|entry| Reverse((entry.ticket, entry.key()))));
+        for entry in queue.iter() {
+            let Some(place) = &places[entry.key()] else { continue };
+            if !is_over(places, entry) {
+                relief.push(Reverse((entry.ticket, entry.key())));
+                let now = &mut classes[place.class].now;
+                *now = entry.time.min(*now);
+            }
+        }
         self.relief = BinaryHeap::from(relief);
     }
 

@@ -541,7 +541,8 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
 
     /// Sets the function that returns the cost of an item, for example its length. Channels of equal priority share
     /// the total cost by [weight](Self#weights). The select charges the cost when it has taken the item. By default an item
-    /// costs 1. A departure costs 1, and a cost of 0 counts as 1.
+    /// costs 1. A departure costs 1, and a cost of 0 counts as 1. The accounts have room for 2^65 in cost / weight (4 · 10^19);
+    /// channels beyond that take turns, whatever their weights.
     ///
     /// Cost: one allocation, and a call for each item, with no lock held. If the function panics, no item is lost: the
     /// select charges 1 and yields the item, and the panic propagates from the next poll.

@@ -28,6 +28,7 @@
 //! # Memory
 //!
 //! A channel keeps each departure until it is received, and uses 32 bytes for it (64 bytes just after the queue has grown).
+//! A stream that is moved in behind more than 64 departures, or behind its own, waits in the same queue and uses 32 bytes.
 //! A channel that [does not report departures](crate::ChannelOptions::report_departures) keeps none. A
 //! [limit](crate::ChannelOptions::max_streams) bounds them. [`shrink_to_fit`](crate::Multiplexer::shrink_to_fit) releases
 //! memory after a burst.

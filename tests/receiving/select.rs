@@ -553,6 +553,32 @@ mod weights {
         assert!((98..=100).contains(&before), "{before}");
     }
 
+    /// A relief round gives a turn to each channel, whatever that costs. Others of its priority do not wait for that.
+    #[test]
+    fn a_sleeping_channel_pays_for_no_relief_round() {
+        for wakes_in_round in [false, true] {
+            let (multiplexer, streams) = pairs(4);
+            let mut select = multiplexer.select();
+            select.yield_every(NEVER).starvation_bound(every(1)).cost(|cost| u64::from(*cost));
+            select.add(0, Share::new()).unwrap();
+            for channel in [3, 1, 2] {
+                select.add(channel, Share::new().priority(1)).unwrap();
+            }
+            settle(&mut select, Waker::noop());
+            (0..11).for_each(|_| streams[0].1.push(1));
+            (0..99).for_each(|_| streams[1].1.push(1_000));
+            (0..99).for_each(|_| streams[2].1.push(1));
+            // Turns of 1 and 2 out of order, by which 1 is far ahead.
+            let rounds: Vec<_> = (0..30).map(|_| item(poll(&mut select)).0).collect();
+            assert!(rounds.chunks(3).all(|round| round[0] == 0 && round[1] != round[2]), "{rounds:?}");
+            assert_eq!(item(poll(&mut select)).0, 0);
+            let in_round = if wakes_in_round { item(poll(&mut select)).0 } else { 0 };
+            streams[3].1.push(1);
+            let before = (0..99).take_while(|_| item(poll(&mut select)).0 != 3).count();
+            assert!(before <= 4, "{before} after {in_round}");
+        }
+    }
+
     /// It waits for the cost that it received in advance, by its new weight.
     #[test]
     fn a_new_share_is_no_way_out_of_debt() {

@@ -5,7 +5,7 @@ use crate::support;
 use futures::executor::LocalPool;
 use futures::future::LocalBoxFuture;
 use futures::task::LocalSpawnExt;
-use futures::{FutureExt, Sink, SinkExt};
+use futures::{FutureExt, Sink, SinkExt, StreamExt};
 use pollster::block_on;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
-use stream_multiplexer::{ChannelOptions, Multiplexer, SendError, Sent, StreamId};
+use stream_multiplexer::{ChannelOptions, Multiplexer, SendError, Sent, Share, StreamId};
 use support::{
     Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, finishes, gate, pipe, poll_future, poll_with, run,
 };
@@ -1888,5 +1888,190 @@ mod sinks_that_forget_a_wake {
         assert!(poll_future(&mut send, &waker).is_pending());
         (0..3).for_each(|item| assert_eq!(multiplexer.try_send(peer.id, item), Ok(())));
         assert_eq!(wakes.take(), 0, "the last poll of each was in vain, so the sink will wake it");
+    }
+
+    /// A sink that takes and flushes only so many items, and forgets its waker whenever a poll is not in vain. A change of
+    /// these numbers, and the wake that it owes then, are two steps: other polls may come between.
+    #[derive(Default)]
+    struct Scarce {
+        room: usize,
+        flushes: usize,
+        given: usize,
+        flushed: usize,
+        is_closed: bool,
+        waker: Option<Waker>,
+    }
+
+    impl Scarce {
+        fn poll(&mut self, cx: &Context<'_>, is_ready: bool) -> Poll<Result<(), Broken>> {
+            self.waker = (!is_ready).then(|| cx.waker().clone());
+            if is_ready { Poll::Ready(Ok(())) } else { Poll::Pending }
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Scarce>>);
+
+    impl Shared {
+        fn change<R>(&self, f: impl FnOnce(&mut Scarce) -> R) -> R {
+            f(&mut self.0.lock().unwrap())
+        }
+
+        fn wake(&self) {
+            let waker = self.change(|scarce| scarce.waker.take());
+            waker.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    impl Sink<u32> for Shared {
+        type Error = Broken;
+
+        fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+            self.change(|scarce| scarce.poll(cx, scarce.room > 0))
+        }
+
+        fn start_send(self: Pin<&mut Self>, _: u32) -> Result<(), Broken> {
+            self.change(|scarce| (scarce.room, scarce.given) = (scarce.room - 1, scarce.given + 1));
+            Ok(())
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+            self.change(|scarce| {
+                scarce.flushed = scarce.given.min(scarce.flushes);
+                scarce.poll(cx, scarce.flushed == scarce.given)
+            })
+        }
+
+        fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+            self.change(|scarce| {
+                scarce.flushed = scarce.given.min(scarce.flushes);
+                scarce.is_closed = scarce.flushed == scarce.given;
+                scarce.poll(cx, scarce.is_closed)
+            })
+        }
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        TrySend(usize),
+        TryFeed(usize),
+        SendOne(usize),
+        SendToAll,
+        /// By a `StreamSender`, which feeds it first.
+        Sender(usize),
+        CloseSink(usize),
+        /// Polls a task, whether it was woken or not.
+        Poll(usize),
+        RunWoken,
+        MakeRoom(usize),
+        Flush(usize),
+        Wake(usize),
+    }
+
+    const SINKS: usize = 2;
+
+    fn step() -> impl Strategy<Value = Step> {
+        let sink = 0..SINKS;
+        prop_oneof![
+            4 => sink.clone().prop_map(Step::TrySend),
+            4 => sink.clone().prop_map(Step::TryFeed),
+            4 => sink.clone().prop_map(Step::SendOne),
+            1 => Just(Step::SendToAll),
+            3 => sink.clone().prop_map(Step::Sender),
+            1 => sink.clone().prop_map(Step::CloseSink),
+            2 => (0..9_usize).prop_map(Step::Poll),
+            3 => Just(Step::RunWoken),
+            6 => sink.clone().prop_map(Step::MakeRoom),
+            6 => sink.clone().prop_map(Step::Flush),
+            3 => sink.prop_map(Step::Wake),
+        ]
+    }
+
+    struct Task {
+        future: LocalBoxFuture<'static, ()>,
+        wakes: Arc<Wakes>,
+        waker: Waker,
+        is_done: bool,
+    }
+
+    impl Task {
+        fn new(future: impl Future<Output = ()> + 'static) -> Self {
+            let (wakes, waker) = Wakes::new();
+            let mut task = Self { future: future.boxed_local(), wakes, waker, is_done: false };
+            task.poll();
+            task
+        }
+
+        fn poll(&mut self) {
+            self.is_done = self.is_done || poll_future(&mut self.future, &self.waker).is_ready();
+        }
+
+        /// Polls it if it was woken. Returns whether it was.
+        fn run(&mut self) -> bool {
+            let is_woken = !self.is_done && self.wakes.take() > 0;
+            if is_woken {
+                self.poll();
+            }
+            is_woken
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+
+        /// When there is room for all, every task ends, and the driver has flushed what was sent.
+        #[test]
+        fn let_no_task_sleep(steps in prop::collection::vec(step(), 1..60), by_select in any::<bool>()) {
+            let multiplexer: &'static Pairs<Shared> = Box::leak(Box::new(multiplexer()));
+            let sinks: Vec<_> = (0..SINKS).map(|_| Shared::default()).collect();
+            let pairs: Vec<_> = sinks.iter().map(|sink| add(multiplexer, sink.clone())).collect();
+            let ids: Vec<_> = pairs.iter().map(|(id, _)| *id).collect();
+            // The driver is the first task, and has no end.
+            let mut tasks = vec![if by_select {
+                let mut select = multiplexer.select();
+                select.add(CHANNEL, Share::new()).unwrap();
+                Task::new(select.for_each(|_| async {}))
+            } else {
+                Task::new(multiplexer.flusher::<u32>().for_each(|_| async {}))
+            }];
+            for step in steps {
+                match step {
+                    Step::TrySend(sink) => _ = multiplexer.try_send(ids[sink], 0),
+                    Step::TryFeed(sink) => _ = multiplexer.try_feed(ids[sink], 0),
+                    Step::SendOne(sink) => tasks.push(Task::new(multiplexer.send_one(ids[sink], 0).map(drop))),
+                    Step::SendToAll => tasks.push(Task::new(multiplexer.send(&ids, 0).map(drop))),
+                    Step::Sender(sink) => {
+                        let mut sender = multiplexer.sender(ids[sink]).unwrap();
+                        tasks.push(Task::new(async move {
+                            if sender.feed(0).await.is_ok() {
+                                _ = sender.send(0).await;
+                            }
+                        }));
+                    }
+                    Step::CloseSink(sink) => tasks.push(Task::new(multiplexer.close_sink::<u32>(ids[sink]).map(drop))),
+                    Step::Poll(task) => {
+                        let tasks_now = tasks.len();
+                        tasks[task % tasks_now].poll();
+                    }
+                    Step::RunWoken => tasks.iter_mut().for_each(|task| _ = task.run()),
+                    Step::MakeRoom(sink) => sinks[sink].change(|scarce| scarce.room += 1),
+                    Step::Flush(sink) => sinks[sink].change(|scarce| scarce.flushes += 2),
+                    Step::Wake(sink) => sinks[sink].wake(),
+                }
+            }
+            sinks.iter().for_each(|sink| sink.change(|scarce| (scarce.room, scarce.flushes) = (1_000, 1_000)));
+            loop {
+                sinks.iter().for_each(Shared::wake);
+                if tasks.iter_mut().map(Task::run).filter(|was_woken| *was_woken).count() == 0 {
+                    break;
+                }
+            }
+            for (at, task) in tasks.iter().enumerate().skip(1) {
+                prop_assert!(task.is_done, "task {at} sleeps");
+            }
+            for sink in &sinks {
+                prop_assert!(sink.change(|scarce| scarce.flushed == scarce.given), "it is left unflushed");
+            }
+        }
     }
 }

@@ -124,7 +124,9 @@ impl Plain {
     fn served(&mut self, key: usize, cost: u64) {
         let ticket = self.draw_ticket();
         let Channel { share, time, .. } = *self.place(key);
-        self.now[share.priority as usize] = time;
+        if self.relief.is_empty() {
+            self.now[share.priority as usize] = time;
+        }
         let turns = self.turns;
         self.turns += 1;
         let place = self.place(key);
@@ -141,6 +143,11 @@ impl Plain {
             if self.bound != 0 && self.ahead >= self.bound {
                 self.relief = self.ready().map(|(key, at)| (at.ticket, key)).collect();
                 self.relief.sort_unstable();
+                for (priority, now) in (0..).zip(&mut self.now) {
+                    let ready = self.places.iter().flatten();
+                    let ready = ready.filter(|place| place.is_ready && place.share.priority == priority);
+                    *now = ready.map(|place| place.time).min().unwrap_or(*now);
+                }
             }
         }
     }
