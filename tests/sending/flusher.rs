@@ -86,6 +86,18 @@ mod a_flusher {
         assert_eq!(peer.gate.flushed(), 1);
     }
 
+    /// A sink that has a place waits in that: a flush that is not complete is not tried again.
+    #[test]
+    fn costs_a_send_to_an_unflushed_sink_no_other_flush() {
+        let multiplexer = pairs();
+        let mut flusher = multiplexer.flusher::<u32>();
+        let peer = unflushed(&multiplexer);
+        settle(&mut flusher, Waker::noop());
+        peer.gate.take_polls();
+        multiplexer.try_send(peer.id, 2).unwrap();
+        assert_eq!(peer.gate.take_polls(), 2, "whether it is ready, and the flush");
+    }
+
     #[test]
     fn has_a_turn_for_what_no_flush_was_tried_for() {
         let multiplexer = pairs();
