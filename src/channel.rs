@@ -41,7 +41,7 @@ use crate::options::ChannelOptions;
 use crate::signal::Signal;
 use crate::stats::ChannelStats;
 use crate::sync::Mutex;
-use crate::unwind::afterwards;
+use crate::unwind::{afterwards, unheard};
 use crate::wait_list::WaitList;
 use std::fmt;
 use std::sync::Arc;
@@ -217,13 +217,14 @@ impl<St> Channel<St> {
         self.wake(wake);
     }
 
-    /// Reports a panic after the current event.
+    /// Reports a panic after the current event. The panics of this are suppressed: the caller has that event, and it would be
+    /// lost.
     fn report_panic(&self, panic: Panic) {
         let pushed = self.state.lock().push_panic(panic);
-        match pushed {
+        unheard(|| match pushed {
             Ok(wake) => self.wake(wake),
             Err(panic) => drop(panic),
-        }
+        });
     }
 
     /// Whether the stream in slot `key` is paused.

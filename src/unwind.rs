@@ -33,7 +33,7 @@ impl<F: FnOnce()> Drop for Afterwards<F> {
 // Out of line, so that the captures of the action need not be spilled to memory on the path without a panic.
 #[cold]
 #[inline(never)]
-fn unheard(action: impl FnOnce()) {
+pub(crate) fn unheard(action: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(action)) {
         swallow(panic);
     }

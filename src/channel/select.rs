@@ -1065,4 +1065,18 @@ mod tests {
         drop(select);
         assert!(!flushes.is_driven());
     }
+
+    /// Its wakers wait in the list of its channel and in that of the flush set.
+    #[test]
+    fn its_drop_leaves_none_of_its_wakers_behind() {
+        let registry = Arc::new(Registry::<Pending<()>, ()>::new());
+        registry.add_channel(1, ChannelOptions::new()).unwrap();
+        let mut select = ChannelSelect::new(&registry);
+        select.add(1, Share::new()).unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut select).poll_next(&mut cx).is_pending());
+        let tasks = Arc::downgrade(select.slots.tasks());
+        drop(select);
+        assert_eq!(tasks.strong_count(), 0);
+    }
 }

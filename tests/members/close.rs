@@ -162,6 +162,16 @@ mod a_stream_that_is_closed {
     }
 
     #[test]
+    fn is_removed_also_if_it_has_no_sink() {
+        let (multiplexer, peer) = scene(1);
+        let pair = multiplexer.remove_stream(peer.id).unwrap();
+        let id = multiplexer.add_stream(pair.stream.unwrap(), CHANNEL).unwrap();
+        let closed = poll_once(&mut multiplexer.close_stream(id));
+        assert_eq!(closed, Poll::Ready(Err(SendError::UnknownStream(id))));
+        assert_eq!(multiplexer.channel_of(id), None);
+    }
+
+    #[test]
     fn may_be_one_that_ended_where_channels_half_close() {
         let multiplexer = Pairs::new();
         multiplexer.add_channel_with(CHANNEL, ChannelOptions::new().half_close(true)).unwrap();

@@ -1214,6 +1214,7 @@ mod half_close {
                 assert_eq!(poll(&mut receiver), Poll::Ready(Some((peer.id, Ended))));
             }
             assert!(peer.keeper.is_dropped());
+            assert_eq!(poll(&mut receiver), Poll::Ready(None));
             assert_eq!(poll(&mut stays), Poll::Pending);
             assert!(!other.keeper.is_dropped());
         }
@@ -1257,6 +1258,51 @@ mod half_close {
         assert_eq!(poll(&mut receiver), Poll::Ready(None));
         assert_eq!(multiplexer.drained(A).now_or_never(), Some(Ok(())));
         assert_eq!(now(multiplexer.send([peer.id], 1)).into_vec(), [Ok(peer.id)]);
+    }
+
+    /// A task that fell asleep in the last poll of the stream is woken for the end of the channel, and one that waits until
+    /// the channel is drained as well.
+    #[test]
+    fn wakes_tasks_that_wait_for_the_end_of_the_channel() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        let sleeper = Arc::new(Mutex::new(multiplexer.receiver(A).unwrap()));
+        multiplexer.close_channel(A).unwrap();
+        let mut drained = multiplexer.drained(A);
+        let [(wakes, waker), (drained_wakes, drained_waker)] = [(); 2].map(|()| Wakes::new());
+        assert!(poll_future(&mut drained, &drained_waker).is_pending());
+        let falls_asleep = Arc::clone(&sleeper);
+        peer.in_poll.set(move || {
+            assert_eq!(poll_with(&mut *falls_asleep.lock().unwrap(), &waker), Poll::Pending);
+        });
+        peer.feed.end();
+        assert_eq!(multiplexer.try_recv(A), Ok((peer.id, None)));
+        assert_eq!((wakes.take(), drained_wakes.take()), (1, 1));
+        assert_eq!(poll(&mut *sleeper.lock().unwrap()), Poll::Ready(None));
+        assert_eq!(poll_future(&mut drained, &drained_waker), Poll::Ready(Ok(())));
+    }
+
+    /// The stream moves and ends in one poll, and a task sleeps where it moves to. That channel is closed meanwhile.
+    #[test]
+    fn wakes_tasks_that_wait_where_the_stream_ends() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, B);
+        let mut receiver = multiplexer.receiver(A).unwrap();
+        let mut drained = multiplexer.drained(A);
+        let [(wakes, waker), (drained_wakes, drained_waker)] = [(); 2].map(|()| Wakes::new());
+        assert_eq!(poll_with(&mut receiver, &waker), Poll::Pending);
+        assert!(poll_future(&mut drained, &drained_waker).is_pending());
+        let (handle, id) = (multiplexer.clone(), peer.id);
+        peer.in_poll.set(move || {
+            handle.change_stream_channel(id, A).unwrap();
+            handle.close_channel(A).unwrap();
+        });
+        peer.feed.end();
+        assert_eq!(events(&multiplexer, B), [(peer.id, Moved(A))]);
+        assert_eq!((wakes.take(), drained_wakes.take()), (1, 1));
+        assert_eq!(poll(&mut receiver), Poll::Ready(Some((peer.id, Ended))));
+        assert_eq!(poll(&mut receiver), Poll::Ready(None));
+        assert!(!peer.keeper.is_dropped());
     }
 
     /// The option of the channel in which the stream ends applies.
@@ -1442,15 +1488,44 @@ mod closing {
         });
     }
 
+    /// The last stream is removed in its poll. Its channel ends when its departure was received, after that poll.
+    #[test]
+    fn waits_for_the_last_poll_to_return() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        let other = Arc::new(Mutex::new(multiplexer.receiver(A).unwrap()));
+        multiplexer.close_channel(A).unwrap();
+        let (handle, id, meanwhile) = (multiplexer.clone(), peer.id, Arc::clone(&other));
+        peer.in_poll.set(move || {
+            drop(handle.remove_stream(id));
+            assert_eq!(poll(&mut *meanwhile.lock().unwrap()), Poll::Pending);
+            assert_eq!(handle.drained(A).now_or_never(), None);
+        });
+        assert_eq!(events(&multiplexer, A), [(peer.id, Removed)]);
+        assert_eq!(poll(&mut *other.lock().unwrap()), Poll::Ready(None));
+        assert_eq!(multiplexer.drained(A).now_or_never(), Some(Ok(())));
+    }
+
     /// In every way in which the last stream can leave.
     #[test]
     fn wakes_tasks_that_wait_for_the_last_stream() {
-        for how in ["ended", "moved", "removed", "with its channel", "in its poll", "none"] {
+        for how in ["ended", "moved", "removed", "with its channel", "in its poll", "expected", "none"] {
             let multiplexer = multiplexer();
             let peer = Peer::new(&multiplexer, A);
             let mut drained = multiplexer.drained(A);
             let (wakes, waker) = Wakes::new();
             assert!(poll_future(&mut drained, &waker).is_pending());
+            if how == "expected" {
+                // It is moved out, moved back in its poll there, and removed before that poll has returned.
+                multiplexer.change_stream_channel(peer.id, B).unwrap();
+                let (handle, id) = (multiplexer.clone(), peer.id);
+                peer.in_poll.set(move || {
+                    handle.change_stream_channel(id, A).unwrap();
+                    handle.close_channel(A).unwrap();
+                    drop(handle.remove_stream(id));
+                });
+                let _ = multiplexer.try_recv(B);
+            }
             if how == "none" {
                 multiplexer.remove_stream(peer.id).unwrap();
                 assert_eq!(

@@ -6,6 +6,7 @@ use futures::future::LocalBoxFuture;
 use futures::{FutureExt, SinkExt, StreamExt};
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker, ready};
 use std::thread;
@@ -961,12 +962,80 @@ mod wakers {
         assert_eq!(multiplexer.try_recv(A), Ok((peer.id, Some(2))));
     }
 
+    /// The receiver of a task that is polled in its waker, and falls asleep again there.
+    struct Restless {
+        receiver: Mutex<Option<Receiver>>,
+        received: Mutex<Vec<(StreamId, StreamEvent<u32>)>>,
+        /// How many polls panicked.
+        panicked: AtomicUsize,
+        /// Whether each wake panics in the end.
+        panics: bool,
+    }
+
+    type Receiver = ChannelReceiver<Hooked<Pipe<u32>>, Hooked<Gate<u32>>>;
+
+    impl Restless {
+        /// It falls asleep in the next poll of the stream.
+        fn new(multiplexer: &Pairs, peer: &Peer, panics: bool) -> Arc<Self> {
+            let receiver = Mutex::new(Some(multiplexer.receiver(A).unwrap()));
+            let (received, panicked) = (Mutex::default(), AtomicUsize::new(0));
+            let restless = Arc::new(Self { receiver, received, panicked, panics });
+            let falls_asleep = Arc::clone(&restless);
+            peer.stream.on(Moment::Poll, move || falls_asleep.poll());
+            restless
+        }
+
+        fn poll(self: &Arc<Self>) {
+            let Some(mut receiver) = self.receiver.lock().unwrap().take() else { return };
+            let waker = Waker::from(Arc::clone(self));
+            let polled = catch_unwind(AssertUnwindSafe(|| {
+                while let Poll::Ready(Some(event)) = poll_with(&mut receiver, &waker) {
+                    self.received.lock().unwrap().push(event);
+                }
+            }));
+            self.panicked.fetch_add(usize::from(polled.is_err()), SeqCst);
+            *self.receiver.lock().unwrap() = Some(receiver);
+        }
+    }
+
+    impl Wake for Restless {
+        fn wake(self: Arc<Self>) {
+            self.poll();
+            assert!(!self.panics, "as the test wants");
+        }
+    }
+
+    /// The drop of a stream that has ended panics, so the end is reported later: to a task that was woken before and found
+    /// nothing.
+    #[test]
+    fn when_a_drop_panics_and_one_is_polled_in_its_waker() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        let restless = Restless::new(&multiplexer, &peer, false);
+        peer.feed.end();
+        peer.stream.panic_on(Moment::Drop);
+        bang(|| multiplexer.try_recv(A));
+        assert_eq!(*restless.received.lock().unwrap(), [(peer.id, Ended)]);
+        drop(restless.receiver.lock().unwrap().take());
+    }
+
+    /// The waker panics, and again when it is woken for this panic. The item is not lost, and the first panic is received.
+    #[test]
+    fn when_there_is_more_and_again_for_that_panic() {
+        let multiplexer = multiplexer();
+        let peer = Peer::new(&multiplexer, A);
+        let restless = Restless::new(&multiplexer, &peer, true);
+        peer.feed.push(1);
+        assert_eq!(multiplexer.try_recv(A), Ok((peer.id, Some(1))));
+        assert_eq!(restless.panicked.load(SeqCst), 1);
+        drop(restless.receiver.lock().unwrap().take());
+        assert_goes_on(&multiplexer, &peer);
+    }
+
     /// Two tasks sleep in a closed channel. The first is polled in its waker: it receives an item, removes the stream,
     /// and receives the departure, which ends the channel. The end wakes the second task, whose waker panics.
     #[test]
     fn when_the_last_departure_is_received() {
-        type Receiver = ChannelReceiver<Hooked<Pipe<u32>>, Hooked<Gate<u32>>>;
-
         struct InPlace {
             multiplexer: Pairs,
             receiver: Mutex<Option<Receiver>>,

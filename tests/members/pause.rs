@@ -800,6 +800,19 @@ fn what_is_paused_goes_on_when_all_handles_are_gone() {
     assert_eq!(items, 100);
 }
 
+/// A stream that is paused itself, in a channel that is not. Its receiver sleeps, and is woken for the stream.
+#[test]
+fn a_stream_that_is_paused_goes_on_when_all_handles_are_gone() {
+    let (multiplexer, id, feed) = paused();
+    feed.push(1);
+    let mut receiver = multiplexer.receiver(A).unwrap();
+    let (wakes, waker) = Wakes::new();
+    while poll_with(&mut receiver, &waker).is_ready() || wakes.take() > 0 {}
+    drop(multiplexer);
+    assert_eq!(wakes.take(), 1);
+    assert_eq!(poll_with(&mut receiver, &waker), item(id, 1));
+}
+
 mod at_a_time {
     use super::*;
 

@@ -270,3 +270,24 @@ fn stale_wakes_of_streams_that_left_cost_a_poll_a_bounded_number_of_turns() {
     // In each poll one wake is handled outside of the bound.
     assert!(polls + slow >= STREAMS / 65, "{polls} and {slow} polls for {STREAMS} stale wakes");
 }
+
+/// Memory is given back, and the members have other slots: each has one turn before the departure, as without that.
+#[test]
+fn one_that_waits_while_memory_is_given_back_comes_after_one_round() {
+    let mut scene = Scene::new(10);
+    let ids = scene.multiplexer.channel_streams(CHANNEL).unwrap();
+    ids[..7].iter().for_each(|id| assert!(scene.multiplexer.discard_stream(*id)));
+    let mut next = || match poll(&mut scene.receiver) {
+        Poll::Ready(Some((_, event))) => event,
+        other => panic!("{other:?}"),
+    };
+    // The last turn before the departure is that of the stream in slot 8.
+    while (0..3).map(|_| next()).any(|event| event != StreamEvent::Item(())) {}
+    while scene.multiplexer.stats(CHANNEL).unwrap().items % 3 != 2 {
+        next();
+    }
+    assert!(scene.multiplexer.discard_stream(ids[7]));
+    scene.multiplexer.shrink_to_fit();
+    let item = StreamEvent::Item(());
+    assert_eq!([(); 3].map(|()| next()), [item, item, StreamEvent::Removed]);
+}

@@ -188,8 +188,11 @@ fn a_limit_may_be_changed_at_any_time() {
     assert!(!is_full(&multiplexer));
     multiplexer.set_max_streams(LIMITED, Some(1)).unwrap();
     assert!(is_full(&multiplexer));
-    multiplexer.set_max_streams(LIMITED, Some(usize::MAX)).unwrap();
-    assert!(!is_full(&multiplexer));
+    // Twice the limit is more than the greatest number.
+    for limit in [usize::MAX, usize::MAX / 2 + 1] {
+        multiplexer.set_max_streams(LIMITED, Some(limit)).unwrap();
+        assert!(!is_full(&multiplexer));
+    }
     multiplexer.set_max_streams(LIMITED, None).unwrap();
     assert!(!is_full(&multiplexer));
 }

@@ -1301,11 +1301,18 @@ mod unflushed_sinks {
 
     #[test]
     fn are_left_to_another_driver_if_it_drives_them_no_more() {
+        [false, true].into_iter().for_each(are_left_to_another_driver);
+    }
+
+    /// Whether the select waits for them, or might have something to flush.
+    fn are_left_to_another_driver(it_waits: bool) {
         let (multiplexer, _streams) = pairs(1);
         let mut select = select(&multiplexer);
         let mut flusher = multiplexer.flusher::<u32>();
         let (id, _, keeper) = unflushed(&multiplexer, 0);
-        settle(&mut select, Waker::noop());
+        if it_waits {
+            settle(&mut select, Waker::noop());
+        }
         assert_eq!(poll(&mut flusher), Pending);
         keeper.take_polls();
         keeper.fail();

@@ -8,11 +8,13 @@ use pairs::{CHANNEL, Pairs, Peer, add, hooked, pairs, unflushed};
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
 use std::task::Poll::{Pending, Ready};
-use std::task::Waker;
+use std::task::{Context, Waker};
 use std::thread;
 use stream_multiplexer::{ChannelOptions, Flusher, Multiplexer, MultiplexerError, SendError, TrySendError};
-use support::hooked::Moment;
+use support::hooked::{Hooks, Moment};
+use support::raw_waker::hooked_waker;
 use support::{Broken, Gate, Pipe, Wakes, finishes, poll, poll_future, poll_with};
 
 /// Polls a flusher until it waits.
@@ -82,6 +84,18 @@ mod a_flusher {
         assert_eq!(wakes.take(), 1);
         settle(&mut flusher, &waker);
         assert_eq!(peer.gate.flushed(), 1);
+    }
+
+    /// A sink that has a place waits in that: a flush that is not complete is not tried again.
+    #[test]
+    fn costs_a_send_to_an_unflushed_sink_no_other_flush() {
+        let multiplexer = pairs();
+        let mut flusher = multiplexer.flusher::<u32>();
+        let peer = unflushed(&multiplexer);
+        settle(&mut flusher, Waker::noop());
+        peer.gate.take_polls();
+        multiplexer.try_send(peer.id, 2).unwrap();
+        assert_eq!(peer.gate.take_polls(), 2, "whether it is ready, and the flush");
     }
 
     #[test]
@@ -299,6 +313,36 @@ mod a_flusher {
         settle(&mut flusher, Waker::noop());
         assert_eq!(two.gate.flushed(), 1);
     }
+}
+
+/// A sender finds the sink busy with the flush, and its waker panics when the sink is back. The sink is not lost, and has
+/// another turn. Another flusher, which fell asleep in the flush, is woken for that.
+#[test]
+fn a_waker_that_panics_costs_no_flush() {
+    let (multiplexer, id, gate, hooks) = hooked();
+    gate.set_flushes(false);
+    multiplexer.try_send(id, 1).unwrap();
+    let mut flusher = multiplexer.flusher::<u32>();
+    assert_eq!(poll(&mut flusher), Pending);
+
+    let other = Arc::new(Mutex::new(multiplexer.flusher::<u32>()));
+    let sender = Arc::new(Mutex::new(multiplexer.sender::<u32>(id).unwrap()));
+    let ((wakes, waker), task) = (Wakes::new(), Hooks::default());
+    task.panic_on(Moment::Wake);
+    let (falls_asleep, misses) = (Arc::clone(&other), Arc::clone(&sender));
+    hooks.on(Moment::Flush, move || {
+        assert_eq!(poll_with(&mut *falls_asleep.lock().unwrap(), &waker), Pending);
+        let waker = hooked_waker(&task);
+        let mut cx = Context::from_waker(&waker);
+        assert!(misses.lock().unwrap().poll_ready_unpin(&mut cx).is_pending());
+    });
+    // It wakes.
+    gate.set_flushes(false);
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poll(&mut flusher))).is_err());
+    assert_eq!(wakes.take(), 1);
+    gate.set_flushes(true);
+    assert_eq!(poll(&mut *other.lock().unwrap()), Pending);
+    assert_eq!(gate.flushed(), 1);
 }
 
 /// Every flush flushes all output of the sink, whatever sent it.

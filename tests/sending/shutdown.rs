@@ -130,6 +130,33 @@ mod all {
         assert_eq!(refused.reason(), MultiplexerError::Closed);
     }
 
+    /// The pairs are in 200 slots, of which some are vacant: so sinks are found in groups of 10 and of 32.
+    #[test]
+    fn are_closed_64_in_one_poll_wherever_they_are() {
+        let (multiplexer, peers) = scene(200);
+        peers[10..64].iter().for_each(|peer| assert!(multiplexer.discard_stream(peer.id)));
+        let mut shutdown = multiplexer.shutdown::<u32>();
+        let (wakes, waker) = Wakes::new();
+        for closed in [64, 128] {
+            assert_eq!(poll_future(&mut shutdown, &waker), Poll::Pending);
+            assert_eq!((shutdown.closed(), wakes.take()), (closed, 1));
+        }
+        assert_eq!(poll_future(&mut shutdown, &waker), DONE);
+        assert_eq!(shutdown.closed(), 146);
+    }
+
+    /// One poll visits at most 64 times 64 slots.
+    #[test]
+    fn are_found_behind_many_vacant_slots() {
+        let (multiplexer, peers) = scene(5_000);
+        peers[..4_999].iter().for_each(|peer| assert!(multiplexer.discard_stream(peer.id)));
+        let mut shutdown = multiplexer.shutdown::<u32>();
+        let (wakes, waker) = Wakes::new();
+        assert_eq!((poll_future(&mut shutdown, &waker), wakes.take()), (Poll::Pending, 1));
+        assert_eq!(poll_future(&mut shutdown, &waker), DONE);
+        assert_eq!((shutdown.closed(), wakes.take()), (1, 0));
+    }
+
     #[test]
     fn of_none_it_is_done() {
         assert_eq!(multiplexer::<Gate<u32>>().shutdown::<u32>().now_or_never(), Some(vec![]));
@@ -280,7 +307,7 @@ mod a_wake {
     #[test]
     fn of_many_together_closes_at_most_64_in_one_poll() {
         let multiplexer = multiplexer();
-        let peers: Vec<_> = (0..300).map(|_| add_slow(&multiplexer)).collect();
+        let peers: Vec<_> = (0..320).map(|_| add_slow(&multiplexer)).collect();
         let mut shutdown = multiplexer.shutdown::<u32>();
         settle(&mut shutdown);
         peers.iter().for_each(|peer| peer.gate.set_closes(true));

@@ -33,6 +33,13 @@ fn a_send_to_one_of_many_lists_the_stream_it_waits_for() {
     assert_eq!((&mut send).now_or_never(), None);
     assert_eq!(send.pending().collect::<Vec<_>>(), [peers[0].id]);
     assert_eq!(send.into_sent().into_vec(), [Err(SendError::NotReady(peers[0].id))]);
+    // The same of a sink that does not flush.
+    peers[0].gate.make_room(1);
+    peers[0].gate.set_flushes(false);
+    let mut send = multiplexer.send([peers[0].id], 5);
+    assert_eq!((&mut send).now_or_never(), None);
+    assert_eq!(send.pending().collect::<Vec<_>>(), [peers[0].id]);
+    assert_eq!(send.into_sent().into_vec(), [Err(SendError::Unflushed(peers[0].id))]);
 }
 
 #[test]
@@ -44,15 +51,20 @@ fn a_send_beyond_what_one_poll_tries() {
     let sent = send.into_sent();
     assert_eq!(sent.failures().count(), 36);
     for (peer, told) in peers.iter().zip(&sent) {
+        assert!(matches!(told, Ok(_) | Err(SendError::NotReady(_))), "{told:?}");
         assert_eq!(peer.gate.take_items().len(), usize::from(told.is_ok()));
     }
 }
 
 #[test]
 fn a_completed_send_waits_for_no_stream() {
-    for count in [1, 3] {
-        let (multiplexer, peers) = peers([1; 3]);
+    for (count, has_waited) in [(1, false), (3, false), (1, true), (3, true)] {
+        let (multiplexer, peers) = peers([usize::from(!has_waited); 3]);
         let mut send = multiplexer.send(peers[..count].iter().map(|peer| peer.id), 5);
+        if has_waited {
+            assert_eq!((&mut send).now_or_never(), None);
+            peers.iter().for_each(|peer| peer.gate.make_room(1));
+        }
         assert!((&mut send).now_or_never().is_some_and(|sent| sent.is_ok() && sent.len() == count));
         assert_eq!(send.pending().count(), 0);
         assert!(send.into_sent().is_empty());

@@ -236,9 +236,8 @@ impl<St> State<St> {
         self.members -= 1;
         self.ended += 1;
         self.counts.note(Departure::Ended);
-        if !self.departures.hold_behind(id, Departure::Ended) {
-            self.push(id, Departure::Ended);
-        }
+        // Its earlier departures are held no more: `retire` has released them.
+        self.push(id, Departure::Ended);
         self.wake() | self.wake_if_ended()
     }
 
