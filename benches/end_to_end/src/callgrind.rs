@@ -49,7 +49,7 @@ impl Event {
 /// end.
 pub fn per_message(event: Event, kind: Kind, workload: Workload, connections: usize) -> f64 {
     let (fewer, before) = count(event, kind, workload, connections, workload.messages() / 8);
-    let (more, after) = count(event, kind, workload, connections, workload.messages() / 2);
+    let (more, after) = count(event, kind, workload, connections, fewer + workload.messages() / 2);
     (after - before) as f64 / (more - fewer) as f64
 }
 
