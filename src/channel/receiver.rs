@@ -149,7 +149,7 @@ impl<St: Stream, Si> ChannelReceiver<St, Si> {
     /// needed.
     ///
     /// Cost: one lock pair for each poll of a stream, and one more to begin. This is half the cost of as many `next()`
-    /// calls.
+    /// calls. Small batches are [better for the caches](crate::ChannelSelect::recv_many).
     ///
     /// ```
     /// use futures::{executor::block_on, stream};

@@ -1,6 +1,6 @@
 //! Compares servers, interleaved round by round.
 
-use crate::callgrind;
+use crate::callgrind::{self, Event};
 use crate::clients::Clients;
 use crate::kind::Kind;
 use crate::server::Server;
@@ -15,16 +15,16 @@ pub struct Options {
     pub part: f64,
     /// Runs only these servers.
     pub kinds: Vec<Kind>,
-    /// Counts instructions, once, instead of measuring time and memory.
-    pub instructions: bool,
+    /// Counts these events, once, instead of measuring time and memory.
+    pub counted: Option<Event>,
 }
 
 /// The results for one number of connections: for each kind, a sorted list of samples.
 pub struct Size {
     pub connections: usize,
-    /// For each workload, the server's CPU time per message in microseconds, or instructions.
+    /// For each workload, the server's CPU time per message in microseconds, or events.
     pub costs: Vec<Vec<Samples>>,
-    /// KiB per connection. `None` if instructions are counted.
+    /// KiB per connection. `None` if events are counted.
     pub memory: Option<Vec<Samples>>,
 }
 
@@ -54,7 +54,7 @@ pub fn compare(options: &Options) -> Vec<Size> {
 fn compare_with(connections: usize, options: &Options) -> Size {
     let none = vec![Samples::default(); options.kinds.len()];
     let costs = vec![none.clone(); Workload::ALL.len()];
-    let mut size = Size { connections, costs, memory: (!options.instructions).then_some(none) };
+    let mut size = Size { connections, costs, memory: options.counted.is_none().then_some(none) };
     for round in 0..options.rounds {
         eprintln!("{connections} connections, round {} of {}", round + 1, options.rounds);
         for turn in 0..options.kinds.len() {
@@ -67,12 +67,12 @@ fn compare_with(connections: usize, options: &Options) -> Size {
 
 fn measure(size: &mut Size, at: usize, options: &Options) {
     let kind = options.kinds[at];
-    let Some(memory) = &mut size.memory else {
+    if let Some(event) = options.counted {
         for (workload, costs) in Workload::ALL.into_iter().zip(&mut size.costs) {
-            costs[at].add(callgrind::instructions_per_message(kind, workload, size.connections));
+            costs[at].add(callgrind::per_message(event, kind, workload, size.connections));
         }
         return;
-    };
+    }
     let server = Server::start(kind, &[]);
     // Excludes the allocations for the very first connection.
     let first = Clients::connect(server.port, 1);
@@ -80,7 +80,9 @@ fn measure(size: &mut Size, at: usize, options: &Options) {
     let mut clients = Clients::connect(server.port, size.connections);
     let grown = server.memory().saturating_sub(before);
     drop(first);
-    memory[at].add(grown as f64 / size.connections as f64);
+    if let Some(memory) = &mut size.memory {
+        memory[at].add(grown as f64 / size.connections as f64);
+    }
     for (workload, costs) in Workload::ALL.into_iter().zip(&mut size.costs) {
         let messages = (workload.messages() as f64 * options.part) as usize;
         workload.run(&mut clients, messages / 8);

@@ -15,6 +15,7 @@ mod table;
 mod text;
 mod workload;
 
+use callgrind::Event;
 use comparison::{Options, compare};
 use kind::Kind;
 use std::process::ExitCode;
@@ -28,6 +29,8 @@ Measures servers over loopback TCP, one with stream_multiplexer and others witho
   --only KIND          one server: receiver, select, tasks or select_all
   --ranges             prints the least and the greatest sample, too
   --instructions       counts the servers' own instructions instead, by valgrind
+  --misses             counts lines of data that are not in a simulated first-level cache of 32 KiB
+  --last-misses        counts lines of data that are not in a simulated cache of 1 MiB either
 ";
 
 /// Open files in addition to the connections.
@@ -48,9 +51,9 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     println!("{}", machine::description());
-    match options.instructions {
-        true => println!("The servers' own instructions, without the system's."),
-        false => println!("Medians of {} interleaved rounds.", options.rounds),
+    match options.counted {
+        Some(_) => println!("The servers' own code, without the system's."),
+        None => println!("Medians of {} interleaved rounds.", options.rounds),
     }
     let pinned = system::has_two_cores() && system::pin(1);
     println!(
@@ -65,7 +68,7 @@ fn main() -> ExitCode {
         }
         fits
     });
-    let checked = if options.instructions { &[][..] } else { &options.kinds };
+    let checked = if options.counted.is_some() { &[][..] } else { &options.kinds };
     checked.iter().for_each(|kind| deaf::check(*kind));
     println!("\n{}", table::markdown(&options, &compare(&options), ranges));
     ExitCode::SUCCESS
@@ -77,7 +80,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Option<(Options, bool)> {
         sizes: vec![100, 1_000, 8_000],
         part: 1.0,
         kinds: Kind::ALL.to_vec(),
-        instructions: false,
+        counted: None,
     };
     let mut ranges = false;
     while let Some(arg) = args.next() {
@@ -91,7 +94,9 @@ fn parse(mut args: impl Iterator<Item = String>) -> Option<(Options, bool)> {
             }
             "--only" => options.kinds = vec![Kind::named(&args.next()?)?],
             "--ranges" => ranges = true,
-            "--instructions" => (options.rounds, options.instructions) = (1, true),
+            "--instructions" => (options.rounds, options.counted) = (1, Some(Event::Instructions)),
+            "--misses" => (options.rounds, options.counted) = (1, Some(Event::Misses)),
+            "--last-misses" => (options.rounds, options.counted) = (1, Some(Event::LastMisses)),
             _ => return None,
         }
     }

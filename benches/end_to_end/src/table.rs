@@ -1,5 +1,6 @@
 //! The results as text.
 
+use crate::callgrind::Event;
 use crate::comparison::{Options, Samples, Size};
 use crate::text::{aligned, thousands, three_digits};
 use crate::workload::Workload;
@@ -9,7 +10,7 @@ use crate::workload::Workload;
 pub fn markdown(options: &Options, sizes: &[Size], ranges: bool) -> String {
     let titles = options.kinds.iter().map(|kind| kind.title().to_owned());
     let mut rows = vec![["", "connections"].map(String::from).into_iter().chain(titles).collect::<Vec<_>>()];
-    let unit = if options.instructions { "instructions" } else { "µs" };
+    let unit = options.counted.map_or("µs", Event::unit);
     for (at, workload) in Workload::ALL.into_iter().enumerate() {
         let title = format!("{}: {unit} per message", workload.title());
         rows.extend(sizes.iter().map(|size| row(&title, size, &size.costs[at], ranges)));

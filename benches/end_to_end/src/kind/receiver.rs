@@ -9,7 +9,10 @@ use tokio::net::TcpListener;
 use tokio::task::{unconstrained, yield_now};
 
 const CLIENTS: usize = 1;
-/// The number of events that are received together: so few that a socket is still in the caches when its answer is sent.
+/// The number of events that are received together: so few that line and socket are still in the first-level cache when the
+/// answer is sent.
+const AT_ONCE: usize = 16;
+/// The number of events between yields.
 const IN_A_ROW: usize = 64;
 
 type Connections = Multiplexer<Reader, Writer>;
@@ -40,8 +43,9 @@ async fn flush(connections: Connections) {
 async fn hear(connections: Connections) {
     let mut receiver = connections.receiver(CLIENTS).expect("it was added");
     let mut events = Vec::new();
+    let mut taken = 0;
     loop {
-        let received = receiver.recv_many(&mut events, IN_A_ROW).await;
+        let received = receiver.recv_many(&mut events, AT_ONCE).await;
         let mut to_all = Vec::new();
         for (id, event) in events.drain(..) {
             // Clients that leave have already been removed.
@@ -55,7 +59,9 @@ async fn hear(connections: Connections) {
         if !to_all.is_empty() {
             let _ = connections.try_send_to(CLIENTS, Lines::Shared(to_all.into()), |_, _| {});
         }
-        if received == IN_A_ROW {
+        taken += received;
+        if taken >= IN_A_ROW {
+            taken = 0;
             yield_now().await;
         }
     }

@@ -9,7 +9,9 @@ use tokio::net::TcpListener;
 use tokio::task::unconstrained;
 
 const CLIENTS: usize = 1;
-/// The number of events that are received together, and between yields, as in `receiver`.
+/// The number of events that are received together, as in `receiver`.
+const AT_ONCE: usize = 16;
+/// The number of events between yields.
 const IN_A_ROW: NonZeroU32 = NonZeroU32::new(64).unwrap();
 
 type Connections = Multiplexer<Reader, Writer>;
@@ -34,7 +36,7 @@ async fn hear(connections: Connections) {
     select.add(CLIENTS, Share::new()).expect("it was added");
     select.yield_every(Some(IN_A_ROW));
     let mut events = Vec::new();
-    while select.recv_many(&mut events, IN_A_ROW.get() as usize).await > 0 {
+    while select.recv_many(&mut events, AT_ONCE).await > 0 {
         let mut to_all = Vec::new();
         for (_, id, event) in events.drain(..) {
             match event {
