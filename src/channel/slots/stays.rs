@@ -43,7 +43,7 @@ impl<St> State<St> {
             Slot::Present(member)
         });
         self.seated.insert_with_room(key);
-        self.slots.set_ready(key);
+        self.make_ready(key);
         (key, self.wake())
     }
 
@@ -109,7 +109,7 @@ impl<St> State<St> {
                 };
             }
             None if slot.is_paused() => return Wake::NONE,
-            None => self.slots.set_ready(key),
+            None => self.make_ready(key),
         }
         self.wake()
     }
@@ -128,6 +128,7 @@ impl<St> State<St> {
         match slot {
             Slot::Away { .. } | Slot::PausedAway { .. } => {
                 *slot = Slot::Leaving;
+                self.slots.stop_waiting(key);
                 self.members -= 1;
                 self.counts.note(departure);
                 self.seated.remove(key);

@@ -86,6 +86,7 @@ impl<St> State<St> {
             if let Slot::Away { pair, .. } | Slot::PausedAway { pair, .. } = *slot {
                 // The receiver that polls the stream finds this state when it puts the stream back.
                 *slot = Slot::Leaving;
+                self.slots.stop_waiting(key);
                 self.seated.remove(key);
                 report((pair, None));
                 continue;
@@ -103,7 +104,7 @@ impl<St> State<St> {
     /// [is pinned](Self::is_pinned), releases only the memory of vacant slots that [`Rotation::shrink_to_fit`] releases.
     pub(in crate::channel) fn compact(
         &mut self,
-        compact: Rotation<Slot<St>>,
+        mut compact: Rotation<Slot<St>>,
         mut report: impl FnMut(usize, usize),
     ) -> (Wake, Surplus<St>) {
         if self.len() > compact.slots().capacity() || self.is_pinned() {
@@ -111,6 +112,7 @@ impl<St> State<St> {
             return (self.wake(), Surplus { unused: Some(unused), rotation: compact });
         }
         let wake = self.wake();
+        compact.continue_waits(&self.slots);
         let mut old = mem::replace(&mut self.slots, compact);
         let seated = mem::take(&mut self.seated);
         let mut from = 0;
@@ -124,7 +126,7 @@ impl<St> State<St> {
             self.seated.insert_with_room(new);
             if is_ready {
                 // The old waker has no effect anymore. The poll of this turn finds whatever it was woken for.
-                self.slots.set_ready(new);
+                self.make_ready(new);
             }
             report(pair, new);
         }
