@@ -279,6 +279,7 @@ impl<St> State<St> {
     /// is made ready when it arrives, may have turns, or is resumed. A stream that has ended had a stale wake, and so had a
     /// vacant slot.
     #[cold]
+    #[inline(never)]
     fn pass_over(&mut self, key: usize) {
         if let Some(Slot::Away { woken, .. }) = self.slots.slots_mut().get_mut(key) {
             *woken = true;

@@ -68,7 +68,7 @@ impl ReadySet {
             set: BitSet::default(),
             cursor: 0,
             is_parked: false,
-            waits: Waits::new(),
+            waits: Waits::unmeasured(),
         }
     }
 
@@ -201,18 +201,32 @@ impl ReadySet {
     }
 
     /// A key was made ready, but not at the end of its turn. See [`Waits::disturb`].
+    #[inline]
     pub(crate) fn disturb(&mut self) {
         // A single ready key does not wait. It does when the next one is made ready.
-        if self.only == NOBODY {
-            self.waits.disturb(|| self.set.next_from(self.cursor));
+        if self.only == NOBODY && self.waits.disturb() {
+            self.measure_after_next();
         }
     }
 
     /// A key was [removed](Self::remove), and had no turn. See [`Waits::stop`].
     #[inline]
     pub(crate) fn stop_waiting(&mut self, key: usize) {
-        let next = || if self.only == NOBODY { self.set.next_from(self.cursor) } else { Some(self.only) };
-        self.waits.stop(key, next);
+        if self.waits.is_measured(key) {
+            self.stop_measured();
+        }
+    }
+
+    #[inline(never)]
+    fn measure_after_next(&mut self) {
+        self.waits.resume_with(self.set.next_from(self.cursor));
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn stop_measured(&mut self) {
+        let next = if self.only == NOBODY { self.set.next_from(self.cursor) } else { Some(self.only) };
+        self.waits.stop(next);
     }
 
     /// Takes all wakes and reports their keys, for an owner that keeps the ready keys itself.

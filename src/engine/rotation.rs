@@ -142,8 +142,15 @@ impl<T> Rotation<T> {
         self.ready.remove(key);
     }
 
-    /// The longest measured wait of a tenant for its turn, in turns of others; see [`Waits`](crate::engine::waits::Waits). An
-    /// owner that measures waits calls [`begin_turn`](Self::begin_turn) for each turn, and the following methods.
+    /// Measures waits from now on; see [`Waits`](crate::engine::waits::Waits). To be called before any key is ready. The owner
+    /// then calls [`begin_turn`](Self::begin_turn) for each turn, and the following methods. The counts of a rotation that this
+    /// one replaces go on.
+    pub(crate) fn measure_waits(&mut self, replaced: Option<&Self>) {
+        let counts = replaced.unwrap_or(self).ready.waits().counts();
+        self.ready.waits_mut().begin(counts);
+    }
+
+    /// The longest measured wait of a tenant for its turn, in turns of others.
     pub(crate) fn longest_wait(&self) -> u64 {
         self.ready.waits().longest()
     }
@@ -174,6 +181,7 @@ impl<T> Rotation<T> {
     }
 
     /// To be called when a key was made ready, unless its turn or a wake did that.
+    #[inline]
     pub(crate) fn disturb_waits(&mut self) {
         self.ready.disturb();
     }
@@ -182,11 +190,6 @@ impl<T> Rotation<T> {
     #[inline]
     pub(crate) fn stop_waiting(&mut self, key: usize) {
         self.ready.stop_waiting(key);
-    }
-
-    /// Continues the counts of another rotation, whose keys are no longer valid. To be called before any key is ready.
-    pub(crate) fn continue_waits(&mut self, of: &Self) {
-        *self.ready.waits_mut() = of.ready.waits().continued();
     }
 
     /// Takes all wakes and reports their keys, for an owner that keeps the ready keys itself. After a stale wake, the slot

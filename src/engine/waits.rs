@@ -41,14 +41,25 @@ pub(crate) struct Waits {
     is_steady: bool,
 }
 
+/// What does not depend on the keys.
+pub(super) struct Counts {
+    turns: u64,
+    longest: u64,
+}
+
 impl Waits {
-    pub(super) fn new() -> Self {
-        Self { measured: NOBODY, since: NEVER, turns: 0, longest: 0, is_steady: false }
+    /// Measures nothing, for an owner that does not ask.
+    pub(super) fn unmeasured() -> Self {
+        Self { measured: NOBODY, since: 0, turns: 0, longest: 0, is_steady: false }
     }
 
-    /// Continues the counts with other keys, of which none is ready.
-    pub(super) fn continued(&self) -> Self {
-        Self { turns: self.turns, longest: self.longest(), ..Self::new() }
+    /// Measures from now on. No key is ready.
+    pub(super) fn begin(&mut self, Counts { turns, longest }: Counts) {
+        *self = Self { since: NEVER, turns, longest, ..Self::unmeasured() };
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        Counts { turns: self.turns, longest: self.longest() }
     }
 
     /// The longest measured wait, up to now.
@@ -84,28 +95,29 @@ impl Waits {
         self.is_steady = true;
     }
 
-    /// A member became ready, but not at the end of its turn. `next` returns the key that has the next turn.
+    /// A member became ready, but not at the end of its turn. Returns whether no wait is measured. The caller then calls
+    /// [`resume_with`](Self::resume_with), with the key that has the next turn now.
     #[inline]
-    pub(super) fn disturb(&mut self, next: impl FnOnce() -> Option<usize>) {
+    pub(super) fn disturb(&mut self) -> bool {
         self.is_steady = false;
-        if self.measured == NOBODY || self.since == NEVER {
-            self.resume_with(next());
-        }
+        self.since == NEVER
     }
 
-    /// `key` is not ready any more, and had no turn. `next` returns the key that has the next turn.
     #[inline]
-    pub(super) fn stop(&mut self, key: usize, next: impl FnOnce() -> Option<usize>) {
-        if self.measured == key {
-            self.longest = self.longest();
-            self.is_steady = false;
-            self.resume_with(next());
-        }
+    pub(super) fn is_measured(&self, key: usize) -> bool {
+        self.measured == key
+    }
+
+    /// The measured member is not ready any more, and had no turn. `next` is the key that has the next turn.
+    pub(super) fn stop(&mut self, next: Option<usize>) {
+        self.longest = self.longest();
+        self.is_steady = false;
+        self.resume_with(next);
     }
 
     /// Measures no wait until the turn of this member.
     #[inline]
-    fn resume_with(&mut self, next: Option<usize>) {
+    pub(super) fn resume_with(&mut self, next: Option<usize>) {
         self.measured = next.unwrap_or(NOBODY);
         self.since = NEVER;
     }

@@ -16,8 +16,10 @@ use std::task::Waker;
 /// Beginnings and ends of stays.
 impl<St> State<St> {
     pub(in crate::channel) fn new(reports_departures: bool) -> Self {
+        let mut slots = Rotation::with_capacity(0);
+        slots.measure_waits(None);
         Self {
-            slots: Rotation::with_capacity(0),
+            slots,
             expected: Slab::new(),
             seated: BitSet::default(),
             departures: Departures::new(reports_departures),

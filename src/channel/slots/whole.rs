@@ -112,7 +112,7 @@ impl<St> State<St> {
             return (self.wake(), Surplus { unused: Some(unused), rotation: compact });
         }
         let wake = self.wake();
-        compact.continue_waits(&self.slots);
+        compact.measure_waits(Some(&self.slots));
         let mut old = mem::replace(&mut self.slots, compact);
         let seated = mem::take(&mut self.seated);
         let mut from = 0;
