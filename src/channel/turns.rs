@@ -165,7 +165,7 @@ impl<St: Stream> Channel<St> {
         let mut spent = Spent::default();
         let (turn, wake) = state.next_turn(&mut spent);
         drop(state);
-        drop(spent);
+        spent.drop_emptied();
         if wake != Wake::NONE {
             self.wake_others(wake);
         }
