@@ -6,6 +6,7 @@ pub(crate) mod patience;
 pub(crate) mod ready_set;
 pub(crate) mod rotation;
 pub(crate) mod stream_slab;
+pub(crate) mod waits;
 pub(crate) mod wake_tree;
 
 pub use stream_slab::{IntoIter, Iter, IterMut, RecvMany, StreamSlab};

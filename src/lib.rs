@@ -245,6 +245,7 @@
 // | `engine` | a set of pollable things, each with a waker that sets its bit, polled in turn |
 // | `engine/patience` | how many polls in vain one call may make |
 // | `engine/bit_set` | a set of numbers that finds its next element with a few loads |
+// | `engine/waits` | the longest wait of a ready member for its turn |
 // | `engine/wake_tree` | wakes of members, from any thread, until the owner absorbs them |
 // | `engine/ready_set` | the ready members, and the next turn |
 // | `engine/rotation` | slots with one waker each, polled round-robin |

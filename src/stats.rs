@@ -5,10 +5,6 @@
 ///
 /// All values are taken at one moment. The counters never decrease: take the difference of two calls to compute rates.
 ///
-/// The time that a ready stream waits for its turn is not included: each stream would have to record when it became
-/// ready, at a cost for each item. The wait has a [bound](crate#fairness): at most one turn of each other member, which
-/// is `members - 1` polls.
-///
 /// ```
 /// use futures::{executor::block_on, stream};
 /// use stream_multiplexer::Multiplexer;
@@ -24,6 +20,14 @@
 /// assert_eq!((after.items - before.items, after.ended), (2, 1));
 /// // The last poll returned the end of the stream.
 /// assert_eq!((after.polls, after.polls_in_vain, after.events), (3, 0, 3));
+/// // It had no other stream to wait for.
+/// assert_eq!(after.longest_wait, 0);
+///
+/// for _ in 0..10 {
+///     multiplexer.add_stream(stream::iter([7, 8]), 1)?;
+/// }
+/// while block_on(multiplexer.recv(1))?.1.is_some() {}
+/// assert_eq!(multiplexer.stats(1).unwrap().longest_wait, 9);
 /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,4 +61,14 @@ pub struct ChannelStats {
     /// Additions and moves that were refused with [`ChannelFull`](crate::MultiplexerError::ChannelFull), because of the
     /// channel's [limit](crate::ChannelOptions::max_streams).
     pub refused: u64,
+    /// The largest number of turns of other streams of this channel that a stream was measured to wait for while it was ready.
+    /// A turn is one poll. The [bound on fairness](crate#fairness) limits a wait to one turn of each other stream.
+    ///
+    /// One ready stream at a time is measured, because measuring all would slow each item down. A stream did wait for
+    /// `longest_wait` turns, and none waited for more than `2 * longest_wait + 1` turns. If the streams became ready together, or
+    /// are always ready, `longest_wait` is exact.
+    ///
+    /// Each further receiver that polls the channel at the same time adds 2 to that limit. If a measured stream leaves the
+    /// channel or is paused before its turn, a longer wait of another stream may be missed.
+    pub longest_wait: u64,
 }

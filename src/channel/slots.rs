@@ -265,15 +265,53 @@ impl<St> State<St> {
     #[inline(always)]
     fn take_turn(&mut self, key: usize) -> Option<BoxedMember<St>> {
         self.slots.clear_ready(key);
-        // After a stale wake, the slot may be vacant.
-        let slot = self.slots.slots_mut().get_mut(key)?;
-        let Slot::Present(member) = slot else {
-            slot.pass_over();
+        let Some(slot @ Slot::Present(_)) = self.slots.slots_mut().get_mut(key) else {
+            self.pass_over(key);
             return None;
         };
-        let away = Slot::Away { pair: member.id.key(), woken: false, entry: 0 };
+        let away = Slot::Away { pair: slot.pair(), woken: false, entry: 0 };
         let Slot::Present(member) = mem::replace(slot, away) else { unreachable!("matched above") };
+        if self.slots.begin_turn(key) {
+            self.end_wait();
+        }
         Some(member)
+    }
+
+    /// Passes over a slot that has its turn, but whose stream cannot be polled. A stream that is expected, queued or paused
+    /// is made ready when it arrives, may have turns, or is resumed. A stream that has ended had a stale wake, and so had a
+    /// vacant slot.
+    #[cold]
+    #[inline(never)]
+    fn pass_over(&mut self, key: usize) {
+        if let Some(Slot::Away { woken, .. }) = self.slots.slots_mut().get_mut(key) {
+            *woken = true;
+        }
+        self.slots.stop_waiting(key);
+    }
+
+    /// Ends the measured wait, and begins to measure the wait of the stream that has the last turn from now on. If that slot
+    /// would be passed over, it is passed over now.
+    #[cold]
+    #[inline(never)]
+    fn end_wait(&mut self) {
+        if !self.slots.end_wait() {
+            return;
+        }
+        for _ in 0..TURNS_IN_VAIN {
+            let Some(last) = self.slots.last_turn() else { return };
+            if let Some(Slot::Present(_)) = self.slots.slots().get(last) {
+                return self.slots.measure_wait(last);
+            }
+            self.slots.clear_ready(last);
+            self.pass_over(last);
+        }
+        self.slots.disturb_waits();
+    }
+
+    /// Makes a stream ready, unless its turn did that.
+    fn make_ready(&mut self, key: usize) {
+        self.slots.set_ready(key);
+        self.slots.disturb_waits();
     }
 
     /// Gives turns to a stream whose arrival waited in the queue, if this stay has not ended.
@@ -282,7 +320,7 @@ impl<St> State<St> {
         match mem::replace(slot, Slot::Leaving) {
             Slot::Queued { entry, member } if entry == let_in => {
                 *slot = Slot::Present(member);
-                self.slots.set_ready(key);
+                self.make_ready(key);
             }
             Slot::Away { pair, entry, .. } if entry == let_in => {
                 *slot = Slot::Away { pair, woken: true, entry: 0 };
@@ -343,6 +381,17 @@ impl<St> State<St> {
         }
     }
 
+    /// Puts a stream back that was [taken out](Self::take_out). It is ready.
+    pub(super) fn give_back(
+        &mut self,
+        key: usize,
+        member: BoxedMember<St>,
+    ) -> (Option<BoxedMember<St>>, Wake) {
+        let given_back = self.put_back(key, member, true);
+        self.slots.disturb_waits();
+        given_back
+    }
+
     /// Takes a stream out as for a poll, for another use.
     pub(super) fn take_out(&mut self, key: usize) -> Result<BoxedMember<St>, Absent> {
         let slot = &mut self.slots.slots_mut()[key];
@@ -361,17 +410,6 @@ impl<St> State<St> {
         };
         *slot = Slot::Away { pair: member.id.key(), woken: false, entry };
         Ok(member)
-    }
-}
-
-impl<St> Slot<St> {
-    /// Passes over a slot that has its turn, but whose stream cannot be polled. A stream that is expected, queued or paused
-    /// is made ready when it arrives, may have turns, or is resumed. A stream that has ended had a stale wake.
-    #[cold]
-    fn pass_over(&mut self) {
-        if let Self::Away { woken, .. } = self {
-            *woken = true;
-        }
     }
 }
 

@@ -173,7 +173,7 @@ impl<St: Stream> Channel<St> {
         let mut spent = Spent::default();
         let (turn, wake) = state.next_turn(&mut spent);
         drop(state);
-        drop(spent);
+        spent.drop_emptied();
         if wake != Wake::NONE {
             self.wake_others(wake);
         }
@@ -237,7 +237,7 @@ impl<St> Channel<St> {
         let mut polled = Polled { channel: self, control, key, member: Some(member) };
         let result = f(polled.member.as_mut().expect("put in above").as_mut().stream());
         let member = polled.member.take().expect("put in above");
-        let (orphan, wake) = self.state.lock().put_back(key, member, true);
+        let (orphan, wake) = self.state.lock().give_back(key, member);
         let arrival = afterwards(|| orphan.into_iter().for_each(|member| control.arrive(member)));
         self.wake(wake);
         drop(arrival);

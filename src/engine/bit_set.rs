@@ -165,6 +165,45 @@ impl BitSet {
         Some(at * BITS + self.words[at].trailing_zeros() as usize)
     }
 
+    /// Returns the last number that is less than `from`, or else the last number of all.
+    ///
+    /// Cost: as [`next_from`](Self::next_from).
+    pub(crate) fn last_before(&self, from: usize) -> Option<usize> {
+        let at = from / BITS;
+        let found = self.words.get(at).map_or(0, |word| below(*word, from % BITS));
+        if found != 0 {
+            return Some(at * BITS + last_bit(found));
+        }
+        if self.top == 0 {
+            return None;
+        }
+        let at = if self.between.is_empty() { last_ahead(self.top, at) } else { self.word_ahead(at) };
+        Some(at * BITS + last_bit(self.words[at]))
+    }
+
+    /// Returns the last word ahead of `at` that is not empty, or else the last non-empty word of all, by the level between.
+    /// There must be one.
+    fn word_ahead(&self, at: usize) -> usize {
+        let (up, bit) = (at / BITS, at % BITS);
+        let here = self.between.get(up).map_or(0, |word| below(*word, bit));
+        if here != 0 {
+            return up * BITS + last_bit(here);
+        }
+        let up = if self.share == 0 { last_ahead(self.top, up) } else { self.shared_ahead(up) };
+        up * BITS + last_bit(self.between[up])
+    }
+
+    /// As [`shared_behind`](Self::shared_behind), in the other direction.
+    #[cold]
+    fn shared_ahead(&self, at: usize) -> usize {
+        let is_marked = |at: &usize| self.between[*at] != 0;
+        let bit = at >> self.share;
+        let sharing = self.sharing(bit);
+        let here = (sharing.start..sharing.end.min(at)).rev().find(is_marked);
+        let there = || self.sharing(last_ahead(self.top, bit)).rev().find(is_marked);
+        here.or_else(there).expect("the top marks a non-empty word")
+    }
+
     /// Returns the first word behind `at` that is not empty, or else the first non-empty word of all, by the level between.
     /// There must be one.
     #[inline]
@@ -205,6 +244,23 @@ fn first_behind(word: usize, bit: usize) -> usize {
     bits.trailing_zeros() as usize
 }
 
+/// Returns the last set bit ahead of `bit`, or else the last set bit of all. There must be one.
+fn last_ahead(word: usize, bit: usize) -> usize {
+    // `bit` may be beyond the last bit: all bits are ahead of it.
+    let ahead = if bit < BITS { below(word, bit) } else { word };
+    last_bit(if ahead != 0 { ahead } else { word })
+}
+
+/// The bits below `bit`.
+fn below(word: usize, bit: usize) -> usize {
+    word & !(!0 << bit)
+}
+
+/// Returns the last set bit. There must be one.
+fn last_bit(word: usize) -> usize {
+    word.ilog2() as usize
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,6 +290,8 @@ mod tests {
                 let from = (random >> 7) % (numbers + BITS);
                 let next = oracle.range(from..).next().or(oracle.first());
                 assert_eq!(set.next_from(from), next.copied());
+                let last = oracle.range(..from).next_back().or(oracle.last());
+                assert_eq!(set.last_before(from), last.copied());
                 assert_eq!(set.next_from(0), oracle.first().copied());
                 assert_eq!(set.is_empty(), oracle.is_empty());
                 if set.share == 0 {

@@ -33,6 +33,7 @@
 //! receivers it does not: while the first turn is in progress, another receiver may take such a member out and put it back.
 
 use crate::engine::bit_set::BitSet;
+use crate::engine::waits::Waits;
 use crate::engine::wake_tree::{MemberWaker, Surplus, WakeTree, Woken};
 use crate::sync::WORD_BITS as BITS;
 use crate::wait_list::WaitList;
@@ -52,6 +53,7 @@ pub(crate) struct ReadySet {
     cursor: usize,
     /// Whether tasks may sleep.
     is_parked: bool,
+    waits: Waits,
 }
 
 const NOBODY: usize = usize::MAX;
@@ -66,6 +68,7 @@ impl ReadySet {
             set: BitSet::default(),
             cursor: 0,
             is_parked: false,
+            waits: Waits::unmeasured(),
         }
     }
 
@@ -178,6 +181,52 @@ impl ReadySet {
     fn absorb_many(&mut self, woken: Woken) {
         self.spread();
         self.wakes.for_each_word(woken, |at, bits| self.set.merge(at, bits));
+        self.disturb();
+    }
+
+    #[inline]
+    pub(crate) fn waits(&self) -> &Waits {
+        &self.waits
+    }
+
+    #[inline]
+    pub(crate) fn waits_mut(&mut self) -> &mut Waits {
+        &mut self.waits
+    }
+
+    /// Returns the key that has the last turn from now on, if any is ready.
+    #[inline]
+    pub(crate) fn last_turn(&self) -> Option<usize> {
+        if self.only == NOBODY { self.set.last_before(self.cursor) } else { Some(self.only) }
+    }
+
+    /// A key was made ready, but not at the end of its turn. See [`Waits::disturb`].
+    #[inline]
+    pub(crate) fn disturb(&mut self) {
+        // A single ready key does not wait. It does when the next one is made ready.
+        if self.only == NOBODY && self.waits.disturb() {
+            self.measure_after_next();
+        }
+    }
+
+    /// A key was [removed](Self::remove), and had no turn. See [`Waits::stop`].
+    #[inline]
+    pub(crate) fn stop_waiting(&mut self, key: usize) {
+        if self.waits.is_measured(key) {
+            self.stop_measured();
+        }
+    }
+
+    #[inline(never)]
+    fn measure_after_next(&mut self) {
+        self.waits.resume_with(self.set.next_from(self.cursor));
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn stop_measured(&mut self) {
+        let next = if self.only == NOBODY { self.set.next_from(self.cursor) } else { Some(self.only) };
+        self.waits.stop(next);
     }
 
     /// Takes all wakes and reports their keys, for an owner that keeps the ready keys itself.

@@ -95,6 +95,7 @@ impl<T> Rotation<T> {
     pub(crate) fn vacate<R>(&mut self, key: usize, split: impl FnOnce(T) -> (Waker, R)) -> Option<R> {
         let tenant = self.slots.try_remove(key)?;
         self.ready.remove(key);
+        self.ready.stop_waiting(key);
         let (waker, rest) = split(tenant);
         self.spare.push((key, waker));
         Some(rest)
@@ -139,6 +140,56 @@ impl<T> Rotation<T> {
     #[inline]
     pub(crate) fn clear_ready(&mut self, key: usize) {
         self.ready.remove(key);
+    }
+
+    /// Measures waits from now on; see [`Waits`](crate::engine::waits::Waits). To be called before any key is ready. The owner
+    /// then calls [`begin_turn`](Self::begin_turn) for each turn, and the following methods. The counts of a rotation that this
+    /// one replaces go on.
+    pub(crate) fn measure_waits(&mut self, replaced: Option<&Self>) {
+        let counts = replaced.unwrap_or(self).ready.waits().counts();
+        self.ready.waits_mut().begin(counts);
+    }
+
+    /// The longest measured wait of a tenant for its turn, in turns of others.
+    pub(crate) fn longest_wait(&self) -> u64 {
+        self.ready.waits().longest()
+    }
+
+    /// Counts a turn of `key`, which was [cleared](Self::clear_ready) and begins its turn now. Returns whether its wait was
+    /// measured. The caller then calls [`end_wait`](Self::end_wait).
+    #[inline(always)]
+    pub(crate) fn begin_turn(&mut self, key: usize) -> bool {
+        self.ready.waits_mut().begin_turn(key)
+    }
+
+    /// Ends the measured wait. Returns whether another one is to be measured: that of the [last turn](Self::last_turn).
+    #[inline]
+    pub(crate) fn end_wait(&mut self) -> bool {
+        self.ready.waits_mut().end()
+    }
+
+    /// Returns the key that has the last turn from now on, if any is ready.
+    #[inline]
+    pub(crate) fn last_turn(&self) -> Option<usize> {
+        self.ready.last_turn()
+    }
+
+    /// Measures the wait of a ready key, which has begun with the turn that has just begun.
+    #[inline]
+    pub(crate) fn measure_wait(&mut self, key: usize) {
+        self.ready.waits_mut().measure(key);
+    }
+
+    /// To be called when a key was made ready, unless its turn or a wake did that.
+    #[inline]
+    pub(crate) fn disturb_waits(&mut self) {
+        self.ready.disturb();
+    }
+
+    /// To be called when `key` was cleared and had no turn.
+    #[inline]
+    pub(crate) fn stop_waiting(&mut self, key: usize) {
+        self.ready.stop_waiting(key);
     }
 
     /// Takes all wakes and reports their keys, for an owner that keeps the ready keys itself. After a stale wake, the slot

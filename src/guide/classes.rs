@@ -311,4 +311,5 @@
 //! | `refused` rises | the limit is reached; or no task receives from that channel, and unread departures accumulate |
 //! | `paused` stays high | peers do not read, or the program does not resume them |
 //! | `polls_in_vain` far above `items` | streams wake without a reason |
-//! | `longest_wait` of a class is near its bound | the classes ahead of it are always busy |
+//! | `longest_wait` of a class in the select is near its bound | the classes ahead of it are always busy |
+//! | `longest_wait` of a channel is high | so many of its streams are ready at the same time: receive faster, or distribute them |

@@ -7,6 +7,7 @@ mod departures;
 mod fairness;
 mod fairness_shared;
 mod limits;
+mod longest_wait;
 mod receive;
 mod select;
 mod select_effort;

@@ -47,6 +47,7 @@ impl<St> State<St> {
             moved,
             removed,
             refused: 0,
+            longest_wait: self.slots.longest_wait(),
         }
     }
 }

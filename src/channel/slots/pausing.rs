@@ -28,6 +28,7 @@ impl<St> State<St> {
         };
         self.paused += 1;
         self.slots.clear_ready(key);
+        self.slots.stop_waiting(key);
         Ok(())
     }
 
@@ -52,7 +53,7 @@ impl<St> State<St> {
         if !is_present {
             return Ok(Wake::NONE);
         }
-        self.slots.set_ready(key);
+        self.make_ready(key);
         Ok(self.wake())
     }
 }

@@ -16,8 +16,10 @@ use std::task::Waker;
 /// Beginnings and ends of stays.
 impl<St> State<St> {
     pub(in crate::channel) fn new(reports_departures: bool) -> Self {
+        let mut slots = Rotation::with_capacity(0);
+        slots.measure_waits(None);
         Self {
-            slots: Rotation::with_capacity(0),
+            slots,
             expected: Slab::new(),
             seated: BitSet::default(),
             departures: Departures::new(reports_departures),
@@ -44,7 +46,7 @@ impl<St> State<St> {
             Slot::Present(member)
         });
         self.seated.insert_with_room(key);
-        self.slots.set_ready(key);
+        self.make_ready(key);
         (key, self.wake())
     }
 
@@ -110,7 +112,7 @@ impl<St> State<St> {
                 };
             }
             None if slot.is_paused() => return Wake::NONE,
-            None => self.slots.set_ready(key),
+            None => self.make_ready(key),
         }
         self.wake()
     }
@@ -129,6 +131,7 @@ impl<St> State<St> {
         match slot {
             Slot::Away { .. } | Slot::PausedAway { .. } => {
                 *slot = Slot::Leaving;
+                self.slots.stop_waiting(key);
                 self.members -= 1;
                 self.counts.note(departure);
                 self.seated.remove(key);

@@ -95,6 +95,7 @@ impl<St> State<St> {
             if let Slot::Away { pair, .. } | Slot::PausedAway { pair, .. } = *slot {
                 // The receiver that polls the stream finds this state when it puts the stream back.
                 *slot = Slot::Leaving;
+                state.slots.stop_waiting(key);
                 state.seated.remove(key);
                 report((pair, None));
                 return;
@@ -111,7 +112,7 @@ impl<St> State<St> {
     /// [is pinned](Self::is_pinned), releases only the memory of vacant slots that [`Rotation::shrink_to_fit`] releases.
     pub(in crate::channel) fn compact(
         &mut self,
-        compact: Rotation<Slot<St>>,
+        mut compact: Rotation<Slot<St>>,
         mut report: impl FnMut(usize, usize),
     ) -> (Wake, Surplus<St>) {
         if self.len() > compact.slots().capacity() || self.is_pinned() {
@@ -119,6 +120,7 @@ impl<St> State<St> {
             return (self.wake(), Surplus { unused: Some(unused), rotation: compact });
         }
         let wake = self.wake();
+        compact.measure_waits(Some(&self.slots));
         let mut old = mem::replace(&mut self.slots, compact);
         let seated = mem::take(&mut self.seated);
         let mut from = 0;
@@ -132,7 +134,7 @@ impl<St> State<St> {
             self.seated.insert_with_room(new);
             if is_ready {
                 // The old waker has no effect anymore. The poll of this turn finds whatever it was woken for.
-                self.slots.set_ready(new);
+                self.make_ready(new);
             }
             report(pair, new);
         }
