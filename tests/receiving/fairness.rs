@@ -645,3 +645,35 @@ mod restless {
         assert_eq!(turns(multiplexer.receiver(1).unwrap()), 64);
     }
 }
+
+/// Streams get new slots. Their order must not begin anew.
+#[test]
+fn the_order_of_turns_outlasts_shrink_to_fit() {
+    let multiplexer = Multiplexer::without_sinks();
+    multiplexer.add_channel(0).unwrap();
+    let mut ids = [(); 5].map(|()| multiplexer.add_stream(futures::stream::repeat(()), 0).unwrap());
+    let mut receiver = multiplexer.receiver(0).unwrap();
+    for round in 0..3 {
+        for id in ids {
+            assert_eq!(
+                receiver.next().now_or_never(),
+                Some(Some((id, StreamEvent::Item(())))),
+                "round {round}"
+            );
+            multiplexer.shrink_to_fit();
+        }
+    }
+    // With vacant slots before and behind the next turn.
+    receiver.next().now_or_never();
+    multiplexer.remove_stream(ids[0]);
+    multiplexer.remove_stream(ids[3]);
+    multiplexer.shrink_to_fit();
+    ids = [ids[1], ids[2], ids[4], ids[1], ids[2]];
+    let mut items = vec![];
+    while items.len() < ids.len() {
+        if let Some(Some((id, StreamEvent::Item(())))) = receiver.next().now_or_never() {
+            items.push(id);
+        }
+    }
+    assert_eq!(items, ids);
+}

@@ -108,6 +108,7 @@ impl<St> State<St> {
     }
 
     /// Moves all pairs to the first slots of another rotation, which has room for them, and reports the new slot of each.
+    /// They keep their order of turns: the pair that had the next turn comes first.
     /// Returns the old rotation, to be dropped with no lock held. If the room is too small or the channel
     /// [is pinned](Self::is_pinned), releases only the memory of vacant slots that [`Rotation::shrink_to_fit`] releases.
     pub(in crate::channel) fn compact(
@@ -123,8 +124,11 @@ impl<St> State<St> {
         compact.measure_waits(Some(&self.slots));
         let mut old = mem::replace(&mut self.slots, compact);
         let seated = mem::take(&mut self.seated);
-        let mut from = 0;
-        while let Some(key) = seated.next_from(from).filter(|key| *key >= from) {
+        let mut from = old.cursor();
+        for _ in 0..old.slots().len() {
+            let key = seated
+                .next_from(from)
+                .expect("every occupied slot of a channel that is not pinned is seated");
             from = key + 1;
             let pair = old.slots()[key].pair();
             let expected = &mut self.expected;
