@@ -178,6 +178,7 @@ impl<Si> SinkSlot<Si> {
         };
         let state = Mutex::new(state);
         Arc::new_cyclic(|this| {
+            // Allocated after the slot, which then often lies directly behind the member of its pair.
             let senders = Arc::new(Senders(WaitList::new()));
             let waker = Waker::from(Arc::clone(&senders));
             Self { state, id, senders, waker, flushes, this: Weak::clone(this) }
