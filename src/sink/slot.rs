@@ -201,6 +201,7 @@ impl<Si> SinkSlot<Si> {
         };
         let state = Mutex::new(state);
         Arc::new_cyclic(|this| {
+            // Allocated after the slot, which then often lies directly behind the waker of its pair's member.
             let senders = Arc::new(Senders(WaitList::new()));
             let waker = Waker::from(Arc::clone(&senders));
             Self { state, id, senders, waker, flushes, this: Weak::clone(this) }
