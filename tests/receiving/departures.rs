@@ -289,6 +289,6 @@ fn one_that_waits_while_memory_is_given_back_comes_after_one_round() {
     assert!(scene.multiplexer.discard_stream(ids[7]));
     scene.multiplexer.shrink_to_fit();
     let item = |id| (id, StreamEvent::Item(()));
-    let expected = [item(ids[8]), item(ids[9]), (ids[7], StreamEvent::Removed)];
+    let expected = [item(ids[9]), item(ids[8]), (ids[7], StreamEvent::Removed)];
     assert_eq!([(); 3].map(|()| next()), expected);
 }

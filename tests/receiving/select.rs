@@ -683,6 +683,27 @@ mod wakes {
         assert_eq!(item(poll_with(&mut select, &hooked_waker(&hooks))), (0, 7));
     }
 
+    /// Whether the list of the channel has the waker of the task or that of the slot: polls in vain change this.
+    #[test]
+    fn each_channel_wakes_it_however_often_it_is_polled_in_vain() {
+        let (multiplexer, streams) = pairs(3);
+        let mut select = select(&multiplexer);
+        let tasks = [(); 2].map(|()| Wakes::new());
+        for polls in 0..70 {
+            for (channel, task) in [(0, 0), (2, 0), (2, 1), (1, 1), (2, 1), (2, 1)] {
+                let (wakes, waker) = &tasks[task];
+                for _ in 0..=polls {
+                    settle(&mut select, waker);
+                }
+                tasks.iter().for_each(|(wakes, _)| _ = wakes.take());
+                streams[channel].1.push(polls);
+                assert_eq!(wakes.take(), 1, "channel {channel} after {polls} polls");
+                assert_eq!(tasks[1 - task].0.take(), 0, "the other task is not concerned");
+                assert_eq!(item(poll_with(&mut select, waker)), (channel, polls));
+            }
+        }
+    }
+
     #[test]
     fn a_stream_that_comes_wakes_it() {
         let (multiplexer, streams) = pairs(2);
@@ -691,7 +712,7 @@ mod wakes {
         settle(&mut select, &waker);
         wakes.take();
         multiplexer.change_stream_channel(streams[0].0, 1).unwrap();
-        assert_eq!(wakes.take(), 1);
+        assert!(matches!(wakes.take(), 1..=2), "by each of two channels, at most");
         let moved = (0, streams[0].0, StreamEvent::Moved(1));
         assert_eq!(poll_with(&mut select, &waker), Ready(Some(moved)));
         settle(&mut select, &waker);
@@ -1256,7 +1277,7 @@ mod unflushed_sinks {
         settle(&mut select, &waker);
         wakes.take();
         let (_, _, keeper) = unflushed(&multiplexer, 1);
-        assert_eq!(wakes.take(), 1);
+        assert!(matches!(wakes.take(), 1..=2), "by the channel and the sink, at most");
         settle(&mut select, &waker);
         wakes.take();
         keeper.set_flushes(true);

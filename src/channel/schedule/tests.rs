@@ -21,8 +21,6 @@ struct Plain {
     tickets: u64,
     turns: u64,
     in_vain: u64,
-    /// The one whose turn was left by a panic.
-    panicked: Option<usize>,
 }
 
 #[derive(Clone, Copy)]
@@ -88,14 +86,9 @@ impl Plain {
 
     fn remove(&mut self, key: usize) {
         self.places[key] = None;
-        self.panicked = self.panicked.filter(|panicked| *panicked != key);
     }
 
     fn next(&mut self) -> Option<usize> {
-        if let Some(key) = self.panicked.take() {
-            self.served(key, 1);
-            self.in_vain += 1;
-        }
         let first = self.ready().min_by_key(|(_, at)| (at.share.priority, at.time, at.ticket));
         let (first, Channel { share: Share { priority, .. }, .. }) = first?;
         let is_relief = !self.relief.is_empty();
@@ -196,11 +189,6 @@ proptest! {
         let (mut schedule, mut plain) = (Schedule::new(0), Plain::default());
         let (mut most, mut room) = (0, [0; 3]);
         for step in steps {
-            // It is charged with the next turn: as ahead of whichever is ready then.
-            let may_change = matches!(step, Step::AddOrRemove(..) | Step::SetShare(..) | Step::Wake(_));
-            if plain.panicked.is_some() && may_change {
-                continue;
-            }
             match step {
                 Step::AddOrRemove(key, share) if plain.places[key].is_none() => {
                     schedule.add(key, share);
@@ -229,7 +217,7 @@ proptest! {
                     let next = schedule.next();
                     prop_assert_eq!(next, plain.next());
                     let Some(key) = next else { continue };
-                    schedule.end();
+                    schedule.begin(key).end();
                     if let Step::Served(cost) = step {
                         schedule.served(key, cost);
                         plain.served(key, cost);
@@ -246,20 +234,23 @@ proptest! {
                         Step::Batch(turns, panics) => (turns, panics),
                         _ => (0, true),
                     };
+                    let turn = schedule.begin(key);
                     for _ in 0..turns {
-                        if !schedule.has_leader() {
+                        if !turn.schedule.has_leader() {
                             break;
                         }
-                        schedule.served(key, 1);
+                        turn.schedule.served(key, 1);
                         plain.served(key, 1);
-                        if schedule.has_leader() {
+                        if turn.schedule.has_leader() {
                             prop_assert_eq!(plain.next(), Some(key));
                         }
                     }
                     if panics {
-                        plain.panicked = Some(key);
+                        drop(turn);
+                        plain.served(key, 1);
+                        plain.in_vain += 1;
                     } else {
-                        schedule.end();
+                        turn.end();
                     }
                 }
             }
@@ -310,23 +301,10 @@ fn a_new_share_keeps_the_debt_to_the_turn() {
     (0..2).for_each(|key| schedule.add(key, share));
     for (turn, cost) in [(0, 3), (1, 1), (1, 1), (1, 1), (0, 1)] {
         assert_eq!(schedule.next(), Some(turn));
-        schedule.end();
+        schedule.begin(turn).end();
         schedule.served(turn, cost);
         schedule.set_share(turn, share);
     }
-}
-
-/// A turn that a panic left is charged to its channel, and not to one that has its key later.
-#[test]
-fn a_channel_is_not_charged_for_the_panic_of_one_that_was_removed() {
-    let mut schedule = Schedule::new(0);
-    schedule.add(0, Share::new());
-    assert_eq!(schedule.next(), Some(0));
-    schedule.remove(0);
-    schedule.add(0, Share::new());
-    assert_eq!(schedule.next(), Some(0));
-    schedule.end();
-    assert_eq!(schedule.counts(0).turns, 0);
 }
 
 /// Entries that come after all others go to the end of the line, also if only their tickets say that they do.
