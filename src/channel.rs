@@ -217,8 +217,8 @@ impl<St> Channel<St> {
         self.wake(wake);
     }
 
-    /// Reports a panic after the current event. The panics of this are suppressed: the caller has that event, and it would be
-    /// lost.
+    /// Reports a panic after the current event. If a waker panics here, that panic is suppressed. Otherwise it would end the call,
+    /// and the event would be lost.
     fn report_panic(&self, panic: Panic) {
         let pushed = self.state.lock().push_panic(panic);
         unheard(|| match pushed {
