@@ -65,14 +65,21 @@ enum Place<S> {
     Leaving,
 }
 
-/// An unflushed sink. When its place is removed, the caller ends the wait of `waiter` and drops the entry, with no lock
-/// held: the entry may hold the last reference to the sink.
+/// An unflushed sink.
 pub(crate) struct Entry<S> {
     pub(crate) sink: Arc<S>,
     /// The place of `waker` in the sink's list.
     pub(crate) waiter: Waiter,
     /// Marks this place as ready.
     pub(crate) waker: Waker,
+}
+
+/// An entry whose place was removed, without the waker, which belongs to the place. The caller ends the wait of `waiter` and
+/// drops the rest, with no lock held: it may hold the last reference to the sink.
+#[must_use = "its wait is to be ended, and it is to be dropped with no lock held"]
+pub(crate) struct Left<S> {
+    pub(crate) sink: Arc<S>,
+    pub(crate) waiter: Waiter,
 }
 
 /// How the poll of an entry ended that was taken out.
@@ -162,7 +169,7 @@ impl<S> FlushSet<S> {
     }
 
     /// Removes a place. Returns its entry, unless the entry is taken out.
-    pub(crate) fn remove(&self, key: usize) -> Option<Entry<S>> {
+    pub(crate) fn remove(&self, key: usize) -> Option<Left<S>> {
         let mut places = self.places.lock();
         match &mut places.slots_mut()[key] {
             Place::Here(_) => places.vacate(key, |place| match place {
@@ -289,7 +296,7 @@ impl<S> FlushSet<S> {
         entry: Entry<S>,
         polled: Polled,
         patience: &mut Patience,
-    ) -> (Option<Entry<S>>, bool) {
+    ) -> (Option<Left<S>>, bool) {
         let mut places = self.places.lock();
         let woken = match places.slots()[key] {
             Place::Away { woken } if polled != Polled::Over => woken,
@@ -311,6 +318,8 @@ impl<S> FlushSet<S> {
 
 /// Takes the waker from an entry whose place becomes vacant. The waker belongs to the place. A later call of it is a stale
 /// wake.
-fn split<S>(mut entry: Entry<S>) -> (Waker, Entry<S>) {
-    (mem::replace(&mut entry.waker, Waker::noop().clone()), entry)
+#[inline]
+fn split<S>(entry: Entry<S>) -> (Waker, Left<S>) {
+    let Entry { sink, waiter, waker } = entry;
+    (waker, Left { sink, waiter })
 }

@@ -34,7 +34,7 @@
 //! the `WaitList` in the step that gives the place. If the list refuses it, the sink woke meanwhile, and the place has a turn.
 
 use crate::id::StreamId;
-use crate::sink::flush_set::{Entry, FlushSet, How, Notes};
+use crate::sink::flush_set::{FlushSet, How, Left, Notes};
 use crate::sync::{Mutex, MutexGuard};
 use crate::unwind::afterwards;
 use crate::wait_list::crowd::Crowd;
@@ -444,13 +444,13 @@ impl<Si> SinkSlot<Si> {
 
     /// Takes its place away, if it has one. The caller [leaves](leave) the entry when it holds no lock.
     #[inline]
-    fn take_place(&self, state: &mut State<Si>) -> Option<Entry<Self>> {
+    fn take_place(&self, state: &mut State<Si>) -> Option<Left<Self>> {
         state.place.take().and_then(|place| self.flushes.remove(place.key()))
     }
 }
 
 /// Ends the wait of an entry whose place is over.
-pub(crate) fn leave<Si>(entry: Option<Entry<SinkSlot<Si>>>) {
+pub(crate) fn leave<Si>(entry: Option<Left<SinkSlot<Si>>>) {
     if let Some(mut entry) = entry {
         entry.sink.leave(&mut entry.waiter);
     }
