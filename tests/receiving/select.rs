@@ -1,6 +1,7 @@
 //! Selects: priority, weights, yields, wakes, ends, and flushing.
 
 use crate::support;
+use futures::channel::mpsc;
 use futures::executor::block_on;
 use futures::stream::{self, FusedStream};
 use futures::{FutureExt, Sink, Stream, StreamExt};
@@ -702,6 +703,43 @@ mod wakes {
                 assert_eq!(item(poll_with(&mut select, waker)), (channel, polls));
             }
         }
+    }
+
+    /// The other task does not sleep after it found the channel idle, because another channel has an event.
+    #[test]
+    fn a_channel_that_another_task_found_idle_wakes_it() {
+        let (feed, mut items) = mpsc::unbounded();
+        let (other_feed, other_items) = mpsc::unbounded();
+        let pushes = Rc::new(Cell::new(false));
+        let pushes_in_poll = Rc::clone(&pushes);
+        let stream = stream::poll_fn(move |cx| {
+            let polled = Pin::new(&mut items).poll_next(cx);
+            if polled.is_pending() && pushes_in_poll.take() {
+                other_feed.unbounded_send(1).unwrap();
+            }
+            polled
+        });
+        let multiplexer = Multiplexer::without_sinks();
+        let mut select = multiplexer.select();
+        let streams: [Pin<Box<dyn Stream<Item = u32>>>; 2] = [Box::pin(stream), Box::pin(other_items)];
+        for (channel, stream) in streams.into_iter().enumerate() {
+            multiplexer.add_channel(channel).unwrap();
+            multiplexer.add_stream(stream, channel).unwrap();
+            select.add(channel, Share::new()).unwrap();
+        }
+        let ((wakes, waker), (_, other)) = (Wakes::new(), Wakes::new());
+        // Long enough to give the shortcut up.
+        for _ in 0..40 {
+            assert!(poll_with(&mut select, &waker).is_pending());
+        }
+        feed.unbounded_send(7).unwrap();
+        assert!(poll_with(&mut select, &other).is_ready());
+        pushes.set(true);
+        assert!(matches!(poll_with(&mut select, &other), Ready(Some((1, ..)))));
+        assert!(poll_with(&mut select, &waker).is_pending());
+        wakes.take();
+        feed.unbounded_send(8).unwrap();
+        assert_eq!(wakes.take(), 1);
     }
 
     #[test]
