@@ -3,7 +3,7 @@
 use crate::executor::Executor;
 use crate::net::Net;
 use futures::channel::oneshot;
-use futures::future::{Either, join_all, select};
+use futures::future::{Either, LocalBoxFuture, join_all, select};
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt, future, poll, stream};
 use std::collections::HashMap;
@@ -25,49 +25,52 @@ type Server<N> = Multiplexer<Inward<N>, Outward<N>>;
 type Receiver<N> = ChannelReceiver<Inward<N>, Outward<N>>;
 type Event = (StreamId, StreamEvent<Result<String, LinesCodecError>>);
 
+/// A job whose future is boxed, so that an executor is compiled once for all jobs.
+pub(crate) type Job = fn(Executor) -> LocalBoxFuture<'static, ()>;
+
 /// Defines a test of each job, over both kinds of sockets.
 macro_rules! test_each {
     ($run:ident, $tcp:ty, $unix:ty) => {
         #[test]
         fn echo_and_move() {
-            $run(crate::jobs::echo_and_move::<$tcp>);
-            $run(crate::jobs::echo_and_move::<$unix>);
+            $run(|executor| Box::pin(crate::jobs::echo_and_move::<$tcp>(executor)));
+            $run(|executor| Box::pin(crate::jobs::echo_and_move::<$unix>(executor)));
         }
 
         #[test]
         fn broadcast() {
-            $run(crate::jobs::broadcast::<$tcp>);
-            $run(crate::jobs::broadcast::<$unix>);
+            $run(|executor| Box::pin(crate::jobs::broadcast::<$tcp>(executor)));
+            $run(|executor| Box::pin(crate::jobs::broadcast::<$unix>(executor)));
         }
 
         #[test]
         fn peer_vanishes() {
-            $run(crate::jobs::peer_vanishes::<$tcp>);
-            $run(crate::jobs::peer_vanishes::<$unix>);
+            $run(|executor| Box::pin(crate::jobs::peer_vanishes::<$tcp>(executor)));
+            $run(|executor| Box::pin(crate::jobs::peer_vanishes::<$unix>(executor)));
         }
 
         #[test]
         fn peer_half_closes() {
-            $run(crate::jobs::peer_half_closes::<$tcp>);
-            $run(crate::jobs::peer_half_closes::<$unix>);
+            $run(|executor| Box::pin(crate::jobs::peer_half_closes::<$tcp>(executor)));
+            $run(|executor| Box::pin(crate::jobs::peer_half_closes::<$unix>(executor)));
         }
 
         #[test]
         fn thousands_of_lines() {
-            $run(crate::jobs::thousands_of_lines::<$tcp>);
-            $run(crate::jobs::thousands_of_lines::<$unix>);
+            $run(|executor| Box::pin(crate::jobs::thousands_of_lines::<$tcp>(executor)));
+            $run(|executor| Box::pin(crate::jobs::thousands_of_lines::<$unix>(executor)));
         }
 
         #[test]
         fn two_channels_as_one() {
-            $run(crate::jobs::two_channels_as_one::<$tcp>);
-            $run(crate::jobs::two_channels_as_one::<$unix>);
+            $run(|executor| Box::pin(crate::jobs::two_channels_as_one::<$tcp>(executor)));
+            $run(|executor| Box::pin(crate::jobs::two_channels_as_one::<$unix>(executor)));
         }
 
         #[test]
         fn peer_does_not_read() {
-            $run(crate::jobs::peer_does_not_read::<$tcp>);
-            $run(crate::jobs::peer_does_not_read::<$unix>);
+            $run(|executor| Box::pin(crate::jobs::peer_does_not_read::<$tcp>(executor)));
+            $run(|executor| Box::pin(crate::jobs::peer_does_not_read::<$unix>(executor)));
         }
     };
 }
