@@ -117,7 +117,7 @@
 //! wakes its task and returns `Poll::Pending` once. The executor then asks the operating system which sockets are
 //! ready.
 //!
-//! `cargo run --release --example favour -- yields` measures the effect: 20 clients in the first class, 1,000 clients that
+//! `cargo run --release --package favour -- yields` measures the effect: 20 clients in the first class, 1,000 clients that
 //! flood the second class, about 8 µs of work per line, and tokio's current-thread runtime. The table shows how long clients
 //! of the first class wait for an answer, and how many lines are served in all. The figures are medians of five runs on
 //! 2026-11-26, on two virtual cores of an AMD EPYC:

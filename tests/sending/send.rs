@@ -7,14 +7,14 @@ use futures::future::LocalBoxFuture;
 use futures::task::LocalSpawnExt;
 use futures::{FutureExt, Sink, SinkExt};
 use pollster::block_on;
-use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
+use quickcheck::{Arbitrary, Gen, QuickCheck};
 use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use stream_multiplexer::{ChannelOptions, Multiplexer, SendError, Sent, StreamId};
+use support::random::below;
 use support::{Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, finishes, gate, pipe, poll_future, run};
 
 const CHANNEL: usize = 1;
@@ -1611,8 +1611,9 @@ mod whatever_happens {
         SendByASender(usize),
         CloseStream(usize),
         Shutdown,
-        Poll(prop::sample::Index),
-        Drop(prop::sample::Index),
+        /// Of as many tasks as there are then.
+        Poll(usize),
+        Drop(usize),
         MakeRoom(usize, usize),
         SetFlushes(usize, bool),
         SetCloses(usize, bool),
@@ -1621,23 +1622,27 @@ mod whatever_happens {
         Remove(usize),
     }
 
-    fn step() -> impl Strategy<Value = Step> {
-        let peer = 0..PEERS;
-        let frequent = prop_oneof![
-            4 => prop::collection::vec(peer.clone(), 0..6).prop_map(Step::Send),
-            3 => peer.clone().prop_map(Step::SendOne),
-            3 => peer.clone().prop_map(Step::SendByASender),
-            1 => peer.clone().prop_map(Step::CloseStream),
-            12 => any::<prop::sample::Index>().prop_map(Step::Poll),
-            2 => any::<prop::sample::Index>().prop_map(Step::Drop),
-            4 => (peer.clone(), 1..3_usize).prop_map(|(peer, room)| Step::MakeRoom(peer, room)),
-            3 => (peer.clone(), any::<bool>()).prop_map(|(peer, flushes)| Step::SetFlushes(peer, flushes)),
-            2 => (peer.clone(), any::<bool>()).prop_map(|(peer, closes)| Step::SetCloses(peer, closes)),
-            1 => peer.clone().prop_map(Step::Fail),
-            1 => peer.clone().prop_map(Step::End),
-            1 => peer.prop_map(Step::Remove),
-        ];
-        prop_oneof![80 => frequent, 1 => Just(Step::Shutdown)]
+    impl Arbitrary for Step {
+        fn arbitrary(g: &mut Gen) -> Self {
+            if below(g, 81) == 0 {
+                return Self::Shutdown;
+            }
+            let peer = below(g, PEERS);
+            match below(g, 37) {
+                0..4 => Self::Send((0..below(g, 6)).map(|_| below(g, PEERS)).collect()),
+                4..7 => Self::SendOne(peer),
+                7..10 => Self::SendByASender(peer),
+                10 => Self::CloseStream(peer),
+                11..23 => Self::Poll(below(g, 1_000)),
+                23..25 => Self::Drop(below(g, 1_000)),
+                25..29 => Self::MakeRoom(peer, 1 + below(g, 2)),
+                29..32 => Self::SetFlushes(peer, bool::arbitrary(g)),
+                32..34 => Self::SetCloses(peer, bool::arbitrary(g)),
+                34 => Self::Fail(peer),
+                35 => Self::End(peer),
+                _ => Self::Remove(peer),
+            }
+        }
     }
 
     /// A send or a closing in progress, polled as a separate task.
@@ -1727,11 +1732,11 @@ mod whatever_happens {
                 }
                 Step::Poll(_) | Step::Drop(_) if self.tasks.is_empty() => {}
                 Step::Poll(task) => {
-                    let at = task.index(self.tasks.len());
+                    let at = task % self.tasks.len();
                     self.tasks[at].poll();
                 }
                 Step::Drop(task) => {
-                    let at = task.index(self.tasks.len());
+                    let at = task % self.tasks.len();
                     self.tasks[at].future = None;
                 }
                 Step::MakeRoom(peer, room) => peers[peer].gate.make_room(room),
@@ -1784,23 +1789,16 @@ mod whatever_happens {
         }
     }
 
-    proptest! {
-        #![proptest_config(ProptestConfig {
-            cases: 400,
-            failure_persistence: None,
-            rng_seed: RngSeed::Fixed(17),
-            ..ProptestConfig::default()
-        })]
+    #[test]
+    fn each_item_comes_at_most_once_and_each_result_is_true() {
+        QuickCheck::new().rng(Gen::from_size_and_seed(80, 17)).quickcheck(any_steps as fn(Vec<Step>));
+    }
 
-        #[test]
-        fn each_item_comes_at_most_once_and_each_result_is_true(
-            steps in prop::collection::vec(step(), 1..80),
-        ) {
-            let (multiplexer, peers) = peers([1, 0, 2, 0]);
-            let mut scene = Scene { multiplexer: &multiplexer, peers: &peers, tasks: Vec::new() };
-            steps.into_iter().for_each(|step| scene.run(step));
-            scene.finish();
-            scene.check();
-        }
+    fn any_steps(steps: Vec<Step>) {
+        let (multiplexer, peers) = peers([1, 0, 2, 0]);
+        let mut scene = Scene { multiplexer: &multiplexer, peers: &peers, tasks: Vec::new() };
+        steps.into_iter().for_each(|step| scene.run(step));
+        scene.finish();
+        scene.check();
     }
 }

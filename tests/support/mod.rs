@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub(crate) mod hooked;
+pub(crate) mod random;
 pub(crate) mod raw_waker;
 
 use futures::future::FusedFuture;
