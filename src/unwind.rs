@@ -34,6 +34,16 @@ impl<F: FnOnce()> Drop for Afterwards<F> {
 #[cold]
 #[inline(never)]
 pub(crate) fn unheard(action: impl FnOnce()) {
+    let mut action = Some(action);
+    catch(&mut || {
+        if let Some(action) = action.take() {
+            action();
+        }
+    });
+}
+
+/// Of one type for all actions: what catches a panic takes long to compile, and each guard would have its own.
+fn catch(action: &mut dyn FnMut()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(action)) {
         swallow(panic);
     }
@@ -57,7 +67,9 @@ impl<F: FnOnce()> OnPanic<F> {
 impl<F: FnOnce()> Drop for OnPanic<F> {
     #[inline]
     fn drop(&mut self) {
-        self.0.take().into_iter().for_each(unheard);
+        if let Some(action) = self.0.take() {
+            unheard(action);
+        }
     }
 }
 

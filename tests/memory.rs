@@ -96,7 +96,7 @@ impl Stream for Hand {
     }
 }
 
-const BURST: usize = 100_000;
+const BURST: usize = 64_000;
 
 /// A slab after a burst of members, all of which were polled.
 fn burst() -> StreamSlab<Hand> {
@@ -197,7 +197,7 @@ fn stale_wakers_hold_no_more_than_themselves() {
 
 fn hold_with_stale_wakers(left: usize) {
     const PER_STALE_WAKER: usize = 200;
-    let hands: Vec<_> = (0..100).map(|_| Hand::watched()).collect();
+    let hands: Vec<_> = (0..BURST / 1_000).map(|_| Hand::watched()).collect();
     let (bytes, (mut slab, stale)) = held(|| {
         let mut slab: StreamSlab<_> = (0..BURST)
             .map(|key| if key % 1_000 == 999 { hands[key / 1_000].clone() } else { Hand::default() })

@@ -2,10 +2,15 @@
 
 use super::crowd::moves;
 use super::{WaitList, Waiter, Waiting};
-use proptest::prelude::*;
+use quickcheck::{Arbitrary, Gen, QuickCheck};
+use random::below;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Wake, Waker};
+
+#[allow(clippy::duplicate_mod, reason = "the tests of the schedule have it, too")]
+#[path = "../../tests/support/random.rs"]
+mod random;
 
 /// A list, its waiters, and the order in which they were woken.
 struct Scene {
@@ -427,61 +432,63 @@ enum Step {
     Shrink,
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        8 => (0..WAITERS).prop_map(Step::Wait),
-        4 => (0..WAITERS).prop_map(Step::Miss),
-        6 => (0..WAITERS).prop_map(Step::Leave),
-        1 => Just(Step::WakeAll),
-        1 => Just(Step::WakeMissed),
-        1 => Just(Step::Shrink),
-    ]
+impl Arbitrary for Step {
+    fn arbitrary(g: &mut Gen) -> Self {
+        match below(g, 21) {
+            0..8 => Self::Wait(below(g, WAITERS)),
+            8..12 => Self::Miss(below(g, WAITERS)),
+            12..18 => Self::Leave(below(g, WAITERS)),
+            18 => Self::WakeAll,
+            19 => Self::WakeMissed,
+            _ => Self::Shrink,
+        }
+    }
 }
 
 const WAITERS: usize = 24;
 
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+#[test]
+fn any_steps_wake_whom_they_should() {
+    QuickCheck::new().rng(Gen::new(400)).quickcheck(any_steps as fn(Vec<Step>));
+}
 
-    /// Compares the list with a naive model, which stores for each waiter its ticket and the call that it waits for.
-    #[test]
-    fn any_steps_wake_whom_they_should(steps in prop::collection::vec(step(), 0..400)) {
-        let scene = Scene::new(WAITERS);
-        let mut tickets = [None; WAITERS];
-        let mut waits = [None; WAITERS];
-        let mut drawn = 0;
-        let mut come = |nth: usize, tickets: &mut [Option<usize>; WAITERS]| {
-            drawn += 1;
-            tickets[nth].get_or_insert(drawn);
-        };
-        let called = |waits: &mut [Option<bool>; WAITERS], tickets: &[Option<usize>; WAITERS], missed| {
-            let mut called: Vec<_> = (0..WAITERS).filter(|nth| waits[*nth] == Some(missed)).collect();
-            called.sort_by_key(|nth| tickets[*nth]);
-            called.iter().for_each(|nth| waits[*nth] = None);
-            called
-        };
-        for step in steps {
-            match step {
-                Step::Wait(nth) => {
-                    come(nth, &mut tickets);
-                    waits[nth] = Some(false);
-                    scene.wait(nth);
-                }
-                Step::Miss(nth) => {
-                    come(nth, &mut tickets);
-                    waits[nth] = Some(true);
-                    scene.miss(nth);
-                }
-                Step::Leave(nth) => {
-                    (tickets[nth], waits[nth]) = (None, None);
-                    scene.leave(nth);
-                }
-                Step::WakeAll => prop_assert_eq!(scene.wake_all(), called(&mut waits, &tickets, false)),
-                Step::WakeMissed => prop_assert_eq!(scene.wake_missed(), called(&mut waits, &tickets, true)),
-                Step::Shrink => drop(scene.list.shrink_to_fit()),
+/// Compares the list with a naive model, which stores for each waiter its ticket and the call that it waits for.
+fn any_steps(steps: Vec<Step>) {
+    let scene = Scene::new(WAITERS);
+    let mut tickets = [None; WAITERS];
+    let mut waits = [None; WAITERS];
+    let mut drawn = 0;
+    let mut come = |nth: usize, tickets: &mut [Option<usize>; WAITERS]| {
+        drawn += 1;
+        tickets[nth].get_or_insert(drawn);
+    };
+    let called = |waits: &mut [Option<bool>; WAITERS], tickets: &[Option<usize>; WAITERS], missed| {
+        let mut called: Vec<_> = (0..WAITERS).filter(|nth| waits[*nth] == Some(missed)).collect();
+        called.sort_by_key(|nth| tickets[*nth]);
+        called.iter().for_each(|nth| waits[*nth] = None);
+        called
+    };
+    for step in steps {
+        match step {
+            Step::Wait(nth) => {
+                come(nth, &mut tickets);
+                waits[nth] = Some(false);
+                scene.wait(nth);
             }
+            Step::Miss(nth) => {
+                come(nth, &mut tickets);
+                waits[nth] = Some(true);
+                scene.miss(nth);
+            }
+            Step::Leave(nth) => {
+                (tickets[nth], waits[nth]) = (None, None);
+                scene.leave(nth);
+            }
+            Step::WakeAll => assert_eq!(scene.wake_all(), called(&mut waits, &tickets, false)),
+            Step::WakeMissed => assert_eq!(scene.wake_missed(), called(&mut waits, &tickets, true)),
+            Step::Shrink => drop(scene.list.shrink_to_fit()),
         }
-        prop_assert_eq!(scene.wake_all(), called(&mut waits, &tickets, false));
-        prop_assert_eq!(scene.wake_missed(), called(&mut waits, &tickets, true));
     }
+    assert_eq!(scene.wake_all(), called(&mut waits, &tickets, false));
+    assert_eq!(scene.wake_missed(), called(&mut waits, &tickets, true));
 }

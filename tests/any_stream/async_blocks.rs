@@ -1,31 +1,9 @@
-//! Streams made from async code, none of which is `Unpin`.
+//! Streams made from async code, none of which is `Unpin`. (`tests/async_stream` has those of async-stream's macros.)
 
 use crate::as_member;
 use futures::{StreamExt, stream};
 use pollster::block_on;
 use smol::future::yield_now;
-
-#[test]
-fn async_stream() {
-    let numbers = async_stream::stream! {
-        for number in 0..5 {
-            yield_now().await;
-            yield number;
-        }
-    };
-    assert_eq!(block_on(as_member(numbers)), [0, 1, 2, 3, 4]);
-}
-
-#[test]
-fn async_stream_that_fails() {
-    let numbers = async_stream::try_stream! {
-        yield 1;
-        yield_now().await;
-        Err("it fails")?;
-        yield 2;
-    };
-    assert_eq!(block_on(as_member(numbers)), [Ok(1), Err("it fails")]);
-}
 
 #[test]
 fn unfold() {

@@ -61,12 +61,13 @@ async fn in_a_local_set() {
     let items = local.run_until(async {
         let shared = Rc::new(Cell::new(0));
         let writes = Rc::clone(&shared);
-        let numbers = async_stream::stream! {
-            for _ in 0..3 {
+        let numbers = stream::iter(0..3).then(move |_| {
+            let shared = Rc::clone(&shared);
+            async {
                 tokio::task::yield_now().await;
-                yield Rc::clone(&shared);
+                shared
             }
-        };
+        });
         let receives = tokio::task::spawn_local(as_member(numbers));
         tokio::task::spawn_local(async move { writes.set(7) }).await.unwrap();
         receives.await.unwrap()

@@ -1,7 +1,7 @@
 //! Receiving ends of channels as streams.
 
 use crate::as_member;
-use futures::{SinkExt, Stream, StreamExt};
+use futures::{FutureExt, SinkExt, Stream, StreamExt};
 use pollster::block_on;
 use std::time::Duration;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError::Lagged;
@@ -12,9 +12,9 @@ use tokio_stream::wrappers::{
 /// More items than the channel holds at a time.
 const ITEMS: [u32; 5] = [0, 1, 2, 3, 4];
 
-/// Returns the items of the receiving end while `send` sends.
-fn received<St: Stream>(stream: St, send: impl Future<Output = ()>) -> Vec<St::Item> {
-    block_on(futures::future::join(as_member(stream), send)).0
+/// Returns the items of the receiving end while `send` sends. Boxes both: the multiplexer is compiled once for all of them.
+fn received<'a, T: 'a>(stream: impl Stream<Item = T> + 'a, send: impl Future<Output = ()> + 'a) -> Vec<T> {
+    block_on(futures::future::join(as_member(stream.boxed_local()), send.boxed_local())).0
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn tokio_broadcast() {
     // The receiver was not polled before five items were sent; the channel keeps four.
     let late = BroadcastStream::new(receiver);
     block_on(send);
-    assert_eq!(block_on(as_member(late)), [Err(Lagged(1)), Ok(1), Ok(2), Ok(3), Ok(4)]);
+    assert_eq!(block_on(as_member(late.boxed_local())), [Err(Lagged(1)), Ok(1), Ok(2), Ok(3), Ok(4)]);
 }
 
 #[test]

@@ -3,9 +3,8 @@
 use crate::support::hooked::{Action, Hooks, Moment};
 use crate::support::{Gate, Gatekeeper, Wakes, finishes, gate, poll, poll_with};
 use crate::{A, B};
-use async_stream::stream;
 use futures::channel::mpsc;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 use pollster::block_on;
 use std::future::poll_fn;
 use std::iter;
@@ -44,22 +43,16 @@ impl Peer {
 
 /// An async block that awaits its items, with a hook in each poll.
 fn numbers() -> (Peer, impl Stream<Item = u32> + Send + 'static) {
-    let (feed, mut source) = mpsc::unbounded();
+    let (feed, source) = mpsc::unbounded();
     let (hooks, alive) = (Hooks::default(), Arc::new(()));
     let peer = Peer { feed, hooks: hooks.clone(), alive: Arc::downgrade(&alive) };
-    let numbers = stream! {
-        let _alive = alive;
-        let mut next = async || {
-            poll_fn(|cx| {
-                hooks.run(Moment::Poll);
-                source.poll_next_unpin(cx)
-            })
-            .await
-        };
-        while let Some(number) = next().await {
-            yield number;
-        }
-    };
+    let numbers = stream::unfold((source, hooks, alive), async |(mut source, hooks, alive)| {
+        let next = poll_fn(|cx| {
+            hooks.run(Moment::Poll);
+            source.poll_next_unpin(cx)
+        });
+        next.await.map(|number| (number, (source, hooks, alive)))
+    });
     (peer, numbers)
 }
 

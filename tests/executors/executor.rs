@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// Runs tasks next to the job. All executors have this one type: each job is compiled once per kind of socket.
+/// Runs tasks next to the job. All executors have this one type: each job is compiled once.
 #[derive(Clone)]
 pub(crate) struct Executor(Rc<dyn Fn(BoxFuture<'static, ()>)>);
 

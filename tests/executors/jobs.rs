@@ -1,9 +1,9 @@
 //! The jobs: a server and its clients, under any executor and over any sockets.
 
 use crate::executor::Executor;
-use crate::net::Net;
+use crate::net::{Connection, Listen, Net};
 use futures::channel::oneshot;
-use futures::future::{Either, join_all, select};
+use futures::future::{Either, LocalBoxFuture, join_all, select};
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt, future, poll, stream};
 use std::collections::HashMap;
@@ -18,56 +18,59 @@ use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 const CHANNEL_ONE: usize = 1;
 const CHANNEL_TWO: usize = 2;
 
-type Lines<N> = Framed<<N as Net>::Connection, LinesCodec>;
-type Inward<N> = SplitStream<Lines<N>>;
-type Outward<N> = SplitSink<Lines<N>, String>;
-type Server<N> = Multiplexer<Inward<N>, Outward<N>>;
-type Receiver<N> = ChannelReceiver<Inward<N>, Outward<N>>;
+type Lines = Framed<Connection, LinesCodec>;
+type Inward = SplitStream<Lines>;
+type Outward = SplitSink<Lines, String>;
+type Server = Multiplexer<Inward, Outward>;
+type Receiver = ChannelReceiver<Inward, Outward>;
 type Event = (StreamId, StreamEvent<Result<String, LinesCodecError>>);
+
+/// A job whose future is boxed, so that an executor is compiled once for all jobs.
+pub(crate) type Job = fn(Executor) -> LocalBoxFuture<'static, ()>;
 
 /// Defines a test of each job, over both kinds of sockets.
 macro_rules! test_each {
     ($run:ident, $tcp:ty, $unix:ty) => {
         #[test]
         fn echo_and_move() {
-            $run(crate::jobs::echo_and_move::<$tcp>);
-            $run(crate::jobs::echo_and_move::<$unix>);
+            $run(|executor| Box::pin(crate::jobs::echo_and_move(executor, <$tcp>::listen)));
+            $run(|executor| Box::pin(crate::jobs::echo_and_move(executor, <$unix>::listen)));
         }
 
         #[test]
         fn broadcast() {
-            $run(crate::jobs::broadcast::<$tcp>);
-            $run(crate::jobs::broadcast::<$unix>);
+            $run(|executor| Box::pin(crate::jobs::broadcast(executor, <$tcp>::listen)));
+            $run(|executor| Box::pin(crate::jobs::broadcast(executor, <$unix>::listen)));
         }
 
         #[test]
         fn peer_vanishes() {
-            $run(crate::jobs::peer_vanishes::<$tcp>);
-            $run(crate::jobs::peer_vanishes::<$unix>);
+            $run(|executor| Box::pin(crate::jobs::peer_vanishes(executor, <$tcp>::listen)));
+            $run(|executor| Box::pin(crate::jobs::peer_vanishes(executor, <$unix>::listen)));
         }
 
         #[test]
         fn peer_half_closes() {
-            $run(crate::jobs::peer_half_closes::<$tcp>);
-            $run(crate::jobs::peer_half_closes::<$unix>);
+            $run(|executor| Box::pin(crate::jobs::peer_half_closes(executor, <$tcp>::listen)));
+            $run(|executor| Box::pin(crate::jobs::peer_half_closes(executor, <$unix>::listen)));
         }
 
         #[test]
         fn thousands_of_lines() {
-            $run(crate::jobs::thousands_of_lines::<$tcp>);
-            $run(crate::jobs::thousands_of_lines::<$unix>);
+            $run(|executor| Box::pin(crate::jobs::thousands_of_lines(executor, <$tcp>::listen)));
+            $run(|executor| Box::pin(crate::jobs::thousands_of_lines(executor, <$unix>::listen)));
         }
 
         #[test]
         fn two_channels_as_one() {
-            $run(crate::jobs::two_channels_as_one::<$tcp>);
-            $run(crate::jobs::two_channels_as_one::<$unix>);
+            $run(|executor| Box::pin(crate::jobs::two_channels_as_one(executor, <$tcp>::listen)));
+            $run(|executor| Box::pin(crate::jobs::two_channels_as_one(executor, <$unix>::listen)));
         }
 
         #[test]
         fn peer_does_not_read() {
-            $run(crate::jobs::peer_does_not_read::<$tcp>);
-            $run(crate::jobs::peer_does_not_read::<$unix>);
+            $run(|executor| Box::pin(crate::jobs::peer_does_not_read(executor, <$tcp>::listen)));
+            $run(|executor| Box::pin(crate::jobs::peer_does_not_read(executor, <$unix>::listen)));
         }
     };
 }
@@ -75,13 +78,13 @@ pub(crate) use test_each;
 
 /// Two channels, a task that accepts, a task that answers the first line of each connection and moves the connection, a task
 /// that answers all other lines, and clients that send many lines before they read.
-pub(crate) async fn echo_and_move<N: Net>(executor: Executor) {
+pub(crate) async fn echo_and_move(executor: Executor, listen: Listen) {
     const CLIENTS: usize = 12;
     const LINES: usize = 100;
-    let (server, listener) = server::<N>(ChannelOptions::new()).await;
+    let (server, listener) = server(listen, ChannelOptions::new()).await;
     let accepted = executor.spawn(accept(server.clone(), Arc::clone(&listener), CLIENTS));
-    let moved = executor.spawn(answer_and_move::<N>(server.clone()));
-    let ended = executor.spawn(answer::<N>(server.clone(), server.receiver(CHANNEL_TWO).unwrap()));
+    let moved = executor.spawn(answer_and_move(server.clone()));
+    let ended = executor.spawn(answer(server.clone(), server.receiver(CHANNEL_TWO).unwrap()));
     let clients = (0..CLIENTS).map(|client| {
         let listener = Arc::clone(&listener);
         executor.spawn(async move {
@@ -116,7 +119,7 @@ pub(crate) async fn echo_and_move<N: Net>(executor: Executor) {
 /// For each stream, the number of lines and the number of departures.
 type Account = HashMap<StreamId, (usize, usize)>;
 
-async fn answer_and_move<N: Net>(server: Server<N>) -> Account {
+async fn answer_and_move(server: Server) -> Account {
     let mut account = Account::new();
     loop {
         match server.recv(CHANNEL_ONE).await {
@@ -135,7 +138,7 @@ async fn answer_and_move<N: Net>(server: Server<N>) -> Account {
     }
 }
 
-async fn answer<N: Net>(server: Server<N>, mut receiver: Receiver<N>) -> Account {
+async fn answer(server: Server, mut receiver: Receiver) -> Account {
     let mut account = Account::new();
     while let Some((id, event)) = receiver.next().await {
         let (lines, departures) = account.entry(id).or_default();
@@ -153,10 +156,10 @@ async fn answer<N: Net>(server: Server<N>, mut receiver: Receiver<N>) -> Account
 
 /// Every line of each client is sent to all clients. All clients receive the same order, and the lines of each client
 /// in order.
-pub(crate) async fn broadcast<N: Net>(executor: Executor) {
+pub(crate) async fn broadcast(executor: Executor, listen: Listen) {
     const CLIENTS: usize = 8;
     const LINES: usize = 25;
-    let (server, listener) = server::<N>(ChannelOptions::new()).await;
+    let (server, listener) = server(listen, ChannelOptions::new()).await;
     let clients = (0..CLIENTS).map(|client| {
         let listener = Arc::clone(&listener);
         executor.spawn(async move {
@@ -196,8 +199,8 @@ pub(crate) async fn broadcast<N: Net>(executor: Executor) {
 
 /// A peer disconnects in the middle of a line, with unread input. Its departure is received once, and no other peer is
 /// affected.
-pub(crate) async fn peer_vanishes<N: Net>(executor: Executor) {
-    let (server, listener) = server::<N>(ChannelOptions::new()).await;
+pub(crate) async fn peer_vanishes(executor: Executor, listen: Listen) {
+    let (server, listener) = server(listen, ChannelOptions::new()).await;
     let stays = executor.spawn({
         let listener = Arc::clone(&listener);
         async move {
@@ -245,20 +248,20 @@ pub(crate) async fn peer_vanishes<N: Net>(executor: Executor) {
 }
 
 /// In a half-closing channel, a peer that has shut down its writing side receives the answer and then the end.
-pub(crate) async fn peer_half_closes<N: Net>(executor: Executor) {
-    assert_eq!(ask_and_fall_silent::<N>(&executor, true).await, ["answer to 3 lines"]);
-    assert!(ask_and_fall_silent::<N>(&executor, false).await.is_empty());
+pub(crate) async fn peer_half_closes(executor: Executor, listen: Listen) {
+    assert_eq!(ask_and_fall_silent(&executor, listen, true).await, ["answer to 3 lines"]);
+    assert!(ask_and_fall_silent(&executor, listen, false).await.is_empty());
 }
 
 /// Returns what a peer receives that sends three lines and shuts down its writing side.
-async fn ask_and_fall_silent<N: Net>(executor: &Executor, half_close: bool) -> Vec<String> {
-    let (server, listener) = server::<N>(ChannelOptions::new().half_close(half_close)).await;
+async fn ask_and_fall_silent(executor: &Executor, listen: Listen, half_close: bool) -> Vec<String> {
+    let (server, listener) = server(listen, ChannelOptions::new().half_close(half_close)).await;
     let asks = executor.spawn({
         let listener = Arc::clone(&listener);
         async move {
             let mut lines = connect(&*listener).await;
             say(&mut lines, ["a", "b", "c"].map(str::to_owned)).await;
-            N::fall_silent(lines.get_mut()).await;
+            lines.get_mut().fall_silent().await;
             lines.map(Result::unwrap).collect().await
         }
     });
@@ -277,9 +280,9 @@ async fn ask_and_fall_silent<N: Net>(executor: &Executor, half_close: bool) -> V
 }
 
 /// Echoes thousands of lines, at the pace of the slower side.
-pub(crate) async fn thousands_of_lines<N: Net>(executor: Executor) {
+pub(crate) async fn thousands_of_lines(executor: Executor, listen: Listen) {
     const LINES: usize = 5_000;
-    let (server, listener) = server::<N>(ChannelOptions::new()).await;
+    let (server, listener) = server(listen, ChannelOptions::new()).await;
     let client = executor.spawn({
         let listener = Arc::clone(&listener);
         async move {
@@ -311,10 +314,10 @@ pub(crate) async fn thousands_of_lines<N: Net>(executor: Executor) {
 
 /// Every other client is moved to a channel of lower priority. A select answers all clients without flushing: the select
 /// flushes before it sleeps.
-pub(crate) async fn two_channels_as_one<N: Net>(executor: Executor) {
+pub(crate) async fn two_channels_as_one(executor: Executor, listen: Listen) {
     const CLIENTS: usize = 8;
     const LINES: usize = 200;
-    let (server, listener) = server::<N>(ChannelOptions::new()).await;
+    let (server, listener) = server(listen, ChannelOptions::new()).await;
     let clients = (0..CLIENTS).map(|client| {
         let listener = Arc::clone(&listener);
         executor.spawn(async move {
@@ -360,9 +363,9 @@ pub(crate) async fn two_channels_as_one<N: Net>(executor: Executor) {
 }
 
 /// A peer that reads nothing makes the broadcast wait, and does not delay the other peer.
-pub(crate) async fn peer_does_not_read<N: Net>(executor: Executor) {
+pub(crate) async fn peer_does_not_read(executor: Executor, listen: Listen) {
     const LINE: usize = 256 * 1024;
-    let (server, listener) = server::<N>(ChannelOptions::new()).await;
+    let (server, listener) = server(listen, ChannelOptions::new()).await;
     let reads = executor.spawn({
         let listener = Arc::clone(&listener);
         async move {
@@ -419,15 +422,15 @@ pub(crate) async fn peer_does_not_read<N: Net>(executor: Executor) {
 }
 
 /// A server with two channels, and its listener.
-async fn server<N: Net>(options: ChannelOptions) -> (Server<N>, Arc<N>) {
+async fn server(listen: Listen, options: ChannelOptions) -> (Server, Arc<dyn Net>) {
     let server = Multiplexer::new();
     server.add_channel_with(CHANNEL_ONE, options).unwrap();
     server.add_channel_with(CHANNEL_TWO, options).unwrap();
-    (server, Arc::new(N::listen().await))
+    (server, listen().await)
 }
 
 /// Accepts `count` connections into the first channel.
-async fn accept<N: Net>(server: Server<N>, listener: Arc<N>, count: usize) -> Vec<StreamId> {
+async fn accept(server: Server, listener: Arc<dyn Net>, count: usize) -> Vec<StreamId> {
     let mut ids = Vec::new();
     while ids.len() < count {
         let (sink, stream) = Framed::new(listener.accept().await, LinesCodec::new()).split();
@@ -437,7 +440,7 @@ async fn accept<N: Net>(server: Server<N>, listener: Arc<N>, count: usize) -> Ve
 }
 
 /// Connects a client.
-async fn connect<N: Net>(listener: &N) -> Lines<N> {
+async fn connect(listener: &dyn Net) -> Lines {
     Framed::new(listener.connect().await, LinesCodec::new())
 }
 

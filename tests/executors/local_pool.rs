@@ -1,7 +1,7 @@
 //! Under futures' `LocalPool`, in one thread.
 
 use crate::executor::{Executor, finishes};
-use crate::jobs;
+use crate::jobs::{self, Job};
 use crate::net::{Tcp, Unix};
 use futures::executor::LocalPool;
 use futures::stream;
@@ -11,8 +11,8 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use stream_multiplexer::Multiplexer;
 
-fn run<F: Future<Output = ()>>(job: impl FnOnce(Executor) -> F + Send + 'static) {
-    finishes(|| {
+fn run(job: Job) {
+    finishes(move || {
         let mut pool = LocalPool::new();
         let spawner = pool.spawner();
         pool.run_until(job(Executor::new(move |task| spawner.spawn_obj(task.into()).unwrap())));

@@ -1,12 +1,12 @@
 //! Under tokio, in one thread.
 
 use crate::executor::{Executor, finishes};
-use crate::jobs;
+use crate::jobs::{self, Job};
 use crate::net::{TokioTcp, TokioUnix};
 use tokio::runtime::Builder;
 
-fn run<F: Future<Output = ()>>(job: impl FnOnce(Executor) -> F + Send + 'static) {
-    finishes(|| {
+fn run(job: Job) {
+    finishes(move || {
         Builder::new_current_thread()
             .enable_all()
             .build()

@@ -5,7 +5,7 @@ use futures::channel::mpsc;
 use futures::executor::block_on;
 use futures::stream::{self, FusedStream};
 use futures::{FutureExt, Sink, Stream, StreamExt};
-use proptest::prelude::*;
+use quickcheck::{Arbitrary, Gen, QuickCheck};
 use std::cell::Cell;
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,6 +19,7 @@ use stream_multiplexer::{
     ChannelId, ChannelOptions, ChannelSelect, Multiplexer, MultiplexerError, Share, StreamEvent, StreamId,
 };
 use support::hooked::{Hooks, Moment};
+use support::random::{below, below_u8};
 use support::raw_waker::hooked_waker;
 use support::{Feed, Gate, Gatekeeper, Pipe, Wakes, finishes, gate, pipe, poll, poll_with};
 
@@ -171,39 +172,38 @@ mod priority {
     }
 
     /// Items that are pushed between two events, as pairs of a channel and a number of items.
-    type Pushes = Vec<(usize, usize)>;
+    #[derive(Clone, Debug)]
+    struct Pushes(Vec<(usize, usize)>);
 
-    proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-        /// A channel with an item never waits longer than the bound, whichever channels become ready.
-        #[test]
-        fn the_bound_holds_whichever_channels_come_and_go(
-            channels in 1..7_usize,
-            bound in 1..6_u32,
-            pushes in prop::collection::vec(prop::collection::vec((0..7_usize, 1..5_usize), 0..4), 1..200),
-        ) {
-            check(channels, bound, &pushes)?;
+    impl Arbitrary for Pushes {
+        fn arbitrary(g: &mut Gen) -> Self {
+            Self((0..below(g, 4)).map(|_| (below(g, 7), 1 + below(g, 4))).collect())
         }
     }
 
-    fn check(channels: usize, bound: u32, steps: &[Pushes]) -> Result<(), TestCaseError> {
+    /// A channel with an item never waits longer than the bound, whichever channels become ready.
+    #[test]
+    fn the_bound_holds_whichever_channels_come_and_go() {
+        fn holds(channels: usize, bound: u32, steps: Vec<Pushes>) {
+            check(1 + channels % 6, 1 + bound % 5, &steps);
+        }
+        QuickCheck::new().rng(Gen::new(200)).quickcheck(holds as fn(usize, u32, Vec<Pushes>));
+    }
+
+    fn check(channels: usize, bound: u32, steps: &[Pushes]) {
         let (multiplexer, streams) = pairs(channels);
         let mut select = select(&multiplexer);
         select.starvation_bound(every(bound));
         // For each channel, the number of its items, and for how many events it has waited.
         let (mut left, mut waited) = (vec![0; channels], vec![0; channels]);
         for step in steps.iter().map(Some).chain([None; 2_000]) {
-            for (channel, items) in step.into_iter().flatten() {
+            for (channel, items) in step.into_iter().flat_map(|Pushes(pushes)| pushes) {
                 let channel = channel % channels;
                 left[channel] += items;
                 (0..*items).for_each(|_| streams[channel].1.push(0));
             }
             let Ready(Some((channel, _, _))) = poll(&mut select) else {
-                prop_assert!(
-                    left.iter().all(|left| *left == 0),
-                    "it sleeps, and there is something: {left:?}"
-                );
+                assert!(left.iter().all(|left| *left == 0), "it sleeps, and there is something: {left:?}");
                 if step.is_none() {
                     break;
                 }
@@ -212,12 +212,11 @@ mod priority {
             for other in 0..channels {
                 waited[other] = if other == channel || left[other] == 0 { 0 } else { waited[other] + 1 };
                 let longest = if other == 0 { channels - 1 } else { bound as usize + channels - 2 };
-                prop_assert!(waited[other] <= longest, "{other} waits for {} of {longest}", waited[other]);
+                assert!(waited[other] <= longest, "{other} waits for {} of {longest}", waited[other]);
             }
             left[channel] -= 1;
         }
-        prop_assert!(left.iter().all(|left| *left == 0), "{left:?}");
-        Ok(())
+        assert!(left.iter().all(|left| *left == 0), "{left:?}");
     }
 
     /// With turns in this round, and in the next round before channel 2, these channels would be served twice while
@@ -406,7 +405,7 @@ mod weights {
         }
 
         /// The lag of one channel behind another over any span is the difference of two of these differences.
-        fn check(&self) -> Result<(), TestCaseError> {
+        fn check(&self) {
             let channels = self.got.len();
             for one in 0..channels {
                 for other in 0..one {
@@ -414,14 +413,13 @@ mod weights {
                     let turn =
                         |channel: usize| self.largest[channel] as f64 / f64::from(self.weights[channel]);
                     let bound = turn(one) + turn(other);
-                    prop_assert!(
+                    assert!(
                         greatest - least <= bound + 1e-6,
                         "{one} and {other}: {} of {bound}",
                         greatest - least
                     );
                 }
             }
-            Ok(())
         }
     }
 
@@ -432,43 +430,63 @@ mod weights {
         }
     }
 
-    proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    /// The weight of a channel, and the costs of its items.
+    #[derive(Clone, Debug)]
+    struct Channels(Vec<(u32, Vec<u64>)>);
 
-        #[test]
-        fn no_two_are_apart_by_more_than_a_turn_of_each(
-            channels in prop::collection::vec((1..9_u32, prop::collection::vec(1..50_u64, 1..5)), 2..6),
-        ) {
+    impl Arbitrary for Channels {
+        fn arbitrary(g: &mut Gen) -> Self {
+            let costs = |g: &mut Gen| (0..1 + below(g, 4)).map(|_| 1 + u64::from(below_u8(g, 49))).collect();
+            Self((0..2 + below(g, 4)).map(|_| (1 + u32::from(below_u8(g, 8)), costs(g))).collect())
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    struct Change {
+        channel: usize,
+        weight: u32,
+        kind: usize,
+    }
+
+    impl Arbitrary for Change {
+        fn arbitrary(g: &mut Gen) -> Self {
+            Self { channel: below(g, 6), weight: 1 + u32::from(below_u8(g, 8)), kind: below(g, 3) }
+        }
+    }
+
+    #[test]
+    fn no_two_are_apart_by_more_than_a_turn_of_each() {
+        fn holds(Channels(channels): Channels) {
             let (_multiplexer, mut select) = always_ready(&channels);
             let mut reference = Reference::new(channels.iter().map(|(weight, _)| *weight).collect());
             for _ in 0..500 {
                 let (channel, cost) = next(&mut select);
                 reference.note(channel, cost);
             }
-            reference.check()?;
+            reference.check();
         }
+        QuickCheck::new().quickcheck(holds as fn(Channels));
+    }
 
-        /// Between two changes.
-        #[test]
-        fn nor_after_a_change(
-            channels in prop::collection::vec((1..9_u32, prop::collection::vec(1..50_u64, 1..5)), 2..6),
-            changes in prop::collection::vec((0..6_usize, 1..9_u32, 0..3), 1..20),
-        ) {
+    /// Between two changes.
+    #[test]
+    fn nor_after_a_change() {
+        fn holds(Channels(channels): Channels, changes: Vec<Change>) {
             let (_multiplexer, mut select) = always_ready(&channels);
             let mut weights: Vec<_> = channels.iter().map(|(weight, _)| *weight).collect();
-            for (channel, weight, change) in changes {
+            for Change { channel, weight, kind } in changes {
                 let channel = channel % weights.len();
                 let share = Share::new().weight(weight);
-                match change {
+                match kind {
                     0 => {
-                        prop_assert!(select.remove(channel));
+                        assert!(select.remove(channel));
                         select.add(channel, share).unwrap();
                     }
                     // To another priority, and back.
-                    1 => prop_assert!(select.set_share(channel, share.priority(1))),
+                    1 => assert!(select.set_share(channel, share.priority(1))),
                     _ => {}
                 }
-                prop_assert!(select.set_share(channel, share));
+                assert!(select.set_share(channel, share));
                 weights[channel] = weight;
                 let mut reference = Reference::new(weights.clone());
                 // A channel may be ahead because of an earlier turn.
@@ -477,9 +495,10 @@ mod weights {
                     let (channel, cost) = next(&mut select);
                     reference.note(channel, cost);
                 }
-                reference.check()?;
+                reference.check();
             }
         }
+        QuickCheck::new().rng(Gen::new(20)).quickcheck(holds as fn(Channels, Vec<Change>));
     }
 
     #[test]

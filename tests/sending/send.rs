@@ -7,14 +7,14 @@ use futures::future::LocalBoxFuture;
 use futures::task::LocalSpawnExt;
 use futures::{FutureExt, Sink, SinkExt, StreamExt};
 use pollster::block_on;
-use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
+use quickcheck::{Arbitrary, Gen, QuickCheck};
 use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use stream_multiplexer::{ChannelOptions, Multiplexer, SendError, Sent, Share, StreamId};
+use support::random::below;
 use support::{
     Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, finishes, gate, pipe, poll_future, poll_with, run,
 };
@@ -1613,8 +1613,9 @@ mod whatever_happens {
         SendByASender(usize),
         CloseStream(usize),
         Shutdown,
-        Poll(prop::sample::Index),
-        Drop(prop::sample::Index),
+        /// Of as many tasks as there are then.
+        Poll(usize),
+        Drop(usize),
         MakeRoom(usize, usize),
         SetFlushes(usize, bool),
         SetCloses(usize, bool),
@@ -1623,23 +1624,27 @@ mod whatever_happens {
         Remove(usize),
     }
 
-    fn step() -> impl Strategy<Value = Step> {
-        let peer = 0..PEERS;
-        let frequent = prop_oneof![
-            4 => prop::collection::vec(peer.clone(), 0..6).prop_map(Step::Send),
-            3 => peer.clone().prop_map(Step::SendOne),
-            3 => peer.clone().prop_map(Step::SendByASender),
-            1 => peer.clone().prop_map(Step::CloseStream),
-            12 => any::<prop::sample::Index>().prop_map(Step::Poll),
-            2 => any::<prop::sample::Index>().prop_map(Step::Drop),
-            4 => (peer.clone(), 1..3_usize).prop_map(|(peer, room)| Step::MakeRoom(peer, room)),
-            3 => (peer.clone(), any::<bool>()).prop_map(|(peer, flushes)| Step::SetFlushes(peer, flushes)),
-            2 => (peer.clone(), any::<bool>()).prop_map(|(peer, closes)| Step::SetCloses(peer, closes)),
-            1 => peer.clone().prop_map(Step::Fail),
-            1 => peer.clone().prop_map(Step::End),
-            1 => peer.prop_map(Step::Remove),
-        ];
-        prop_oneof![80 => frequent, 1 => Just(Step::Shutdown)]
+    impl Arbitrary for Step {
+        fn arbitrary(g: &mut Gen) -> Self {
+            if below(g, 81) == 0 {
+                return Self::Shutdown;
+            }
+            let peer = below(g, PEERS);
+            match below(g, 37) {
+                0..4 => Self::Send((0..below(g, 6)).map(|_| below(g, PEERS)).collect()),
+                4..7 => Self::SendOne(peer),
+                7..10 => Self::SendByASender(peer),
+                10 => Self::CloseStream(peer),
+                11..23 => Self::Poll(below(g, 1_000)),
+                23..25 => Self::Drop(below(g, 1_000)),
+                25..29 => Self::MakeRoom(peer, 1 + below(g, 2)),
+                29..32 => Self::SetFlushes(peer, bool::arbitrary(g)),
+                32..34 => Self::SetCloses(peer, bool::arbitrary(g)),
+                34 => Self::Fail(peer),
+                35 => Self::End(peer),
+                _ => Self::Remove(peer),
+            }
+        }
     }
 
     /// A send or a closing in progress, polled as a separate task.
@@ -1729,11 +1734,11 @@ mod whatever_happens {
                 }
                 Step::Poll(_) | Step::Drop(_) if self.tasks.is_empty() => {}
                 Step::Poll(task) => {
-                    let at = task.index(self.tasks.len());
+                    let at = task % self.tasks.len();
                     self.tasks[at].poll();
                 }
                 Step::Drop(task) => {
-                    let at = task.index(self.tasks.len());
+                    let at = task % self.tasks.len();
                     self.tasks[at].future = None;
                 }
                 Step::MakeRoom(peer, room) => peers[peer].gate.make_room(room),
@@ -1786,24 +1791,17 @@ mod whatever_happens {
         }
     }
 
-    proptest! {
-        #![proptest_config(ProptestConfig {
-            cases: 400,
-            failure_persistence: None,
-            rng_seed: RngSeed::Fixed(17),
-            ..ProptestConfig::default()
-        })]
+    #[test]
+    fn each_item_comes_at_most_once_and_each_result_is_true() {
+        QuickCheck::new().rng(Gen::from_size_and_seed(80, 17)).quickcheck(any_steps as fn(Vec<Step>));
+    }
 
-        #[test]
-        fn each_item_comes_at_most_once_and_each_result_is_true(
-            steps in prop::collection::vec(step(), 1..80),
-        ) {
-            let (multiplexer, peers) = peers([1, 0, 2, 0]);
-            let mut scene = Scene { multiplexer: &multiplexer, peers: &peers, tasks: Vec::new() };
-            steps.into_iter().for_each(|step| scene.run(step));
-            scene.finish();
-            scene.check();
-        }
+    fn any_steps(steps: Vec<Step>) {
+        let (multiplexer, peers) = peers([1, 0, 2, 0]);
+        let mut scene = Scene { multiplexer: &multiplexer, peers: &peers, tasks: Vec::new() };
+        steps.into_iter().for_each(|step| scene.run(step));
+        scene.finish();
+        scene.check();
     }
 }
 
@@ -1970,21 +1968,23 @@ mod sinks_that_forget_a_wake {
 
     const SINKS: usize = 2;
 
-    fn step() -> impl Strategy<Value = Step> {
-        let sink = 0..SINKS;
-        prop_oneof![
-            4 => sink.clone().prop_map(Step::TrySend),
-            4 => sink.clone().prop_map(Step::TryFeed),
-            4 => sink.clone().prop_map(Step::SendOne),
-            1 => Just(Step::SendToAll),
-            3 => sink.clone().prop_map(Step::Sender),
-            1 => sink.clone().prop_map(Step::CloseSink),
-            2 => (0..9_usize).prop_map(Step::Poll),
-            3 => Just(Step::RunWoken),
-            6 => sink.clone().prop_map(Step::MakeRoom),
-            6 => sink.clone().prop_map(Step::Flush),
-            3 => sink.prop_map(Step::Wake),
-        ]
+    impl Arbitrary for Step {
+        fn arbitrary(g: &mut Gen) -> Self {
+            let sink = below(g, SINKS);
+            match below(g, 37) {
+                0..4 => Self::TrySend(sink),
+                4..8 => Self::TryFeed(sink),
+                8..12 => Self::SendOne(sink),
+                12 => Self::SendToAll,
+                13..16 => Self::Sender(sink),
+                16 => Self::CloseSink(sink),
+                17..19 => Self::Poll(below(g, 9)),
+                19..22 => Self::RunWoken,
+                22..28 => Self::MakeRoom(sink),
+                28..34 => Self::Flush(sink),
+                _ => Self::Wake(sink),
+            }
+        }
     }
 
     struct Task {
@@ -2016,62 +2016,64 @@ mod sinks_that_forget_a_wake {
         }
     }
 
-    proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+    #[test]
+    fn let_no_task_sleep() {
+        QuickCheck::new().rng(Gen::new(60)).quickcheck(any_steps as fn(Vec<Step>, bool));
+    }
 
-        /// When there is room for all, every task ends, and the driver has flushed what was sent.
-        #[test]
-        fn let_no_task_sleep(steps in prop::collection::vec(step(), 1..60), by_select in any::<bool>()) {
-            let multiplexer: &'static Pairs<Shared> = Box::leak(Box::new(multiplexer()));
-            let sinks: Vec<_> = (0..SINKS).map(|_| Shared::default()).collect();
-            let pairs: Vec<_> = sinks.iter().map(|sink| add(multiplexer, sink.clone())).collect();
-            let ids: Vec<_> = pairs.iter().map(|(id, _)| *id).collect();
-            // The driver is the first task, and has no end.
-            let mut tasks = vec![if by_select {
-                let mut select = multiplexer.select();
-                select.add(CHANNEL, Share::new()).unwrap();
-                Task::new(select.for_each(|_| async {}))
-            } else {
-                Task::new(multiplexer.flusher::<u32>().for_each(|_| async {}))
-            }];
-            for step in steps {
-                match step {
-                    Step::TrySend(sink) => _ = multiplexer.try_send(ids[sink], 0),
-                    Step::TryFeed(sink) => _ = multiplexer.try_feed(ids[sink], 0),
-                    Step::SendOne(sink) => tasks.push(Task::new(multiplexer.send_one(ids[sink], 0).map(drop))),
-                    Step::SendToAll => tasks.push(Task::new(multiplexer.send(&ids, 0).map(drop))),
-                    Step::Sender(sink) => {
-                        let mut sender = multiplexer.sender(ids[sink]).unwrap();
-                        tasks.push(Task::new(async move {
-                            if sender.feed(0).await.is_ok() {
-                                _ = sender.send(0).await;
-                            }
-                        }));
-                    }
-                    Step::CloseSink(sink) => tasks.push(Task::new(multiplexer.close_sink::<u32>(ids[sink]).map(drop))),
-                    Step::Poll(task) => {
-                        let tasks_now = tasks.len();
-                        tasks[task % tasks_now].poll();
-                    }
-                    Step::RunWoken => tasks.iter_mut().for_each(|task| _ = task.run()),
-                    Step::MakeRoom(sink) => sinks[sink].change(|scarce| scarce.room += 1),
-                    Step::Flush(sink) => sinks[sink].change(|scarce| scarce.flushes += 2),
-                    Step::Wake(sink) => sinks[sink].wake(),
+    /// When there is room for all, every task ends, and the driver has flushed what was sent.
+    fn any_steps(steps: Vec<Step>, by_select: bool) {
+        let multiplexer: &'static Pairs<Shared> = Box::leak(Box::new(multiplexer()));
+        let sinks: Vec<_> = (0..SINKS).map(|_| Shared::default()).collect();
+        let pairs: Vec<_> = sinks.iter().map(|sink| add(multiplexer, sink.clone())).collect();
+        let ids: Vec<_> = pairs.iter().map(|(id, _)| *id).collect();
+        // The driver is the first task, and has no end.
+        let mut tasks = vec![if by_select {
+            let mut select = multiplexer.select();
+            select.add(CHANNEL, Share::new()).unwrap();
+            Task::new(select.for_each(|_| async {}))
+        } else {
+            Task::new(multiplexer.flusher::<u32>().for_each(|_| async {}))
+        }];
+        for step in steps {
+            match step {
+                Step::TrySend(sink) => _ = multiplexer.try_send(ids[sink], 0),
+                Step::TryFeed(sink) => _ = multiplexer.try_feed(ids[sink], 0),
+                Step::SendOne(sink) => tasks.push(Task::new(multiplexer.send_one(ids[sink], 0).map(drop))),
+                Step::SendToAll => tasks.push(Task::new(multiplexer.send(&ids, 0).map(drop))),
+                Step::Sender(sink) => {
+                    let mut sender = multiplexer.sender(ids[sink]).unwrap();
+                    tasks.push(Task::new(async move {
+                        if sender.feed(0).await.is_ok() {
+                            _ = sender.send(0).await;
+                        }
+                    }));
                 }
-            }
-            sinks.iter().for_each(|sink| sink.change(|scarce| (scarce.room, scarce.flushes) = (1_000, 1_000)));
-            loop {
-                sinks.iter().for_each(Shared::wake);
-                if tasks.iter_mut().map(Task::run).filter(|was_woken| *was_woken).count() == 0 {
-                    break;
+                Step::CloseSink(sink) => {
+                    tasks.push(Task::new(multiplexer.close_sink::<u32>(ids[sink]).map(drop)));
                 }
+                Step::Poll(task) => {
+                    let tasks_now = tasks.len();
+                    tasks[task % tasks_now].poll();
+                }
+                Step::RunWoken => tasks.iter_mut().for_each(|task| _ = task.run()),
+                Step::MakeRoom(sink) => sinks[sink].change(|scarce| scarce.room += 1),
+                Step::Flush(sink) => sinks[sink].change(|scarce| scarce.flushes += 2),
+                Step::Wake(sink) => sinks[sink].wake(),
             }
-            for (at, task) in tasks.iter().enumerate().skip(1) {
-                prop_assert!(task.is_done, "task {at} sleeps");
+        }
+        sinks.iter().for_each(|sink| sink.change(|scarce| (scarce.room, scarce.flushes) = (1_000, 1_000)));
+        loop {
+            sinks.iter().for_each(Shared::wake);
+            if tasks.iter_mut().map(Task::run).filter(|was_woken| *was_woken).count() == 0 {
+                break;
             }
-            for sink in &sinks {
-                prop_assert!(sink.change(|scarce| scarce.flushed == scarce.given), "it is left unflushed");
-            }
+        }
+        for (at, task) in tasks.iter().enumerate().skip(1) {
+            assert!(task.is_done, "task {at} sleeps");
+        }
+        for sink in &sinks {
+            assert!(sink.change(|scarce| scarce.flushed == scarce.given), "it is left unflushed");
         }
     }
 }

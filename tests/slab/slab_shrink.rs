@@ -2,10 +2,11 @@
 //! replaces the words that they mark. (`tests/memory.rs` counts the released memory.)
 
 use crate::{slab, support};
-use proptest::prelude::*;
+use quickcheck::{Arbitrary, Gen, QuickCheck};
 use slab::{drain, idle_pipes};
 use std::task::{Poll, Waker};
 use stream_multiplexer::StreamSlab;
+use support::random::below;
 use support::{Feed, Pipe, Wakes, pipe, poll, poll_with};
 
 /// A shrink changes whole words of 64 members, and the words above them. The words of 1,664 members are directly below the
@@ -148,7 +149,7 @@ fn stale_wakes_do_nothing() {
     for (count, left) in SIZES {
         let (feeds, mut slab, stale) = shrunk(count, left);
         polls(&feeds);
-        for _ in 0..3 {
+        for _ in 0..2 {
             wake_all(&stale);
             assert_eq!(drain(&mut slab), []);
             stale[stale.len() / 2].wake_by_ref();
@@ -188,7 +189,7 @@ fn stale_wakes_in_the_place_of_present_members() {
             feeds.extend(insert(&mut slab, count - left));
             assert_eq!(drain(&mut slab), []);
             polls(&feeds);
-            for round in 0..3 {
+            for round in 0..2 {
                 if stale_first {
                     wake_all(&stale);
                 }
@@ -290,73 +291,75 @@ enum Step {
     Shrink,
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        2 => (1..3_000_usize).prop_map(Step::Insert),
-        2 => any::<usize>().prop_map(Step::Remove),
-        1 => (0..3_000_usize).prop_map(Step::RemoveFrom),
-        4 => any::<usize>().prop_map(Step::Push),
-        4 => (any::<usize>(), 1..200_usize).prop_map(|(from, count)| Step::WakeStale(from, count)),
-        4 => Just(Step::Poll),
-        2 => Just(Step::Shrink),
-    ]
+impl Arbitrary for Step {
+    fn arbitrary(g: &mut Gen) -> Self {
+        match below(g, 19) {
+            0..2 => Self::Insert(1 + below(g, 2_999)),
+            2..4 => Self::Remove(usize::arbitrary(g)),
+            4 => Self::RemoveFrom(below(g, 3_000)),
+            5..9 => Self::Push(usize::arbitrary(g)),
+            9..13 => Self::WakeStale(usize::arbitrary(g), 1 + below(g, 199)),
+            13..17 => Self::Poll,
+            _ => Self::Shrink,
+        }
+    }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+/// At sizes that need several levels: all pushed items are received, and nothing else.
+#[test]
+fn random_schedules_with_stale_wakers() {
+    QuickCheck::new().rng(Gen::new(60)).quickcheck(any_steps as fn(Vec<Step>));
+}
 
-    /// At sizes that need several levels: all pushed items are received, and nothing else.
-    #[test]
-    fn random_schedules_with_stale_wakers(steps in prop::collection::vec(step(), 1..60)) {
-        let mut slab = StreamSlab::new();
-        let mut members = std::collections::BTreeMap::<usize, (Feed<u32>, usize)>::new();
-        let mut stale = Vec::new();
-        let remove = |slab: &mut StreamSlab<Pipe<u32>>, stale: &mut Vec<Waker>, key, feed: &Feed<u32>| {
-            stale.extend(feed.waker());
-            assert!(slab.remove(key).is_some());
-        };
-        for step in steps {
-            let nth = |n: usize| members.keys().nth(n.checked_rem(members.len())?).copied();
-            match step {
-                Step::Insert(count) => {
-                    for _ in 0..count {
-                        let (feed, stream) = pipe();
-                        members.insert(slab.insert(stream), (feed, 0));
-                    }
+fn any_steps(steps: Vec<Step>) {
+    let mut slab = StreamSlab::new();
+    let mut members = std::collections::BTreeMap::<usize, (Feed<u32>, usize)>::new();
+    let mut stale = Vec::new();
+    let remove = |slab: &mut StreamSlab<Pipe<u32>>, stale: &mut Vec<Waker>, key, feed: &Feed<u32>| {
+        stale.extend(feed.waker());
+        assert!(slab.remove(key).is_some());
+    };
+    for step in steps {
+        let nth = |n: usize| members.keys().nth(n.checked_rem(members.len())?).copied();
+        match step {
+            Step::Insert(count) => {
+                for _ in 0..count {
+                    let (feed, stream) = pipe();
+                    members.insert(slab.insert(stream), (feed, 0));
                 }
-                Step::Remove(n) => {
-                    if let Some((key, (feed, _))) = nth(n).and_then(|key| members.remove_entry(&key)) {
-                        remove(&mut slab, &mut stale, key, &feed);
-                    }
-                }
-                Step::RemoveFrom(key) => {
-                    for (key, (feed, _)) in members.split_off(&key) {
-                        remove(&mut slab, &mut stale, key, &feed);
-                    }
-                }
-                Step::Push(n) => {
-                    if let Some((feed, items)) = nth(n).and_then(|key| members.get_mut(&key)) {
-                        *items += 1;
-                        feed.push(0);
-                    }
-                }
-                Step::WakeStale(from, count) => {
-                    let from = from.checked_rem(stale.len()).unwrap_or(0);
-                    stale.iter().skip(from).take(count).for_each(Waker::wake_by_ref);
-                }
-                Step::Poll => {
-                    if let Poll::Ready(Some((key, Some(_)))) = poll(&mut slab) {
-                        members.get_mut(&key).expect("it is there").1 -= 1;
-                    }
-                }
-                Step::Shrink => slab.shrink_to_fit(),
             }
-            prop_assert_eq!(slab.len(), members.len());
+            Step::Remove(n) => {
+                if let Some((key, (feed, _))) = nth(n).and_then(|key| members.remove_entry(&key)) {
+                    remove(&mut slab, &mut stale, key, &feed);
+                }
+            }
+            Step::RemoveFrom(key) => {
+                for (key, (feed, _)) in members.split_off(&key) {
+                    remove(&mut slab, &mut stale, key, &feed);
+                }
+            }
+            Step::Push(n) => {
+                if let Some((feed, items)) = nth(n).and_then(|key| members.get_mut(&key)) {
+                    *items += 1;
+                    feed.push(0);
+                }
+            }
+            Step::WakeStale(from, count) => {
+                let from = from.checked_rem(stale.len()).unwrap_or(0);
+                stale.iter().skip(from).take(count).for_each(Waker::wake_by_ref);
+            }
+            Step::Poll => {
+                if let Poll::Ready(Some((key, Some(_)))) = poll(&mut slab) {
+                    members.get_mut(&key).expect("it is there").1 -= 1;
+                }
+            }
+            Step::Shrink => slab.shrink_to_fit(),
         }
-        for (key, item) in drain(&mut slab) {
-            prop_assert_eq!(item, Some(0));
-            members.get_mut(&key).expect("it is there").1 -= 1;
-        }
-        prop_assert!(members.values().all(|(_, items)| *items == 0), "an item was lost");
+        assert_eq!(slab.len(), members.len());
     }
+    for (key, item) in drain(&mut slab) {
+        assert_eq!(item, Some(0));
+        members.get_mut(&key).expect("it is there").1 -= 1;
+    }
+    assert!(members.values().all(|(_, items)| *items == 0), "an item was lost");
 }

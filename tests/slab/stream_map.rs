@@ -1,10 +1,11 @@
 //! [`StreamMap`]: streams with the user's keys.
 
+use crate::support::random::{below, below_u8};
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::executor::block_on;
 use futures::stream::{self, BoxStream, FusedStream};
 use futures::{FutureExt, Stream, StreamExt};
-use proptest::prelude::*;
+use quickcheck::{Arbitrary, Gen, QuickCheck};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
@@ -233,58 +234,63 @@ enum Step {
     Receive,
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    let key = 0..6_u8;
-    prop_oneof![
-        key.clone().prop_map(Step::Insert),
-        key.clone().prop_map(Step::Remove),
-        (key.clone(), any::<u8>()).prop_map(|(key, item)| Step::Push(key, item)),
-        key.prop_map(Step::End),
-        Just(Step::Receive),
-        Just(Step::Receive),
-    ]
+impl Arbitrary for Step {
+    fn arbitrary(g: &mut Gen) -> Self {
+        let key = below_u8(g, 6);
+        match below(g, 6) {
+            0 => Self::Insert(key),
+            1 => Self::Remove(key),
+            2 => Self::Push(key, u8::arbitrary(g)),
+            3 => Self::End(key),
+            _ => Self::Receive,
+        }
+    }
 }
 
-proptest! {
-    #[test]
-    fn it_does_as_a_plain_map_would(steps in prop::collection::vec(step(), 0..200)) {
-        let mut map = StreamMap::<u8, UnboundedReceiver<u8>>::new();
-        // For each stream: its sender, and the items that it has still to yield; without a sender, its end as well.
-        let mut model = BTreeMap::<u8, (Option<UnboundedSender<u8>>, std::collections::VecDeque<u8>)>::new();
-        for step in steps {
-            match step {
-                Step::Insert(key) => {
-                    let (feed, stream) = unbounded();
-                    let before = map.insert(key, stream);
-                    let known = model.insert(key, (Some(feed), Default::default()));
-                    prop_assert_eq!(before.is_some(), known.is_some());
-                }
-                Step::Remove(key) => {
-                    let rest = map.remove(&key).map(|mut stream| std::iter::from_fn(|| stream.try_recv().ok()).collect());
-                    prop_assert_eq!(rest, model.remove(&key).map(|(_, rest)| rest));
-                }
-                Step::Push(key, item) => {
-                    if let Some((Some(feed), waiting)) = model.get_mut(&key) {
-                        feed.unbounded_send(item).unwrap();
-                        waiting.push_back(item);
-                    }
-                }
-                Step::End(key) => _ = model.get_mut(&key).map(|(feed, _)| feed.take()),
-                Step::Receive => match now(&mut map) {
-                    None => prop_assert!(model.values().all(|(feed, rest)| feed.is_some() && rest.is_empty())),
-                    Some(None) => prop_assert!(model.is_empty()),
-                    Some(Some((key, Some(item)))) => {
-                        prop_assert_eq!(model.get_mut(&key).and_then(|(_, rest)| rest.pop_front()), Some(item));
-                    }
-                    Some(Some((key, None))) => {
-                        let (feed, rest) = model.remove(&key).expect("it was there");
-                        prop_assert!(feed.is_none() && rest.is_empty());
-                    }
-                },
+#[test]
+fn it_does_as_a_plain_map_would() {
+    QuickCheck::new().rng(Gen::new(200)).quickcheck(any_steps as fn(Vec<Step>));
+}
+
+fn any_steps(steps: Vec<Step>) {
+    let mut map = StreamMap::<u8, UnboundedReceiver<u8>>::new();
+    // For each stream: its sender, and the items that it has still to yield; without a sender, its end as well.
+    let mut model = BTreeMap::<u8, (Option<UnboundedSender<u8>>, std::collections::VecDeque<u8>)>::new();
+    for step in steps {
+        match step {
+            Step::Insert(key) => {
+                let (feed, stream) = unbounded();
+                let before = map.insert(key, stream);
+                let known = model.insert(key, (Some(feed), Default::default()));
+                assert_eq!(before.is_some(), known.is_some());
             }
-            prop_assert_eq!(map.len(), model.len());
-            prop_assert!(map.keys().copied().collect::<BTreeSet<_>>().into_iter().eq(model.keys().copied()));
-            prop_assert!((0..6).all(|key| map.contains_key(&key) == model.contains_key(&key)));
+            Step::Remove(key) => {
+                let rest = map
+                    .remove(&key)
+                    .map(|mut stream| std::iter::from_fn(|| stream.try_recv().ok()).collect());
+                assert_eq!(rest, model.remove(&key).map(|(_, rest)| rest));
+            }
+            Step::Push(key, item) => {
+                if let Some((Some(feed), waiting)) = model.get_mut(&key) {
+                    feed.unbounded_send(item).unwrap();
+                    waiting.push_back(item);
+                }
+            }
+            Step::End(key) => _ = model.get_mut(&key).map(|(feed, _)| feed.take()),
+            Step::Receive => match now(&mut map) {
+                None => assert!(model.values().all(|(feed, rest)| feed.is_some() && rest.is_empty())),
+                Some(None) => assert!(model.is_empty()),
+                Some(Some((key, Some(item)))) => {
+                    assert_eq!(model.get_mut(&key).and_then(|(_, rest)| rest.pop_front()), Some(item));
+                }
+                Some(Some((key, None))) => {
+                    let (feed, rest) = model.remove(&key).expect("it was there");
+                    assert!(feed.is_none() && rest.is_empty());
+                }
+            },
         }
+        assert_eq!(map.len(), model.len());
+        assert!(map.keys().copied().collect::<BTreeSet<_>>().into_iter().eq(model.keys().copied()));
+        assert!((0..6).all(|key| map.contains_key(&key) == model.contains_key(&key)));
     }
 }

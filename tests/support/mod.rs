@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub(crate) mod hooked;
+pub(crate) mod random;
 pub(crate) mod raw_waker;
 
 use futures::future::FusedFuture;
@@ -375,6 +376,11 @@ impl<T> Sink<T> for Drain {
 
 /// Runs a test in another thread, and fails if the test hangs.
 pub(crate) fn finishes(test: impl FnOnce() + Send + 'static) {
+    // Boxed: a thread's code is compiled once for all tests.
+    finishes_boxed(Box::new(test));
+}
+
+fn finishes_boxed(test: Box<dyn FnOnce() + Send>) {
     let (done, finished) = mpsc::channel();
     let running = thread::spawn(move || {
         test();

@@ -3,8 +3,13 @@
 use super::queue::{Entry, Queue};
 use super::{Counts, FRACTION_BITS, Schedule, Time};
 use crate::channel::share::Share;
-use proptest::prelude::*;
+use quickcheck::{Arbitrary, Gen, QuickCheck};
+use random::{below, below_u8};
+use std::fmt::Debug;
 use std::num::NonZeroU32;
+
+#[path = "../../../tests/support/random.rs"]
+mod random;
 
 const CHANNELS: usize = 6;
 
@@ -164,28 +169,32 @@ fn capacities(schedule: &Schedule) -> [usize; 3] {
     [line.capacity(), heap.capacity(), schedule.relief.capacity()]
 }
 
-fn share() -> impl Strategy<Value = Share> {
-    (0..4_u32, 1..4_u32).prop_map(|(priority, weight)| Share::new().priority(priority).weight(weight))
+impl Arbitrary for Step {
+    fn arbitrary(g: &mut Gen) -> Self {
+        match below(g, 36) {
+            0 => Self::AddOrRemove(below(g, CHANNELS), share(g)),
+            1 => Self::SetShare(below(g, CHANNELS), share(g)),
+            2 => Self::Bound(below_u8(g, 5).into()),
+            3 => Self::Panic,
+            4..12 => Self::Wake(below(g, CHANNELS)),
+            12..16 => Self::Idle,
+            16..20 => Self::Batch(below_u8(g, 9), bool::arbitrary(g)),
+            _ => Self::Served(1 + u64::from(below_u8(g, 3))),
+        }
+    }
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        1 => (0..CHANNELS, share()).prop_map(|(key, share)| Step::AddOrRemove(key, share)),
-        1 => (0..CHANNELS, share()).prop_map(|(key, share)| Step::SetShare(key, share)),
-        1 => (0..5_u32).prop_map(Step::Bound),
-        8 => (0..CHANNELS).prop_map(Step::Wake),
-        4 => Just(Step::Idle),
-        16 => (1..4_u64).prop_map(Step::Served),
-        4 => (0..9_u8, any::<bool>()).prop_map(|(turns, panics)| Step::Batch(turns, panics)),
-        1 => Just(Step::Panic),
-    ]
+fn share(g: &mut Gen) -> Share {
+    Share::new().priority(below_u8(g, 4).into()).weight(1 + u32::from(below_u8(g, 3)))
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
+fn check<T: Arbitrary + Debug>(property: fn(Vec<T>)) {
+    QuickCheck::new().rng(Gen::new(300)).quickcheck(property);
+}
 
-    #[test]
-    fn the_turns_are_those_of_one_that_looks_at_all(steps in prop::collection::vec(step(), 1..300)) {
+#[test]
+fn the_turns_are_those_of_one_that_looks_at_all() {
+    check(|steps: Vec<Step>| {
         let (mut schedule, mut plain) = (Schedule::new(0), Plain::default());
         let (mut most, mut room) = (0, [0; 3]);
         for step in steps {
@@ -215,7 +224,7 @@ proptest! {
                 }
                 Step::Idle | Step::Served(_) => {
                     let next = schedule.next();
-                    prop_assert_eq!(next, plain.next());
+                    assert_eq!(next, plain.next());
                     let Some(key) = next else { continue };
                     schedule.begin(key).end();
                     if let Step::Served(cost) = step {
@@ -228,7 +237,7 @@ proptest! {
                 }
                 Step::Batch(..) | Step::Panic => {
                     let next = schedule.next();
-                    prop_assert_eq!(next, plain.next());
+                    assert_eq!(next, plain.next());
                     let Some(key) = next else { continue };
                     let (turns, panics) = match step {
                         Step::Batch(turns, panics) => (turns, panics),
@@ -242,7 +251,7 @@ proptest! {
                         turn.schedule.served(key, 1);
                         plain.served(key, 1);
                         if turn.schedule.has_leader() {
-                            prop_assert_eq!(plain.next(), Some(key));
+                            assert_eq!(plain.next(), Some(key));
                         }
                     }
                     if panics {
@@ -254,27 +263,47 @@ proptest! {
                     }
                 }
             }
-            prop_assert_eq!(capacities(&schedule), room, "only a channel that comes may allocate");
-            prop_assert!(schedule.classes.len() <= most);
-            prop_assert_eq!(schedule.has_leader(), plain.has_leader());
-            prop_assert_eq!(schedule.events(), plain.turns - plain.in_vain);
+            assert_eq!(capacities(&schedule), room, "only a channel that comes may allocate");
+            assert!(schedule.classes.len() <= most);
+            assert_eq!(schedule.has_leader(), plain.has_leader());
+            assert_eq!(schedule.events(), plain.turns - plain.in_vain);
             for (key, place) in plain.places.iter().enumerate() {
                 let Some(place) = place else { continue };
                 let Counts { turns, cost, longest_wait } = schedule.counts(key);
-                prop_assert_eq!((turns, cost, longest_wait), (place.turns, place.cost, place.longest_wait));
+                assert_eq!((turns, cost, longest_wait), (place.turns, place.cost, place.longest_wait));
             }
         }
-    }
+    });
+}
 
-    /// The entries of so many channels: each step is the next entry of one of them, or its end.
-    #[test]
-    fn the_first_of_a_queue_is_the_first_that_is_not_over(
-        steps in prop::collection::vec((0..CHANNELS, 0..3_u32, 0..4_u8, any::<bool>()), 1..300),
-    ) {
+#[derive(Clone, Debug)]
+struct EntryOrEnd {
+    key: usize,
+    priority: u32,
+    time: u8,
+    stays: bool,
+}
+
+impl Arbitrary for EntryOrEnd {
+    fn arbitrary(g: &mut Gen) -> Self {
+        Self {
+            key: below(g, CHANNELS),
+            priority: below_u8(g, 3).into(),
+            time: below_u8(g, 4),
+            stays: bool::arbitrary(g),
+        }
+    }
+}
+
+/// The entries of so many channels: each step is the next entry of one of them, or its end.
+#[test]
+fn the_first_of_a_queue_is_the_first_that_is_not_over() {
+    check(|steps: Vec<EntryOrEnd>| {
         let (mut queue, mut present) = (Queue::default(), [None::<Entry>; CHANNELS]);
         queue.reserve(CHANNELS);
         let room = (queue.line.capacity(), queue.heap.capacity());
-        for (ticket, (key, priority, time, stays)) in steps.into_iter().enumerate() {
+        for (ticket, step) in steps.into_iter().enumerate() {
+            let EntryOrEnd { key, priority, time, stays } = step;
             let next = Entry::new(key, priority, Time::from(time), ticket as u64);
             let before = present[key].take();
             present[key] = stays.then_some(next);
@@ -285,12 +314,12 @@ proptest! {
                 (Some(_), false) => queue.end(key, is_over),
                 (None, false) => {}
             }
-            prop_assert_eq!(queue.first(), present.iter().flatten().max());
-            prop_assert_eq!(queue.len(), present.iter().flatten().count());
-            prop_assert!(queue.line.len() + queue.heap.len() <= 2 * queue.len() + 1);
-            prop_assert_eq!((queue.line.capacity(), queue.heap.capacity()), room);
+            assert_eq!(queue.first(), present.iter().flatten().max());
+            assert_eq!(queue.len(), present.iter().flatten().count());
+            assert!(queue.line.len() + queue.heap.len() <= 2 * queue.len() + 1);
+            assert_eq!((queue.line.capacity(), queue.heap.capacity()), room);
         }
-    }
+    });
 }
 
 /// A debt of three turns at the greatest weight is less than twice that weight.
