@@ -403,6 +403,127 @@ fn two_wakes_against_a_select() {
     });
 }
 
+/// Receives so many items in one task.
+async fn take(select: &mut Select, items: usize) {
+    for _ in 0..items {
+        assert!(matches!(next(select).await, Some((_, _, StreamEvent::Item(())))));
+    }
+}
+
+/// The channel of the shortcut wakes while the task goes back to sleep.
+#[test]
+fn wakes_of_the_shortcut_against_a_select() {
+    loom::model(|| {
+        let (_multiplexer, mut select, [_, feed]) = idle_select();
+        let waker = thread::spawn(move || {
+            feed.push();
+            feed.push();
+        });
+        block_on(take(&mut select, 2));
+        waker.join().unwrap();
+    });
+}
+
+/// The channel of the shortcut wakes, and then another channel, whose wake finds the task in the list of the slots since an
+/// earlier sleep.
+#[test]
+fn a_wake_of_the_shortcut_and_another_against_a_select() {
+    loom::model(|| {
+        let (_multiplexer, mut select, [other, feed]) = idle_select();
+        let waker = thread::spawn(move || {
+            feed.push();
+            other.push();
+            other.push();
+        });
+        block_on(take(&mut select, 3));
+        waker.join().unwrap();
+    });
+}
+
+/// Another channel wakes twice, and the channel of the shortcut meanwhile. The first wake may reach the task late: when the
+/// task has absorbed it, is asleep again, and waits for the second.
+#[test]
+fn wakes_of_another_channel_beside_the_shortcut() {
+    loom::model(|| {
+        let (_multiplexer, mut select, [other, feed]) = idle_select();
+        let others = thread::spawn(move || {
+            other.push();
+            other.push();
+        });
+        let waker = thread::spawn(move || feed.push());
+        block_on(take(&mut select, 3));
+        others.join().unwrap();
+        waker.join().unwrap();
+    });
+}
+
+/// The select moves to another task, while the list of a channel has the waker of the first.
+#[test]
+fn a_select_moves_to_another_task() {
+    loom::model(|| {
+        let (_multiplexer, mut select, [other, feed]) = idle_select();
+        let waker = thread::spawn(move || {
+            feed.push();
+            other.push();
+            feed.push();
+        });
+        let mut left = 3;
+        // One poll in a task of its own, which may leave the select asleep there.
+        block_on(poll_fn(|cx| {
+            left -= usize::from(Pin::new(&mut select).poll_next(cx).is_ready());
+            Poll::Ready(())
+        }));
+        block_on(take(&mut select, left));
+        waker.join().unwrap();
+    });
+}
+
+/// Two selects sleep for one channel, with the shortcut or without.
+#[test]
+fn two_selects_share_a_channel() {
+    loom::model(|| {
+        let (multiplexer, mut select, [_, feed]) = idle_select();
+        let mut second = multiplexer.select();
+        second.add(2, Share::new()).unwrap();
+        assert!(poll_once(&mut second).is_pending());
+        let other = thread::spawn(move || block_on(take(&mut second, 1)));
+        feed.push();
+        feed.push();
+        block_on(take(&mut select, 1));
+        other.join().unwrap();
+    });
+}
+
+/// The channel of the shortcut wakes while it is removed from the select, which then receives from the other.
+#[test]
+fn wake_against_removal_of_the_shortcut() {
+    loom::model(|| {
+        let (multiplexer, mut select, [feed, gone]) = idle_select();
+        let waker = thread::spawn(move || {
+            gone.push();
+            feed.push();
+        });
+        assert!(select.remove(2));
+        assert!(is_item_of(block_on(next(&mut select)), 1));
+        let mut receiver = multiplexer.receiver(2).unwrap();
+        assert!(is_item(block_on(next(&mut receiver))));
+        waker.join().unwrap();
+    });
+}
+
+/// The channel of the shortcut wakes while the select is dropped: its events wait for the next receiver.
+#[test]
+fn wake_against_the_drop_of_a_select() {
+    loom::model(|| {
+        let (multiplexer, select, [_, feed]) = idle_select();
+        let waker = thread::spawn(move || feed.push());
+        drop(select);
+        let mut receiver = multiplexer.receiver(2).unwrap();
+        assert!(is_item(block_on(next(&mut receiver))));
+        waker.join().unwrap();
+    });
+}
+
 /// A channel wakes while it is removed from the select: its events wait for the next receiver. The other channel, which
 /// has its slot next, loses no event.
 #[test]

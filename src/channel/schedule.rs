@@ -66,8 +66,6 @@ pub(crate) struct Schedule {
     /// The number of turns that brought no event.
     in_vain: u64,
     tickets: u64,
-    /// The channel that has its turn now, or [`NONE`].
-    turn: Key,
     solo: Solo,
 }
 
@@ -155,7 +153,6 @@ impl Schedule {
             turns: 0,
             in_vain: 0,
             tickets: 0,
-            turn: NONE,
             solo: Solo { key: NONE, run: Run::default() },
         }
     }
@@ -199,9 +196,6 @@ impl Schedule {
         self.settle();
         if self.is_ready(key) {
             self.leave_ready(key);
-        }
-        if self.turn == key {
-            self.turn = NONE;
         }
         if let Some(place) = self.places[key].take() {
             self.len -= 1;
@@ -320,37 +314,23 @@ impl Schedule {
         self.tickets
     }
 
-    /// Begins the next turn, and returns its channel. The caller calls [`served`](Self::served) for each event, or
-    /// [`idle`](Self::idle) if there was none, and [`end`](Self::end). If `end` is not called, because of a panic, the turn
-    /// counts as a turn [in vain](Self::served_in_vain).
+    /// Returns the channel that has the next turn, if any is ready. The caller [begins](Self::begin) the turn.
     #[inline]
     pub(crate) fn next(&mut self) -> Option<usize> {
-        if self.turn != NONE {
-            self.end_by_panic();
-        }
-        let next = if self.leader != NONE {
-            self.leader
+        if self.leader != NONE {
+            Some(self.leader)
         } else if self.relief.is_empty() {
-            self.queue.first()?.key()
+            Some(self.queue.first()?.key())
         } else {
-            self.next_in_relief()?
-        };
-        self.turn = next;
-        Some(next)
-    }
-
-    #[inline(always)]
-    pub(crate) fn end(&mut self) {
-        self.turn = NONE;
-    }
-
-    #[cold]
-    fn end_by_panic(&mut self) {
-        let key = mem::replace(&mut self.turn, NONE);
-        // The channel may have been removed since, or become idle.
-        if self.places[key].is_some() && self.is_ready(key) {
-            self.served_in_vain(key);
+            self.next_in_relief()
         }
+    }
+
+    /// Begins the turn of the [next](Self::next) channel. When the turn has [ended](Turn::end), the caller calls
+    /// [`served`](Self::served) for each event, or [`idle`](Self::idle) if there was none.
+    #[inline]
+    pub(crate) fn begin(&mut self, key: usize) -> Turn<'_> {
+        Turn { schedule: self, key }
     }
 
     /// Counts a turn that brought no event.
@@ -358,6 +338,12 @@ impl Schedule {
     pub(crate) fn served_in_vain(&mut self, key: usize) {
         self.served(key, 1);
         self.in_vain += 1;
+    }
+
+    /// Whether this channel is the only ready one.
+    #[inline]
+    pub(crate) fn is_only(&self, key: usize) -> bool {
+        self.leader == key && self.queue.is_empty()
     }
 
     /// Whether a channel leads: it has the next turns, until another channel is [woken](Self::wake) or a relief round begins.
@@ -478,7 +464,7 @@ impl Schedule {
     #[inline]
     pub(crate) fn idle(&mut self, key: usize) {
         // A leader without uncharged turns takes the long way: its wait brought no event, and is no part of the next wait.
-        if self.leader == key && self.queue.is_empty() && self.solo.run.turns != 0 {
+        if self.is_only(key) && self.solo.run.turns != 0 {
             self.leader = NONE;
         } else {
             self.idle_among_others(key);
@@ -501,6 +487,27 @@ impl Schedule {
     #[inline]
     fn place_mut(&mut self, key: Key) -> &mut Place {
         self.places[key].as_mut().expect("it is there")
+    }
+}
+
+/// A turn of a channel. If a panic drops it before its [`end`](Self::end), it counts as a turn
+/// [in vain](Schedule::served_in_vain).
+pub(crate) struct Turn<'a> {
+    pub(crate) schedule: &'a mut Schedule,
+    key: Key,
+}
+
+impl Turn<'_> {
+    #[inline(always)]
+    pub(crate) fn end(self) {
+        mem::forget(self);
+    }
+}
+
+impl Drop for Turn<'_> {
+    #[cold]
+    fn drop(&mut self) {
+        self.schedule.served_in_vain(self.key);
     }
 }
 

@@ -4,10 +4,26 @@
 //! list, beside the tasks of its receivers. When a channel is woken, the select moves it into the [`Schedule`]. The
 //! schedule knows the ready channels and chooses the next turn.
 //!
-//! **No wake is lost.** One of two things holds for a channel that is not ready in the schedule. Its slot's waker is in
+//! **The shortcut.** When the last ready channel becomes idle, the task is about to sleep. Then the list of this channel gets
+//! the waker of the task itself. A wake of this channel takes as many steps as with a receiver: it does not go through the
+//! slots. The epoch of the list says whether the channel was woken; the select compares it before each event. After [`LOOKS`]
+//! comparisons in vain, and before another task sleeps, the list gets the waker of the slot instead. For all other channels,
+//! the task waits in the list of the slots, and stays there until one of them wakes it. It may therefore be woken twice
+//! while it sleeps once.
+//!
+//! **No wake is lost.** One of three things holds for a channel that is not ready in the schedule. Its slot's waker is in
 //! the channel's list, since an epoch at which the channel was idle and parked; or the waker was called, and its bit is
-//! not absorbed yet. Therefore a channel stops being ready in one place only: when it was idle and the list took the
-//! waker.
+//! not absorbed yet; or the channel has the shortcut. Therefore a channel stops being ready in one place only: when it was
+//! idle and the list took one of the wakers.
+//!
+//! When a poll returns `Pending` because no channel is ready, two things hold for its task:
+//!
+//! - *The channel of the shortcut wakes it.* The task is the one whose waker the list got, and in this poll the list was seen
+//!   in the same epoch. A list gives a waker away only in a `wake_all`, which begins a new epoch and then calls the waker. So
+//!   it either was not called yet, or it was called during this poll, after which an executor polls again.
+//! - *The slots wake it.* If the list of the slots is still in the epoch in which this task entered it, the same is true of
+//!   that list. The root of the slots was parked then. It is parked still, and the next wake of a slot calls `wake_all`; or a
+//!   wake found it parked and is about to call `wake_all`.
 //!
 //! One more slot stands for the unflushed sinks. This slot is woken as every driver of the flush set is.
 
@@ -41,6 +57,7 @@ use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
+use std::ptr;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -54,6 +71,10 @@ const YIELD_EVERY: Option<NonZeroU32> = NonZeroU32::new(4);
 /// The last channel adds fewer than this number, and so do the events that a batch takes together from one channel.
 /// Therefore a call polls fewer than three times this number in vain.
 const FRUITLESS_POLLS: usize = 64;
+
+/// How often the select looks at the [`Shortcut`] in vain before it gives it up: then events beside it cost no more looks, and
+/// another channel may have it. To give it up costs a lock pair.
+const LOOKS: u32 = 32;
 
 /// The slot of the unflushed sinks.
 const FLUSHES: usize = 0;
@@ -162,9 +183,9 @@ pub(crate) type SelectEvent<T> = (ChannelId, StreamId, StreamEvent<T>);
 ///
 /// An event costs one poll of one stream and two lock pairs, as with a `ChannelReceiver`, whatever the number of idle
 /// channels. It also costs O(log r) in plain memory, where r is the number of ready channels. A relief round costs O(r),
-/// once. Going to sleep takes one lock pair more than with a `ChannelReceiver`, and so does waking. No event and no wake
-/// allocates. Each channel takes 300 to 700 bytes: most just after the tables have doubled. They shrink when the select is
-/// dropped.
+/// once. Going to sleep and waking take as many lock pairs as with a `ChannelReceiver` while one channel has the events. With
+/// another channel, each takes one more. In one sleep, the task may be woken twice. No event and no wake allocates. Each
+/// channel takes 300 to 700 bytes: most just after the tables have doubled. They shrink when the select is dropped.
 ///
 /// # Panics
 ///
@@ -180,6 +201,11 @@ pub struct ChannelSelect<St: Stream, Si = ()> {
     schedule: Schedule,
     /// The place of the task in the list of `slots`.
     waiter: Waiter,
+    /// The epoch in which `task` entered that list.
+    epoch: Option<usize>,
+    /// The task whose waker is in that list since `epoch`, and in the list of the shortcut.
+    task: Task,
+    shortcut: Option<Shortcut>,
     flushes: Flushes,
     cost: Option<AssertUnwindSafe<Cost<St::Item>>>,
     /// The payload of a panic in `cost`. The panic resumes in the poll after the event that was being charged.
@@ -210,6 +236,35 @@ impl<St> Seat<St> {
     }
 }
 
+/// The channel whose list has the waker of the task.
+#[derive(Debug)]
+struct Shortcut {
+    key: usize,
+    /// The epoch of the list. As long as it lasts, the waker is in the list.
+    epoch: usize,
+    /// How often the select may still look at it in vain.
+    looks: u32,
+}
+
+impl Shortcut {
+    #[inline]
+    fn is_woken<St>(&self, slots: &Rotation<Seat<St>>) -> bool {
+        slots.slots()[self.key].channel().tasks().epoch() != self.epoch
+    }
+}
+
+/// Identifies a task, as [`Waker::will_wake`] does. A waker that is still in a list is not freed. Therefore no other task has
+/// the same address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Task(usize, usize);
+
+impl Task {
+    #[inline]
+    fn of(cx: &Context<'_>) -> Self {
+        Self(cx.waker().data() as usize, ptr::from_ref(cx.waker().vtable()) as usize)
+    }
+}
+
 /// The state of flushing.
 #[derive(Debug)]
 struct Flushes {
@@ -236,7 +291,9 @@ enum Flush {
 }
 
 /// Why no event was found.
+// A whole word: beside the first word of an event, a byte costs five instructions per event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
 enum Nothing {
     /// No channel is left.
     Ended,
@@ -244,6 +301,8 @@ enum Nothing {
     Idle,
     /// Too many polls were in vain.
     Yield,
+    /// This turn yielded no event. Look again.
+    Yet,
 }
 
 /// Channels.
@@ -258,6 +317,9 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
             slots,
             schedule: Schedule::new(STARVATION_BOUND),
             waiter: Waiter::default(),
+            epoch: None,
+            task: Task::default(),
+            shortcut: None,
             flushes: Flushes {
                 is_driven: true,
                 is_ready: true,
@@ -451,6 +513,7 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
     /// Removes the channel in slot `key`.
     fn leave(&mut self, key: usize) {
         self.schedule.remove(key);
+        self.shortcut.take_if(|shortcut| shortcut.key == key);
         let seat = self.slots.vacate(key, |Seat { channel, waiter, waker }| (waker, (channel, waiter)));
         let (channel, waiter) = seat.expect("it is there");
         depart(&self.registry, channel, waiter);
@@ -724,21 +787,16 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         let (mut received, limit) = (0, limit.min(EVENTS_PER_POLL));
         let mut effort = 0;
         loop {
-            match self.find(&mut effort) {
-                Ok(event) => {
-                    buffer.push(event);
-                    received += 1;
-                    received += self.find_more(limit - received, buffer, &mut effort);
-                    if received == limit || self.panic.is_some() || effort >= FRUITLESS_POLLS {
-                        return Poll::Ready(received);
-                    }
-                }
-                Err(_) if received > 0 => return Poll::Ready(received),
-                Err(nothing) => match self.wait(nothing, cx) {
-                    Poll::Ready(true) => {}
-                    Poll::Ready(false) => return Poll::Ready(0),
-                    Poll::Pending => return Poll::Pending,
-                },
+            let found = self.search(cx, &mut effort, received == 0);
+            let Poll::Ready(Some(event)) = found else {
+                let waits = found.is_pending() && received == 0;
+                return if waits { Poll::Pending } else { Poll::Ready(received) };
+            };
+            buffer.push(event);
+            received += 1;
+            received += self.find_more(limit - received, buffer, &mut effort);
+            if received == limit || self.panic.is_some() || effort >= FRUITLESS_POLLS {
+                return Poll::Ready(received);
             }
         }
     }
@@ -758,6 +816,43 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
         rests
     }
 
+    /// Continues a poll whose first step found no event.
+    #[inline(never)]
+    fn go_on(
+        &mut self,
+        nothing: Nothing,
+        cx: &mut Context<'_>,
+        mut effort: usize,
+    ) -> Poll<Option<SelectEvent<St::Item>>> {
+        match self.wait(nothing, cx) {
+            Poll::Ready(true) => self.search(cx, &mut effort, true),
+            Poll::Ready(false) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Looks for an event. If there is none and `waits` is true, the task waits. Otherwise only returns `Pending`.
+    #[inline(never)]
+    fn search(
+        &mut self,
+        cx: &mut Context<'_>,
+        effort: &mut usize,
+        waits: bool,
+    ) -> Poll<Option<SelectEvent<St::Item>>> {
+        loop {
+            match self.find(cx, effort) {
+                Ok(event) => return Poll::Ready(Some(event)),
+                Err(Nothing::Yet) => {}
+                Err(_) if !waits => return Poll::Pending,
+                Err(nothing) => match self.wait(nothing, cx) {
+                    Poll::Ready(true) => {}
+                    Poll::Ready(false) => return Poll::Ready(None),
+                    Poll::Pending => return Poll::Pending,
+                },
+            }
+        }
+    }
+
     /// Handles the absence of an event. `Ready(true)`: look again. `Ready(false)`: the select has ended. `Pending`: the
     /// task waits, or was woken already.
     fn wait(&mut self, nothing: Nothing, cx: &mut Context<'_>) -> Poll<bool> {
@@ -767,15 +862,67 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
                 return Poll::Ready(false);
             }
             Nothing::Idle => {
-                let Some(epoch) = self.slots.park() else { return Poll::Ready(true) };
-                if !self.slots.tasks().wait(&mut self.waiter, epoch, cx.waker().clone()) {
+                if !self.sleep(cx) {
                     return Poll::Ready(true);
                 }
             }
             Nothing::Yield => cx.waker().wake_by_ref(),
+            Nothing::Yet => return Poll::Ready(true),
         }
         self.begin_anew();
         Poll::Pending
+    }
+
+    /// Lets the task sleep until the next wake. Returns `false` if there was a wake meanwhile: look again.
+    ///
+    /// To be called when this poll has found no ready channel.
+    #[inline]
+    fn sleep(&mut self, cx: &Context<'_>) -> bool {
+        self.task == Task::of(cx) && self.epoch == Some(self.slots.tasks().epoch()) || self.enter_list(cx)
+    }
+
+    /// Lets the task wait in the list of the slots.
+    #[inline(never)]
+    fn enter_list(&mut self, cx: &Context<'_>) -> bool {
+        let task = Task::of(cx);
+        if self.task != task && self.end_shortcut() {
+            return false;
+        }
+        let Some(epoch) = self.slots.park() else { return false };
+        // `wait` drops the waker that it replaces, which may panic.
+        self.epoch = None;
+        let waits = self.slots.tasks().wait(&mut self.waiter, epoch, cx.waker().clone());
+        (self.task, self.epoch) = (task, waits.then_some(epoch));
+        waits
+    }
+
+    /// Moves the channel of the shortcut to the schedule if it was woken.
+    #[inline(always)]
+    fn look_at_shortcut(&mut self) {
+        let Some(shortcut) = &mut self.shortcut else { return };
+        if shortcut.is_woken(&self.slots) {
+            self.schedule.wake(shortcut.key);
+            self.shortcut = None;
+        } else {
+            shortcut.looks -= 1;
+            if shortcut.looks == 0 {
+                self.end_shortcut();
+            }
+        }
+    }
+
+    /// Puts the waker of the slot into the list of the channel, instead of that of the task. If the channel was woken
+    /// meanwhile, makes it ready and returns true.
+    #[cold]
+    fn end_shortcut(&mut self) -> bool {
+        let Some(Shortcut { key, epoch, .. }) = self.shortcut.take() else { return false };
+        let Seat { channel, waiter, waker } = &mut self.slots.slots_mut()[key];
+        let channel = channel.as_ref().expect("the schedule has channels alone");
+        let is_woken = !channel.tasks().wait(waiter, epoch, waker.clone());
+        if is_woken {
+            self.schedule.wake(key);
+        }
+        is_woken
     }
 
     /// Resets the counts of one poll, before `Pending` is returned. A flush becomes due even if there was no event.
@@ -788,76 +935,93 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
 
     /// Looks for an event. `effort` counts the streams that this call polled in vain.
     #[inline(always)]
-    fn find(&mut self, effort: &mut usize) -> Result<SelectEvent<St::Item>, Nothing> {
-        loop {
-            if self.slots.is_woken() {
-                self.absorb();
-            }
-            if self.flushes.is_ready && self.flushes.is_due {
-                if let Flush::Failed(channel, id) = self.flush() {
-                    return Ok((channel, id, StreamEvent::SinkFailed));
-                }
-            }
-            let Some(key) = self.schedule.next() else {
-                if self.is_empty() {
-                    return Err(Nothing::Ended);
-                }
-                if !self.flushes.is_ready {
-                    return Err(Nothing::Idle);
-                }
-                match self.flush() {
-                    Flush::Done => continue,
-                    Flush::Failed(channel, id) => return Ok((channel, id, StreamEvent::SinkFailed)),
-                    Flush::Enough => return Err(Nothing::Yield),
-                }
-            };
-            let Self { registry, slots, schedule, .. } = self;
-            let seat = &mut slots.slots_mut()[key];
-            let channel = seat.channel.as_ref().expect("the schedule has channels alone");
-            let mut patience = Patience::default();
-            let mut reported = None;
-            let report = |event| {
-                reported = Some(event);
-                ControlFlow::Break(())
-            };
-            let turns = channel.take_turns(&**registry, &mut patience, report, || true);
-            schedule.end();
-            match turns {
-                Turns::Enough => {
-                    let (id, what) = reported.expect("it is enough");
-                    let event = (channel.id(), id, what);
-                    *effort += patience.fruitless;
-                    self.pace.note(1);
-                    self.flushes.is_due = true;
-                    if self.cost.is_some() {
-                        return Ok(self.charge(key, event));
-                    }
-                    self.schedule.served(key, 1);
-                    return Ok(event);
-                }
-                Turns::Idle(epoch) => {
-                    *effort += patience.fruitless;
-                    let gives_up = *effort >= FRUITLESS_POLLS;
-                    if gives_up {
-                        // It counts as an event, as below: else channels whose streams are woken in vain starve others,
-                        // if each of them has too few such streams to give up by itself.
-                        schedule.served_in_vain(key);
-                    }
-                    if channel.tasks().wait(&mut seat.waiter, epoch, seat.waker.clone()) {
-                        schedule.idle(key);
-                    }
-                    if gives_up {
-                        return Err(Nothing::Yield);
-                    }
-                }
-                Turns::Ended => self.leave(key),
-                Turns::Yield => {
-                    // This turn counts as an event, so that a channel whose streams only wake themselves starves no other.
-                    schedule.served_in_vain(key);
-                    return Err(Nothing::Yield);
-                }
+    fn find(&mut self, cx: &Context<'_>, effort: &mut usize) -> Result<SelectEvent<St::Item>, Nothing> {
+        if self.slots.is_woken() {
+            self.absorb();
+        }
+        self.look_at_shortcut();
+        if self.flushes.is_ready && self.flushes.is_due {
+            if let Flush::Failed(channel, id) = self.flush() {
+                return Ok((channel, id, StreamEvent::SinkFailed));
             }
         }
+        let Some(key) = self.schedule.next() else {
+            if self.is_empty() {
+                return Err(Nothing::Ended);
+            }
+            if !self.flushes.is_ready {
+                return Err(Nothing::Idle);
+            }
+            match self.flush() {
+                Flush::Done => return Err(Nothing::Yet),
+                Flush::Failed(channel, id) => return Ok((channel, id, StreamEvent::SinkFailed)),
+                Flush::Enough => return Err(Nothing::Yield),
+            }
+        };
+        let Self { registry, slots, schedule, .. } = self;
+        let seat = &mut slots.slots_mut()[key];
+        let channel = seat.channel.as_ref().expect("the schedule has channels alone");
+        let mut patience = Patience::default();
+        let mut reported = None;
+        let report = |event| {
+            reported = Some(event);
+            ControlFlow::Break(())
+        };
+        let turn = schedule.begin(key);
+        let turns = channel.take_turns(&**registry, &mut patience, report, || true);
+        turn.end();
+        // Comparisons one by one take fewer instructions than a table.
+        if let Turns::Enough = turns {
+            let (id, what) = reported.expect("it is enough");
+            let event = (channel.id(), id, what);
+            *effort += patience.fruitless;
+            self.pace.note(1);
+            self.flushes.is_due = true;
+            if self.cost.is_some() {
+                return Ok(self.charge(key, event));
+            }
+            self.schedule.served(key, 1);
+            return Ok(event);
+        }
+        let Turns::Idle(epoch) = turns else { return Err(self.without_event(key, turns)) };
+        *effort += patience.fruitless;
+        let gives_up = *effort >= FRUITLESS_POLLS;
+        if gives_up {
+            // It counts as an event, as in `without_event`: else channels whose streams are woken in vain starve others, if
+            // each of them has too few such streams to give up by itself.
+            schedule.served_in_vain(key);
+        }
+        // After a stale wake, the channel may have the shortcut already. Then its list gets the waker of the slot, which wakes
+        // the task as well.
+        let is_last = schedule.is_only(key);
+        let takes_shortcut = is_last && self.shortcut.is_none();
+        let waker = if takes_shortcut { cx.waker() } else { &seat.waker };
+        if channel.tasks().wait(&mut seat.waiter, epoch, waker.clone()) {
+            schedule.idle(key);
+            if takes_shortcut {
+                self.shortcut = Some(Shortcut { key, epoch, looks: LOOKS });
+                let task = Task::of(cx);
+                if self.task != task {
+                    (self.task, self.epoch) = (task, None);
+                }
+            }
+            if is_last && !gives_up && !self.flushes.is_ready && !self.slots.is_woken() {
+                return Err(Nothing::Idle);
+            }
+        }
+        Err(if gives_up { Nothing::Yield } else { Nothing::Yet })
+    }
+
+    /// Ends a turn that yielded no event, in the rare cases.
+    #[cold]
+    fn without_event(&mut self, key: usize, turns: Turns) -> Nothing {
+        if let Turns::Ended = turns {
+            self.leave(key);
+            return Nothing::Yet;
+        }
+        // This turn counts as an event, so that a channel whose streams only wake themselves starves no other.
+        self.schedule.served_in_vain(key);
+        Nothing::Yield
     }
 
     /// If one channel leads, takes its events at half the lock pairs, until another channel or a sink may be next. Ignores
@@ -870,25 +1034,28 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
     ) -> usize {
         let mut found = 0;
         let leads = self.schedule.has_leader() && !self.flushes.is_ready && self.cost.is_none();
-        if !leads || self.slots.is_woken() || found == limit {
+        if !leads || found == limit {
             return found;
         }
-        let Some(key) = self.schedule.next() else { return found };
-        let Self { registry, slots, schedule, .. } = self;
+        let Self { registry, slots, schedule, shortcut, .. } = self;
+        let is_woken =
+            || slots.is_woken() || shortcut.as_ref().is_some_and(|shortcut| shortcut.is_woken(slots));
+        let Some(key) = schedule.next().filter(|_| !is_woken()) else { return found };
         let channel = slots.slots()[key].channel();
         let mut patience = Patience::default();
+        let turn = schedule.begin(key);
         let report = |(id, what)| {
             buffer.push((channel.id(), id, what));
-            schedule.served(key, 1);
+            turn.schedule.served(key, 1);
             found += 1;
-            if found == limit || slots.is_woken() || !schedule.has_leader() {
+            if found == limit || is_woken() || !turn.schedule.has_leader() {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())
             }
         };
-        let turns = channel.take_turns(&**registry, &mut patience, report, || !slots.is_woken());
-        schedule.end();
+        let turns = channel.take_turns(&**registry, &mut patience, report, || !is_woken());
+        turn.end();
         *effort += patience.fruitless;
         if found == 0 && matches!(turns, Turns::Yield) {
             // It counts as an event, as in `find`.
@@ -969,17 +1136,19 @@ impl<St: Stream, Si> Stream for ChannelSelect<St, Si> {
             return Poll::Pending;
         }
         let mut effort = 0;
-        loop {
-            let nothing = match this.find(&mut effort) {
-                Ok(event) => return Poll::Ready(Some(event)),
-                Err(nothing) => nothing,
-            };
-            match this.wait(nothing, cx) {
-                Poll::Ready(true) => {}
-                Poll::Ready(false) => return Poll::Ready(None),
-                Poll::Pending => return Poll::Pending,
+        // The first step is here, with no loop around it, and the others are out of line: thus most events take fewer
+        // instructions.
+        let nothing = match this.find(cx, &mut effort) {
+            Ok(event) => return Poll::Ready(Some(event)),
+            Err(Nothing::Idle) if this.sleep(cx) => {
+                this.begin_anew();
+                return Poll::Pending;
             }
-        }
+            // There was a wake meanwhile.
+            Err(Nothing::Idle) => Nothing::Yet,
+            Err(nothing) => nothing,
+        };
+        this.go_on(nothing, cx, effort)
     }
 }
 

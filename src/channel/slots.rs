@@ -132,6 +132,8 @@ impl Wake {
     const RECEIVERS: Self = Self(1);
     /// The tasks and threads that wait for the channel to be drained.
     const DRAINED: Self = Self(2);
+    /// No task. Beside this wake, there is a stream to be passed on.
+    const ORPHAN: Self = Self(4);
 
     fn when(self, it_is_so: bool) -> Self {
         if it_is_so { self } else { Self::NONE }
@@ -300,7 +302,7 @@ impl<St> State<St> {
         self.slots.was_woken(key) || matches!(self.slots.slots()[key], Slot::Away { woken: true, .. })
     }
 
-    /// Puts a stream back after its poll. Returns the stream if its stay has ended.
+    /// Puts a stream back after its poll. Returns the stream if its stay has ended; the wake is then not [`Wake::NONE`].
     #[inline(always)]
     pub(super) fn put_back(
         &mut self,
@@ -335,7 +337,7 @@ impl<St> State<St> {
             Slot::Leaving => {
                 let mut member = Some(member);
                 let (_, wake) = self.retire(key, &mut member, Departure::Removed, false);
-                (member, wake)
+                (member, wake | Wake::ORPHAN)
             }
             _ => unreachable!("the slot of a stream that is being polled"),
         }

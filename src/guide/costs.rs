@@ -10,9 +10,10 @@
 //! | the same, `ChannelReceiver` | 2 | 3 | the same | 0 |
 //! | going to sleep, `StreamSlab` | 0 | 1 | 1 | 0 |
 //! | the same, `ChannelReceiver` | 0 | 2 | 1 | 0 |
-//! | the same, `ChannelSelect`, for one channel that was ready | 0 | 3 | 2 | 0 |
+//! | the same, `ChannelSelect`, while one channel has the events | 0 | 2 | 1 | 0 |
+//! | the same, `ChannelSelect`, after an event of another channel | 0 | 3 | 2 | 0 |
 //! | waking a sleeping task | 0 | 1 | 0 | 0 |
-//! | the same, in a `ChannelSelect` | 0 | 2 | 1 | 0 |
+//! | the same, in a `ChannelSelect`, by another channel | 0 | 2 | 1 | 0 |
 //! | move to another channel | 0 | 3; 4 to a channel with a limit | 0 | 0 |
 //! | send to one stream, `try_send` | 0 | 3 | 0 | 0 |
 //! | `try_send_to`, `try_feed_to`, per sink | 0 | 2, and 2 for 32 sinks | 0 | 0 |
@@ -21,9 +22,9 @@
 //!
 //! A lock pair is one lock and unlock of an uncontended mutex of the standard library, about 5 ns. The
 //! read-modify-writes are operations on the set of ready members. The numbers are upper bounds: a marked member is not
-//! marked again. Reference counts are additional: one for each cloned waker, two for each sink that is sent to, four
-//! for a move. The allocations are 0 once the slabs have grown to the number of members, or of unread
-//! departures.
+//! marked again. A select takes one more lock pair, once, when the events come from another channel than before.
+//! Reference counts are additional: one for each cloned waker, two for each sink that is sent to, four for a move. The
+//! allocations are 0 once the slabs have grown to the number of members, or of unread departures.
 //!
 //! # Memory
 //!

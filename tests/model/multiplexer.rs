@@ -689,7 +689,8 @@ impl Channels {
         if let Ok(Selected { channels, task, flushes, .. }) = self.select.try_borrow().as_deref() {
             let has_something = channels.iter().any(|channel| oracle.has_something(*channel));
             let is_to_flush = *flushes && self.has_something_to_flush();
-            task.check(has_something || is_to_flush || oracle.have_ended(channels));
+            // In the list of the slots, and in that of one channel.
+            task.check_in_lists(has_something || is_to_flush || oracle.have_ended(channels), 2);
         }
     }
 

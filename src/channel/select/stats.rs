@@ -26,7 +26,7 @@ pub struct ShareStats {
     /// Its current share.
     pub share: Share,
     /// Its turns: its events; the turns that ended without an event because 64 streams were polled in vain or two in a row
-    /// woke themselves; and the polls that panicked, each counted with the next call.
+    /// woke themselves; and the polls that panicked.
     pub turns: u64,
     /// The total cost of these turns.
     pub cost: u64,
