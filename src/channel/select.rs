@@ -893,6 +893,8 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
             return false;
         }
         let Some(epoch) = self.slots.park() else { return false };
+        // `wait` drops the waker that it replaces, which may panic.
+        self.epoch = None;
         let waits = self.slots.tasks().wait(&mut self.waiter, epoch, cx.waker().clone());
         (self.task, self.epoch) = (task, waits.then_some(epoch));
         waits
@@ -993,6 +995,8 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
             // each of them has too few such streams to give up by itself.
             schedule.served_in_vain(key);
         }
+        // After a stale wake, the channel may have the shortcut already. Then its list gets the waker of the slot, which wakes
+        // the task as well.
         let is_last = schedule.is_only(key);
         let takes_shortcut = is_last && self.shortcut.is_none();
         let waker = if takes_shortcut { cx.waker() } else { &seat.waker };

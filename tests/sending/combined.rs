@@ -126,7 +126,7 @@ impl Wake for Acts {
     }
 }
 
-/// The channel has left the select by then, so that its end reaches the task in no other way.
+/// The task of the select has been woken by the channel then, and may be woken once more.
 #[test]
 fn a_select_ends_when_a_missing_channel_replaces_its_only_one() {
     let multiplexer = Pairs::new();
@@ -149,7 +149,7 @@ fn a_select_ends_when_a_missing_channel_replaces_its_only_one() {
     assert!(poll_with(&mut flusher, &flushing).is_pending());
     drop(multiplexer.remove_channel(1));
     assert_eq!(select.lock().unwrap().len(), 0);
-    assert_eq!(wakes.take(), 1);
+    assert!(matches!(wakes.take(), 1..=2));
     assert_eq!(poll(&mut *select.lock().unwrap()), Ready(None));
 }
 
