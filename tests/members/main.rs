@@ -1,5 +1,7 @@
 //! Streams and channels come, move, pause and go, whatever polls, drops or panics meanwhile.
 
+#[path = "../support/random.rs"]
+mod random;
 #[path = "../support/mod.rs"]
 mod support;
 

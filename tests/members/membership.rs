@@ -1,6 +1,7 @@
 //! Membership: every stay in a channel ends with one departure after its last item. Moves and removals are complete when the
 //! call returns (or when the poll in progress returns). A pair that was removed leaves nothing behind.
 
+use crate::random::below;
 use crate::support;
 use futures::{FutureExt, Sink, SinkExt, Stream, StreamExt};
 use pollster::block_on;
@@ -15,7 +16,6 @@ use stream_multiplexer::{
     ChannelId, ChannelOptions, Multiplexer, MultiplexerError, SendError, Sent, StreamEvent, StreamId,
     StreamPair, TryRecvError,
 };
-use support::random::below;
 use support::{
     Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, finishes, gate, pipe, poll, poll_future, poll_with,
 };

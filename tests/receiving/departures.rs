@@ -1,12 +1,12 @@
 //! Departures and items share the turns of a channel: neither starves the other, and stays keep their order.
 
+use crate::random::below;
 use crate::support;
 use futures::Stream;
 use quickcheck::{Arbitrary, Gen, QuickCheck};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use stream_multiplexer::{ChannelOptions, ChannelReceiver, Multiplexer, StreamEvent, StreamId, TryRecvError};
-use support::random::below;
 use support::{Feed, Pipe, Wakes, pipe, poll, poll_with};
 
 const CHANNEL: usize = 1;

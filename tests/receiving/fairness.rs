@@ -4,6 +4,7 @@
 //! Here the turns do not overlap. In this case the bound also holds for members that became ready before the first turn
 //! ended, and this is what the tests check.
 
+use crate::random::below;
 use crate::support;
 use futures::{FutureExt, Stream, StreamExt};
 use quickcheck::{Arbitrary, Gen, QuickCheck};
@@ -14,7 +15,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use stream_multiplexer::{ChannelReceiver, Multiplexer, StreamEvent, StreamId, StreamSlab};
 use support::poll;
-use support::random::below;
 
 /// The history of the members.
 enum Entry {

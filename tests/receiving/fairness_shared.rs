@@ -5,6 +5,7 @@
 //! A second receiver is polled during the polls of the first receiver's members. The turns overlap as they do with several
 //! threads, and each schedule can be repeated.
 
+use crate::random::below;
 use crate::support;
 use futures::Stream;
 use quickcheck::{Arbitrary, Gen, QuickCheck};
@@ -14,7 +15,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use stream_multiplexer::{ChannelReceiver, Multiplexer};
 use support::poll;
-use support::random::below;
 
 const CHANNEL: usize = 1;
 const RECEIVERS: usize = 4;

@@ -2,6 +2,7 @@
 //!
 //! As in `fairness_shared.rs`, further receivers are polled during polls of members, so that turns overlap.
 
+use crate::random::below;
 use crate::support;
 use futures::Stream;
 use quickcheck::{Arbitrary, Gen, QuickCheck};
@@ -11,7 +12,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use stream_multiplexer::{ChannelReceiver, Multiplexer, Share, StreamId};
 use support::poll;
-use support::random::below;
 
 const CHANNEL: usize = 1;
 const ELSEWHERE: usize = 2;

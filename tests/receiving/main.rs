@@ -1,5 +1,7 @@
 //! Everything that is received: by one receiver or by a select, in turn, within limits, up to the departures.
 
+#[path = "../support/random.rs"]
+mod random;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -1,6 +1,7 @@
 //! Receiving: an empty channel waits, every new event wakes all waiting receivers, each event is received by one of
 //! them, and receivers end with their channel.
 
+use crate::random::below;
 use crate::support;
 use futures::stream::{self, FusedStream};
 use futures::{FutureExt, Stream, StreamExt};
@@ -16,7 +17,6 @@ use stream_multiplexer::{
     ChannelOptions, ChannelReceiver, Multiplexer, MultiplexerError, Recv, Share, StreamEvent, StreamId,
     TryRecvError,
 };
-use support::random::below;
 use support::{Feed, Pipe, Wakes, assert_over, finishes, pipe, poll, poll_future, poll_with};
 
 const CHANNEL: usize = 7;

@@ -1,5 +1,6 @@
 //! Selects: priority, weights, yields, wakes, ends, and flushing.
 
+use crate::random::{below, below_u8};
 use crate::support;
 use futures::channel::mpsc;
 use futures::executor::block_on;
@@ -19,7 +20,6 @@ use stream_multiplexer::{
     ChannelId, ChannelOptions, ChannelSelect, Multiplexer, MultiplexerError, Share, StreamEvent, StreamId,
 };
 use support::hooked::{Hooks, Moment};
-use support::random::{below, below_u8};
 use support::raw_waker::hooked_waker;
 use support::{Feed, Gate, Gatekeeper, Pipe, Wakes, finishes, gate, pipe, poll, poll_with};
 

@@ -2,6 +2,8 @@
 
 #[path = "../support/pairs.rs"]
 mod pairs;
+#[path = "../support/random.rs"]
+mod random;
 #[path = "../support/mod.rs"]
 mod support;
 

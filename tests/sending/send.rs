@@ -1,6 +1,7 @@
 //! Sending: each sink receives the item at most once and whole, and delays only its own senders. A wake polls only the sends
 //! that it concerns. A dropped send did what its documentation states.
 
+use crate::random::below;
 use crate::support;
 use futures::executor::LocalPool;
 use futures::future::LocalBoxFuture;
@@ -14,7 +15,6 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use stream_multiplexer::{ChannelOptions, Multiplexer, SendError, Sent, Share, StreamId};
-use support::random::below;
 use support::{
     Broken, Feed, Gate, Gatekeeper, Pipe, Wakes, finishes, gate, pipe, poll_future, poll_with, run,
 };

@@ -1,5 +1,7 @@
 //! `StreamSlab`, and what is made of it.
 
+#[path = "../support/random.rs"]
+mod random;
 #[path = "../support/slab.rs"]
 mod slab;
 #[path = "../support/mod.rs"]

@@ -1,12 +1,12 @@
 //! [`StreamSlab::shrink_to_fit`]: present members are not affected, and wakers of removed members are harmless, whatever
 //! replaces the words that they mark. (`tests/memory.rs` counts the released memory.)
 
+use crate::random::below;
 use crate::{slab, support};
 use quickcheck::{Arbitrary, Gen, QuickCheck};
 use slab::{drain, idle_pipes};
 use std::task::{Poll, Waker};
 use stream_multiplexer::StreamSlab;
-use support::random::below;
 use support::{Feed, Pipe, Wakes, pipe, poll, poll_with};
 
 /// A shrink changes whole words of 64 members, and the words above them. The words of 1,664 members are directly below the

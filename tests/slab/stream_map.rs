@@ -1,6 +1,6 @@
 //! [`StreamMap`]: streams with the user's keys.
 
-use crate::support::random::{below, below_u8};
+use crate::random::{below, below_u8};
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::executor::block_on;
 use futures::stream::{self, BoxStream, FusedStream};

@@ -3,7 +3,6 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub(crate) mod hooked;
-pub(crate) mod random;
 pub(crate) mod raw_waker;
 
 use futures::future::FusedFuture;
