@@ -272,7 +272,7 @@
 // | `channel/schedule/queue` | the ready channels, in the order of their turns |
 // | `channel/schedule` | the next turn among channels |
 // | `channel/schedule/tests` | tests: the schedule against a model that looks at all channels |
-// | `channel/select` | `ChannelSelect`, `SelectMany`, `SelectStats` |
+// | `channel/select` | `ChannelSelect`, `SelectMany`, `SelectStats`: its channels, its settings, its turns |
 // | `sink/sent` | `Sent` |
 // | `sink/many` | `SendMany` |
 // | `sink/one` | `SendOne` |

@@ -27,9 +27,14 @@
 //!
 //! One more slot stands for the unflushed sinks. This slot is woken as every driver of the flush set is.
 
+mod channels;
 mod recv_many;
+mod settings;
 mod stats;
+#[cfg(all(test, not(loom_models)))]
+mod tests;
 
+use channels::depart;
 pub use recv_many::SelectMany;
 pub use stats::{SelectStats, ShareStats};
 
@@ -38,11 +43,9 @@ use crate::channel::departures::Panic;
 use crate::channel::pace::Pace;
 use crate::channel::receiver::EVENTS_PER_POLL;
 use crate::channel::schedule::Schedule;
-use crate::channel::share::Share;
 use crate::channel::turns::Turns;
 use crate::engine::patience::Patience;
 use crate::engine::rotation::Rotation;
-use crate::error::MultiplexerError;
 use crate::event::StreamEvent;
 use crate::id::{ChannelId, StreamId};
 use crate::registry::Registry;
@@ -85,9 +88,9 @@ pub(crate) type SelectEvent<T> = (ChannelId, StreamId, StreamEvent<T>);
 /// Receives from several channels, by priority and weight, and flushes unflushed sinks.
 ///
 /// Created by [`Multiplexer::select`](crate::Multiplexer::select). A select is a `Stream` of `(ChannelId, StreamId,
-/// StreamEvent)`. Channels can be added and removed, and their [`Share`]s changed, at any time. The select counts as a
-/// [`ChannelReceiver`](crate::ChannelReceiver) of each of its channels. A channel may have other receivers and selects; each
-/// event goes to one of them.
+/// StreamEvent)`. Channels can be added and removed, and their [`Share`](crate::Share)s changed, at any time. The select
+/// counts as a [`ChannelReceiver`](crate::ChannelReceiver) of each of its channels. A channel may have other receivers and
+/// selects; each event goes to one of them.
 ///
 /// ```
 /// use futures::{StreamExt, channel::mpsc, executor::block_on, stream};
@@ -125,10 +128,10 @@ pub(crate) type SelectEvent<T> = (ChannelId, StreamId, StreamEvent<T>);
 ///
 /// # Priority
 ///
-/// Before **every** event, the select chooses the ready channel with the lowest [priority number](Share::priority). To
-/// prevent starvation, a *relief round* follows after k events in a row that were taken ahead of a ready channel of lower
-/// priority. In a relief round, each lower channel that was waiting when the round began has one turn; the channel that has
-/// waited longest is first. k is the [`starvation_bound`](Self::starvation_bound), 64 by default.
+/// Before **every** event, the select chooses the ready channel with the lowest [priority number](crate::Share::priority).
+/// To prevent starvation, a *relief round* follows after k events in a row that were taken ahead of a ready channel of
+/// lower priority. In a relief round, each lower channel that was waiting when the round began has one turn; the channel
+/// that has waited longest is first. k is the [`starvation_bound`](Self::starvation_bound), 64 by default.
 ///
 /// **Bound.** Among n channels of distinct priorities, a ready channel waits for at most k + n − 2 events of others, and
 /// the channel of the highest priority waits for at most n − 1. Both maxima are reached when all channels are always ready.
@@ -140,10 +143,10 @@ pub(crate) type SelectEvent<T> = (ChannelId, StreamId, StreamEvent<T>);
 ///
 /// # Weights
 ///
-/// Channels of equal priority share by [weight](Share::weight). No channel waits for a turn that another channel does not
-/// use. An item costs 1, or the value that the function set by [`cost`](Self::cost) returns. A turn adds cost / weight to
-/// the account of its channel. The channel with the smallest account is next; among equals, the channel that has waited
-/// longest. An idle channel gains no credit, and keeps its debt.
+/// Channels of equal priority share by [weight](crate::Share::weight). No channel waits for a turn that another channel
+/// does not use. An item costs 1, or the value that the function set by [`cost`](Self::cost) returns. A turn adds cost /
+/// weight to the account of its channel. The channel with the smallest account is next; among equals, the channel that has
+/// waited longest. An idle channel gains no credit, and keeps its debt.
 ///
 /// **Bound.** Of two channels that stay ready, neither gets ahead of the other by more than c₁ / w₁ + c₂ / w₂ over any
 /// span, where c is the greatest cost of an item and w is the weight. Relief rounds add to this difference.
@@ -305,7 +308,6 @@ enum Nothing {
     Yet,
 }
 
-/// Channels.
 impl<St: Stream, Si> ChannelSelect<St, Si> {
     pub(crate) fn new(registry: &Arc<Registry<St, Si>>) -> Self {
         let mut slots = Rotation::with_capacity(0);
@@ -334,376 +336,6 @@ impl<St: Stream, Si> ChannelSelect<St, Si> {
             failures: 0,
             terminated: false,
         }
-    }
-
-    /// Adds a channel, and makes it ready.
-    ///
-    /// Cost: a walk through the channels of this select, and two lock pairs. May allocate.
-    ///
-    /// ```
-    /// # use futures::stream::Pending;
-    /// use stream_multiplexer::{Multiplexer, MultiplexerError, Share};
-    ///
-    /// # let multiplexer = Multiplexer::<Pending<()>>::new();
-    /// multiplexer.add_channel(1)?;
-    /// let mut select = multiplexer.select();
-    /// select.add(1, Share::new())?;
-    /// assert_eq!(select.add(1, Share::new()), Err(MultiplexerError::DuplicateChannel(1)));
-    /// assert_eq!(select.add(2, Share::new()), Err(MultiplexerError::UnknownChannel(2)));
-    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`UnknownChannel`](MultiplexerError::UnknownChannel) if the multiplexer has no such channel;
-    /// [`DuplicateChannel`](MultiplexerError::DuplicateChannel) if the channel is in this select.
-    pub fn add(&mut self, channel: ChannelId, share: Share) -> Result<(), MultiplexerError> {
-        if let Some(key) = self.find_channel(channel) {
-            if !self.slots.slots()[key].channel().is_removed() {
-                return Err(MultiplexerError::DuplicateChannel(channel));
-            }
-            // That channel was removed from the multiplexer and is about to leave. A new channel may have the same id. If
-            // there is none, the select may have ended.
-            self.remove(channel);
-        }
-        let channel = Some(self.registry.attach(channel)?);
-        let key = self.slots.fill_with(|waker| Seat { channel, waiter: Waiter::default(), waker });
-        self.schedule.add(key, share);
-        self.terminated = false;
-        self.unpark();
-        Ok(())
-    }
-
-    /// Removes a channel from this select. The channel stays in the multiplexer. Returns whether the channel was in this
-    /// select. No item of its streams is lost: the items wait until a task receives from the channel.
-    ///
-    /// Cost: as [`add`](Self::add).
-    ///
-    /// ```
-    /// # use futures::stream::Pending;
-    /// # use stream_multiplexer::{Multiplexer, Share};
-    /// # let multiplexer = Multiplexer::<Pending<()>>::new();
-    /// # multiplexer.add_channel(1)?;
-    /// # let mut select = multiplexer.select();
-    /// # select.add(1, Share::new())?;
-    /// assert!(select.remove(1));
-    /// assert!(!select.remove(1));
-    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
-    /// ```
-    pub fn remove(&mut self, channel: ChannelId) -> bool {
-        let Some(key) = self.find_channel(channel) else { return false };
-        self.leave(key);
-        if self.is_empty() {
-            // The select has ended: wake the task.
-            self.unpark();
-        }
-        true
-    }
-
-    /// Changes the share of a channel. Returns whether the channel is in this select. If its last item left it in debt to
-    /// the other channels of its priority, the debt remains.
-    ///
-    /// Cost: as [`add`](Self::add).
-    ///
-    /// ```
-    /// # use futures::stream::Pending;
-    /// # use stream_multiplexer::{Multiplexer, Share};
-    /// # let multiplexer = Multiplexer::<Pending<()>>::new();
-    /// # multiplexer.add_channel(1)?;
-    /// # let mut select = multiplexer.select();
-    /// # select.add(1, Share::new())?;
-    /// assert!(select.set_share(1, Share::new().weight(3)));
-    /// assert!(select.channels().eq([(1, Share::new().weight(3))]));
-    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
-    /// ```
-    pub fn set_share(&mut self, channel: ChannelId, share: Share) -> bool {
-        let found = self.find_channel(channel);
-        if let Some(key) = found {
-            self.schedule.set_share(key, share);
-        }
-        found.is_some()
-    }
-
-    /// Returns the channels of this select and their shares, in arbitrary order.
-    ///
-    /// ```
-    /// # use futures::stream::Pending;
-    /// # use stream_multiplexer::{Multiplexer, Share};
-    /// # let multiplexer = Multiplexer::<Pending<()>>::new();
-    /// # multiplexer.add_channel(1)?;
-    /// # let mut select = multiplexer.select();
-    /// select.add(1, Share::new())?;
-    /// assert!(select.channels().eq([(1, Share::new())]));
-    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
-    /// ```
-    pub fn channels(&self) -> impl Iterator<Item = (ChannelId, Share)> + '_ {
-        self.seats().map(|(key, channel)| (channel.id(), self.schedule.share(key)))
-    }
-
-    /// Returns whether a channel is in this select.
-    ///
-    /// ```
-    /// # use futures::stream::Pending;
-    /// # use stream_multiplexer::{Multiplexer, Share};
-    /// # let multiplexer = Multiplexer::<Pending<()>>::new();
-    /// # multiplexer.add_channel(1)?;
-    /// # let mut select = multiplexer.select();
-    /// select.add(1, Share::new())?;
-    /// assert!(select.contains(1) && !select.contains(2));
-    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
-    /// ```
-    #[must_use]
-    pub fn contains(&self, channel: ChannelId) -> bool {
-        self.find_channel(channel).is_some()
-    }
-
-    /// Returns the number of channels in this select.
-    ///
-    /// ```
-    /// # use futures::stream::Pending;
-    /// # use stream_multiplexer::{Multiplexer, Share};
-    /// # let multiplexer = Multiplexer::<Pending<()>>::new();
-    /// # multiplexer.add_channel(1)?;
-    /// # let mut select = multiplexer.select();
-    /// select.add(1, Share::new())?;
-    /// assert_eq!(select.len(), 1);
-    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
-    /// ```
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.schedule.len()
-    }
-
-    /// Returns whether this select has no channel.
-    ///
-    /// ```
-    /// # use futures::stream::Pending;
-    /// # use stream_multiplexer::{Multiplexer, Share};
-    /// # let multiplexer = Multiplexer::<Pending<()>>::new();
-    /// # multiplexer.add_channel(1)?;
-    /// # let mut select = multiplexer.select();
-    /// assert!(select.is_empty());
-    /// select.add(1, Share::new())?;
-    /// assert!(!select.is_empty());
-    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
-    /// ```
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    fn seats(&self) -> impl Iterator<Item = (usize, &Arc<Channel<St>>)> {
-        self.slots
-            .slots()
-            .iter()
-            .filter_map(|(key, seat)| seat.channel.as_ref().map(|channel| (key, channel)))
-    }
-
-    fn find_channel(&self, id: ChannelId) -> Option<usize> {
-        self.seats().find(|(_, channel)| channel.id() == id).map(|(key, _)| key)
-    }
-
-    /// Wakes the task if it may sleep. Called when there is something to do that no wake announces.
-    fn unpark(&mut self) {
-        if self.slots.unpark() {
-            self.slots.tasks().wake_all();
-        }
-    }
-
-    /// Removes the channel in slot `key`.
-    fn leave(&mut self, key: usize) {
-        self.schedule.remove(key);
-        self.shortcut.take_if(|shortcut| shortcut.key == key);
-        let seat = self.slots.vacate(key, |Seat { channel, waiter, waker }| (waker, (channel, waiter)));
-        let (channel, waiter) = seat.expect("it is there");
-        depart(&self.registry, channel, waiter);
-    }
-}
-
-/// Stops receiving from a channel.
-fn depart<St, Si>(registry: &Registry<St, Si>, channel: Option<Arc<Channel<St>>>, mut waiter: Waiter) {
-    let Some(channel) = channel else { return };
-    let left = afterwards(|| channel.tasks().leave(&mut waiter));
-    registry.detach(&channel);
-    drop(left);
-}
-
-/// Settings and statistics.
-impl<St: Stream, Si> ChannelSelect<St, Si> {
-    /// Sets how many events in a row may be taken ahead of a ready channel of lower priority. After that many events, each
-    /// such channel has one turn; see [priority](Self#priority). Default: 64. `None`: no bound, and lower channels may
-    /// starve.
-    ///
-    /// ```
-    /// # use futures::{StreamExt, executor::block_on, stream};
-    /// # use std::num::NonZeroU32;
-    /// # use stream_multiplexer::{Multiplexer, Share};
-    /// # let multiplexer = Multiplexer::without_sinks();
-    /// # for channel in [1, 2] {
-    /// #     multiplexer.add_channel(channel)?;
-    /// #     multiplexer.add_stream(stream::repeat(()), channel)?;
-    /// # }
-    /// # let mut select = multiplexer.select();
-    /// # select.add(1, Share::new())?;
-    /// # select.add(2, Share::new().priority(1))?;
-    /// select.starvation_bound(NonZeroU32::new(3));
-    /// let channels = select.by_ref().take(8).map(|(channel, _, _)| channel);
-    /// assert_eq!(block_on(channels.collect::<Vec<_>>()), [1, 1, 1, 2, 1, 1, 1, 2]);
-    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
-    /// ```
-    pub fn starvation_bound(&mut self, events: Option<NonZeroU32>) -> &mut Self {
-        self.schedule.set_bound(events);
-        self
-    }
-
-    /// Sets after how many events in a row, with no `Pending` in between, the select yields to the executor: it wakes its
-    /// task and returns `Pending` once. Default: 4. `None`: never. This number does not shorten a batch of
-    /// [`recv_many`](Self::recv_many).
-    ///
-    /// These yields keep the latency of a favoured channel low. A codec yields the items in its buffer without reading from
-    /// a socket, and so uses no cooperative budget. A loop that never yields works through all buffered items before the
-    /// executor polls for new I/O, and this may take seconds.
-    ///
-    /// The effect of a yield depends on the executor:
-    ///
-    /// - **tokio, `block_on`** (also the body of `#[tokio::main]`). The current-thread runtime polls its I/O driver after
-    ///   each yield, and after at most 61 other tasks. In the multi-threaded runtime, the workers poll the driver
-    ///   independently.
-    /// - **tokio, a spawned task.** In both runtimes, a worker runs a task that wakes itself up to 61 times before it polls
-    ///   the I/O driver. Call `tokio::task::yield_now().await` every few events, or build the runtime with
-    ///   `event_interval(1)`, or run the loop in `block_on`.
-    /// - **smol, async-io.** `block_on` polls the reactor after each yield. Spawned tasks run in batches of 200 runs, of all
-    ///   tasks of the executor together, and the executor does not poll the reactor within a batch. Meanwhile the thread
-    ///   `async-io` may poll it.
-    /// - **futures' `LocalPool` and `block_on`** have no I/O driver; another thread drives the I/O. A yield lets the other
-    ///   tasks of the pool run.
-    ///
-    /// ```
-    /// # use futures::{FutureExt, StreamExt, stream};
-    /// # use std::num::NonZeroU32;
-    /// # use stream_multiplexer::{Multiplexer, Share};
-    /// # let multiplexer = Multiplexer::without_sinks();
-    /// # multiplexer.add_channel(1)?;
-    /// # multiplexer.add_stream(stream::repeat(()), 1)?;
-    /// # let mut select = multiplexer.select();
-    /// # select.add(1, Share::new())?;
-    /// select.yield_every(NonZeroU32::new(2));
-    /// assert!(select.next().now_or_never().is_some());
-    /// assert!(select.next().now_or_never().is_some());
-    /// assert!(select.next().now_or_never().is_none(), "it yields");
-    /// assert!(select.next().now_or_never().is_some());
-    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
-    /// ```
-    pub fn yield_every(&mut self, events: Option<NonZeroU32>) -> &mut Self {
-        self.pace = Pace::new(events);
-        if self.panic.is_some() {
-            self.pace.end();
-        }
-        self
-    }
-
-    /// Sets the function that returns the cost of an item, for example its length. Channels of equal priority share
-    /// the total cost by [weight](Self#weights). The select charges the cost when it has taken the item. By default an item
-    /// costs 1. A departure costs 1, and a cost of 0 counts as 1. The accounts have room for 2^65 in cost / weight (4 · 10^19);
-    /// channels beyond that take turns, whatever their weights.
-    ///
-    /// Cost: one allocation, and a call for each item, with no lock held. If the function panics, no item is lost: the
-    /// select charges 1 and yields the item, and the panic propagates from the next poll.
-    ///
-    /// ```
-    /// # use futures::{StreamExt, executor::block_on, stream};
-    /// # use stream_multiplexer::{Multiplexer, Share};
-    /// # let multiplexer = Multiplexer::without_sinks();
-    /// # for (channel, line) in [(1, "a long line"), (2, "a line")] {
-    /// #     multiplexer.add_channel(channel)?;
-    /// #     multiplexer.add_stream(stream::repeat(line), channel)?;
-    /// # }
-    /// # let mut select = multiplexer.select();
-    /// # select.add(1, Share::new())?;
-    /// # select.add(2, Share::new())?;
-    /// select.cost(|line: &&str| line.len() as u64);
-    /// block_on(select.by_ref().take(999).for_each(|_| async {}));
-    /// let fraction = select.stats().fraction(1).unwrap();
-    /// assert!((0.49..0.51).contains(&fraction));
-    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
-    /// ```
-    pub fn cost(&mut self, cost: impl Fn(&St::Item) -> u64 + Send + Sync + 'static) -> &mut Self {
-        let before = self.cost.replace(AssertUnwindSafe(Box::new(cost)));
-        drop(before);
-        self
-    }
-
-    /// Sets whether the select flushes [unflushed sinks](Self#unflushed-sinks). On by default.
-    ///
-    /// Cost: turning it on, as creating a select does, visits every sink once if no other select and no
-    /// [`Flusher`](crate::Flusher) flushes them.
-    ///
-    /// ```
-    /// # use futures::{StreamExt, channel::mpsc, executor::block_on, stream::{self, Pending}};
-    /// # use stream_multiplexer::Multiplexer;
-    /// # let multiplexer = Multiplexer::<Pending<()>, mpsc::Sender<String>>::new();
-    /// # let mut select = multiplexer.select();
-    /// // This flusher flushes instead, and yields the errors.
-    /// select.drive_flushes(false);
-    /// let mut flusher = multiplexer.flusher::<String>();
-    /// ```
-    pub fn drive_flushes(&mut self, drives: bool) -> &mut Self {
-        if drives == self.flushes.is_driven {
-            return self;
-        }
-        if drives {
-            // Before `is_driven` is set: if this panics, the select is not counted as a driver.
-            self.registry.attach_flusher();
-        }
-        self.flushes.is_driven = drives;
-        self.flushes.is_ready = drives;
-        if drives {
-            self.unpark();
-        } else {
-            let Self { registry, slots, .. } = self;
-            let detached = afterwards(|| registry.detach_flusher());
-            registry.flushes().tasks().leave(&mut slots.slots_mut()[FLUSHES].waiter);
-            drop(detached);
-        }
-        self
-    }
-
-    /// Returns counts of the events so far, for monitoring and for choosing shares.
-    ///
-    /// ```
-    /// # use futures::{StreamExt, executor::block_on, stream};
-    /// # use stream_multiplexer::{Multiplexer, Share};
-    /// # let multiplexer = Multiplexer::without_sinks();
-    /// # for channel in [1, 2] {
-    /// #     multiplexer.add_channel(channel)?;
-    /// #     multiplexer.add_stream(stream::repeat(()), channel)?;
-    /// # }
-    /// # let mut select = multiplexer.select();
-    /// # select.add(1, Share::new())?;
-    /// # select.add(2, Share::new().priority(1))?;
-    /// block_on(select.by_ref().take(130).for_each(|_| async {}));
-    /// let stats = select.stats();
-    /// assert_eq!((stats.events, stats.channels[1].turns, stats.channels[1].longest_wait), (130, 2, 64));
-    /// # Ok::<(), stream_multiplexer::MultiplexerError>(())
-    /// ```
-    ///
-    /// Cost: a walk through the channels of this select, and one allocation.
-    #[must_use]
-    pub fn stats(&self) -> SelectStats {
-        let channels = self.seats().map(|(key, channel)| {
-            let counts = self.schedule.counts(key);
-            ShareStats {
-                channel: channel.id(),
-                share: self.schedule.share(key),
-                turns: counts.turns,
-                cost: counts.cost,
-                longest_wait: counts.longest_wait,
-            }
-        });
-        let mut channels: Vec<_> = channels.collect();
-        channels.sort_unstable_by_key(|stats| stats.channel);
-        let events = self.schedule.events() + self.failures;
-        SelectStats { events, yields: self.yields, channels }
     }
 }
 
@@ -1191,64 +823,5 @@ impl<St: Stream, Si> fmt::Debug for ChannelSelect<St, Si> {
             .field("channels", &self.len())
             .field("terminated", &self.terminated)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(all(test, not(loom_models)))]
-mod tests {
-    use super::*;
-    use crate::options::ChannelOptions;
-    use crate::sink::flush_set::Turn;
-    use crate::sink::slot::SinkSlot;
-    use futures::stream::Pending;
-    use std::task::Wake;
-
-    struct Panics;
-
-    impl Wake for Panics {
-        fn wake(self: Arc<Self>) {
-            panic!("as the test wants");
-        }
-    }
-
-    /// A waker that panics while the driver is counted leaves a select that is no driver. Its drop uncounts none.
-    #[test]
-    fn a_waker_that_panics_leaves_it_without_flushes() {
-        let registry = Arc::new(Registry::<Pending<()>, ()>::new());
-        registry.add_channel(1, ChannelOptions::new()).unwrap();
-        let slot = |id, sink, flushes: &Arc<_>| Some(SinkSlot::new(id, sink, Arc::clone(flushes)));
-        let id = registry.add(futures::stream::pending(), (), slot, 1).expect("the channel is open");
-        let mut select = ChannelSelect::new(&registry);
-        select.drive_flushes(false);
-        // What is done with a sink in place may leave it unflushed.
-        registry.sink(id).expect("it was added").with(|()| ()).expect("it is there");
-
-        let flushes = registry.flushes();
-        let Turn::Idle(epoch) = flushes.next_turn(&mut Patience::default()) else {
-            panic!("no sink has a place")
-        };
-        assert!(flushes.tasks().wait(&mut Waiter::default(), epoch, Waker::from(Arc::new(Panics))));
-        assert!(catch_unwind(AssertUnwindSafe(|| _ = select.drive_flushes(true))).is_err());
-        assert!(!flushes.is_driven());
-
-        // The second attempt meets no such waker.
-        select.drive_flushes(true);
-        assert!(flushes.is_driven());
-        drop(select);
-        assert!(!flushes.is_driven());
-    }
-
-    /// Its wakers wait in the list of its channel and in that of the flush set.
-    #[test]
-    fn its_drop_leaves_none_of_its_wakers_behind() {
-        let registry = Arc::new(Registry::<Pending<()>, ()>::new());
-        registry.add_channel(1, ChannelOptions::new()).unwrap();
-        let mut select = ChannelSelect::new(&registry);
-        select.add(1, Share::new()).unwrap();
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(Pin::new(&mut select).poll_next(&mut cx).is_pending());
-        let tasks = Arc::downgrade(select.slots.tasks());
-        drop(select);
-        assert_eq!(tasks.strong_count(), 0);
     }
 }
